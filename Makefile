@@ -1,0 +1,46 @@
+# unshrink: `make demo` shows what it does, `make test` tests it; each makes the environment that it needs.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PHOTOS := examples/astronaut.png examples/coffee.png
+
+.PHONY: demo test lint types check bench clean
+
+demo: $(VENV)/base
+	mkdir -p demo
+	@for scale in 2 4; do for photo in $(PHOTOS); do \
+	  $(BIN)/unshrink compare $$photo -s $$scale --overwrite \
+	    -o demo/$$(basename $${photo%.*})_x$$scale.png || exit 1; done; done
+	$(BIN)/unshrink downscale examples/rocket.jpg -o demo/rocket_small.png --overwrite --verify
+	$(BIN)/unshrink upscale demo/rocket_small.png -o demo/rocket_restored.png --overwrite
+	@echo "Look at the pictures in demo/"
+
+test: $(VENV)/dev
+	$(BIN)/python -m pytest -n 2
+
+lint: $(VENV)/dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(VENV)/dev
+	$(BIN)/mypy
+
+check: lint types test
+
+bench: $(VENV)/dev
+	$(BIN)/python benchmarks/backends.py
+
+$(VENV)/base: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	touch $@
+
+# torch first and pinned: on Linux any other version brings gigabytes of CUDA where only a CPU is needed.
+$(VENV)/dev: $(VENV)/base
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) demo runs

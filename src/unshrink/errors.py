@@ -1,0 +1,45 @@
+"""What unshrink raises and warns with.
+
+UnshrinkError                something the caller can act on; the message says what was met, what is allowed, what to do
+├── ImageError               a picture cannot be read, written or used
+├── ModelNotFoundError       no weights of that name or for that scale
+├── WeightsError             a weights file is damaged, altered or of another shape
+├── ProvenanceError          the record inside a small picture is malformed or from a newer version
+├── ConfigError              a training configuration is wrong
+└── MissingDependencyError   an optional part is not installed
+UnshrinkWarning              the work is done, but not as faithfully as usual
+
+Any other exception is a bug and keeps its traceback.
+"""
+
+
+class UnshrinkError(Exception):
+    """Base of every error that unshrink raises on purpose."""
+
+
+class ImageError(UnshrinkError):
+    """A picture cannot be read, written or used."""
+
+
+class ModelNotFoundError(UnshrinkError):
+    """No installed weights have that name or serve that scale."""
+
+
+class WeightsError(UnshrinkError):
+    """A weights file is damaged, altered or does not fit its architecture."""
+
+
+class ProvenanceError(UnshrinkError):
+    """The record inside a small picture is malformed or written by a newer version."""
+
+
+class ConfigError(UnshrinkError):
+    """A training configuration names something unknown or impossible."""
+
+
+class MissingDependencyError(UnshrinkError):
+    """An optional part is not installed; the message names the command that installs it."""
+
+
+class UnshrinkWarning(UserWarning):
+    """The work is done, but not as faithfully as usual."""

@@ -1,0 +1,109 @@
+"""IRN: Haar transforms and coupling blocks, the network of the paper.
+
+    hr (N, 3, H, W) ── Haar, blocks ── Haar, blocks ── ... ──> lr (N, 3, H/s, W/s), z (N, 3s^2-3, H/s, W/s)
+
+Every level halves the picture; z is what is left beside the small picture.  It is dropped, and set to zero or drawn
+again to restore: which of both belongs to the weights, since a network trained with one does badly with the other.
+
+Reference: Xiao et al., Invertible Image Rescaling, ECCV 2020, arXiv 2005.05650.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from unshrink.errors import ConfigError
+from unshrink.layers import AffineCoupling, DenseBlock, HaarDownsample, LearnedDownsample, quantize
+
+COLOURS = 3
+LATENTS = ("zero", "gaussian")
+
+
+@dataclass(frozen=True)
+class IRNConfig:
+    """The shape of one network.
+
+    Attributes:
+        scale: 2, 4 or 8 (one, two or three Haar levels), or 3 (one learned downsampling).
+        blocks: coupling blocks per level, first level first.
+        growth: channels that each convolution of a subnet adds.
+        clamp: bound of the log scale in a coupling.
+        latent: how z is chosen to restore: "zero", or "gaussian" (drawn from N(0, 1)).
+    """
+
+    scale: int = 2
+    blocks: tuple[int, ...] = (8,)
+    growth: int = 32
+    clamp: float = 1.0
+    latent: str = "zero"
+
+    def __post_init__(self) -> None:
+        """Refuses shapes that do not exist."""
+        levels = {2: 1, 3: 1, 4: 2, 8: 3}
+        if self.scale not in levels:
+            raise ConfigError(f"model.scale is {self.scale}: allowed are {', '.join(map(str, levels))}")
+        if len(self.blocks) != levels[self.scale] or min(self.blocks) < 0:
+            raise ConfigError(
+                f"model.blocks is {list(self.blocks)}: scale {self.scale} takes {levels[self.scale]} "
+                "numbers of blocks, one per level, none negative"
+            )
+        if self.latent not in LATENTS:
+            raise ConfigError(f"model.latent is {self.latent!r}: allowed are {', '.join(LATENTS)}")
+        if self.growth < 1 or self.clamp <= 0:
+            raise ConfigError(f"model.growth and model.clamp must be positive, got {self.growth} and {self.clamp}")
+
+
+class IRN(nn.Module):
+    """The invertible rescaling network.
+
+    Example:
+        >>> net = IRN(IRNConfig(scale=4, blocks=(1, 1)))
+        >>> lr, z = net(torch.rand(1, 3, 8, 12))
+        >>> lr.shape, z.shape
+        (torch.Size([1, 3, 2, 3]), torch.Size([1, 45, 2, 3]))
+    """
+
+    def __init__(self, config: IRNConfig) -> None:
+        super().__init__()
+        self.config = config
+        subnet = partial(DenseBlock, growth=config.growth)
+        layers: list[nn.Module] = []
+        channels = COLOURS
+        for blocks in config.blocks:
+            factor = 3 if config.scale == 3 else 2
+            layers.append(LearnedDownsample(channels, 3) if factor == 3 else HaarDownsample())
+            channels *= factor**2
+            layers += [AffineCoupling(channels, COLOURS, subnet, config.clamp) for _ in range(blocks)]
+        self.layers = nn.ModuleList(layers)
+
+    def forward(self, hr: Tensor) -> tuple[Tensor, Tensor]:
+        """hr (N, 3, H, W) -> lr (N, 3, H/s, W/s), neither clamped nor rounded, and z (N, 3s^2-3, H/s, W/s)."""
+        x = hr
+        for layer in self.layers:
+            x = layer(x)
+        return x[:, :COLOURS], x[:, COLOURS:]
+
+    def inverse(self, lr: Tensor, z: Tensor) -> Tensor:
+        """Exact inverse of ``forward``: lr and z -> hr (N, 3, H, W)."""
+        y = torch.cat((lr, z), dim=1)
+        for layer in reversed(self.layers):
+            y = layer.inverse(y)  # type: ignore[operator]
+        return y
+
+    def downscale(self, hr: Tensor) -> Tensor:
+        """hr (N, 3, H, W) in [0, 1] -> lr (N, 3, H/s, W/s) on the 8-bit grid, multiples of 1/255 in [0, 1]."""
+        return quantize(self(hr)[0])
+
+    def upscale(self, lr: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """lr (N, 3, H/s, W/s) -> hr (N, 3, H, W), not clamped, with z as the weights want it."""
+        return self.inverse(lr, self.latent(lr, generator))
+
+    def latent(self, lr: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """lr (N, 3, H/s, W/s) -> z (N, 3s^2-3, H/s, W/s): zeros, or a draw from N(0, 1) by ``generator``."""
+        n, _, h, w = lr.shape
+        shape = (n, COLOURS * (self.config.scale**2 - 1), h, w)
+        if self.config.latent == "zero":
+            return lr.new_zeros(shape)
+        return torch.randn(shape, generator=generator, device=lr.device, dtype=lr.dtype)

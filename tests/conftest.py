@@ -1,0 +1,16 @@
+"""What the tests share."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+DATA = Path(os.environ.get("UNSHRINK_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder of test pictures (not part of the repository)."""
+    if not DATA.is_dir():
+        pytest.skip(f"no test pictures in {DATA}; set UNSHRINK_DATA to the folder that holds them")
+    return DATA

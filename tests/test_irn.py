@@ -1,0 +1,79 @@
+import pytest
+import torch
+
+from unshrink.errors import ConfigError
+from unshrink.layers import HaarDownsample
+from unshrink.models import build
+from unshrink.models.irn import IRN, IRNConfig
+
+SHAPES = {2: (2,), 3: (2,), 4: (2, 2), 8: (1, 1, 1)}
+
+
+def random_network(scale: int, **config) -> IRN:
+    torch.manual_seed(scale)
+    network = IRN(IRNConfig(scale=scale, blocks=SHAPES[scale], growth=8, **config))
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.05) if parameter.ndim != 3 else None
+    return network
+
+
+@pytest.mark.parametrize("scale, blocks, count", [(2, (8,), 1_667_952), (4, (8, 8), 4_355_136), (8, (8,) * 3, 11_119_248)])
+def test_published_shapes_have_the_published_number_of_parameters(scale, blocks, count):
+    network = IRN(IRNConfig(scale=scale, blocks=blocks))
+    assert sum(p.numel() for p in network.parameters()) == count
+
+
+@pytest.mark.parametrize("scale", SHAPES)
+@pytest.mark.parametrize("dtype, bound", [(torch.float64, 1e-10), (torch.float32, 1e-5)])
+def test_the_inverse_is_exact_when_z_is_kept(scale, dtype, bound):
+    network, hr = random_network(scale).to(dtype), torch.rand(2, 3, 24, 48, dtype=dtype)
+    with torch.no_grad():
+        lr, z = network(hr)
+        restored = network.inverse(lr, z)
+    assert lr.shape == (2, 3, 24 // scale, 48 // scale)
+    assert z.shape == (2, 3 * scale**2 - 3, 24 // scale, 48 // scale)
+    assert (restored - hr).abs().max() < bound
+    assert (network.upscale(lr) - hr).abs().max() > 100 * bound, "z must matter, or this test proves nothing"
+
+
+def test_an_untrained_network_is_two_haar_transforms():
+    hr = torch.rand(1, 3, 16, 16)
+    lr, z = IRN(IRNConfig(scale=4, blocks=(2, 2)))(hr)
+    torch.testing.assert_close(torch.cat((lr, z), 1), HaarDownsample()(HaarDownsample()(hr)))
+
+
+def test_downscale_gives_values_on_the_8_bit_grid():
+    lr = random_network(2).downscale(torch.rand(1, 3, 16, 16))
+    assert ((lr * 255).round() / 255 == lr).all()
+    assert lr.min() >= 0
+    assert lr.max() <= 1
+
+
+def test_z_is_zero_or_drawn_from_the_normal_distribution_by_a_seed():
+    lr = torch.rand(1, 3, 64, 64)
+    assert random_network(2).latent(lr).abs().max() == 0
+    gaussian = random_network(2, latent="gaussian")
+    first, again, other = (gaussian.latent(lr, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert abs(first.mean()) < 0.02
+    assert abs(first.std() - 1) < 0.02
+
+
+@pytest.mark.parametrize(
+    "config, message",
+    [
+        ({"scale": 5}, "model.scale is 5: allowed are 2, 3, 4, 8"),
+        ({"scale": 4, "blocks": (8,)}, "scale 4 takes 2 numbers of blocks"),
+        ({"latent": "uniform"}, "allowed are zero, gaussian"),
+        ({"growth": 0}, "must be positive"),
+    ],
+)
+def test_impossible_shapes_are_refused(config, message):
+    with pytest.raises(ConfigError, match=message):
+        IRNConfig(**config)
+
+
+def test_unknown_architecture_is_refused():
+    with pytest.raises(ConfigError, match="unknown architecture 'srcnn': known are irn"):
+        build("srcnn", {})

@@ -1,0 +1,103 @@
+"""Every invertible layer keeps the same promises; a new layer joins the suite by one line in CASES."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from unshrink.layers import AffineCoupling, DenseBlock, HaarDownsample, LearnedDownsample, block_dct, quantize
+
+
+def conv(c_in: int, c_out: int) -> nn.Module:
+    return nn.Conv2d(c_in, c_out, 3, padding=1)
+
+
+CASES = {  # name: (layer, channels it takes, what its sides must be a multiple of)
+    "haar": (HaarDownsample, 3, 2),
+    "learned by 3": (lambda: LearnedDownsample(3, 3), 3, 3),
+    "coupling": (lambda: AffineCoupling(12, 3, conv), 12, 1),
+    "coupling, wide clamp": (lambda: AffineCoupling(12, 3, conv, clamp=2.0), 12, 1),
+}
+
+
+@pytest.fixture(autouse=True)
+def float64():
+    torch.set_default_dtype(torch.float64)
+    torch.manual_seed(0)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize("case", CASES)
+@settings(deadline=None, max_examples=20)
+@given(n=st.integers(1, 2), h=st.integers(1, 9), w=st.integers(1, 9))
+def test_inverse_undoes_forward_at_any_size(case, n, h, w):
+    build, channels, factor = CASES[case]
+    layer, x = build(), torch.rand(n, channels, factor * h, factor * w)
+    torch.testing.assert_close(layer.inverse(layer(x)), x, rtol=0, atol=1e-12)
+    y = layer(x)
+    torch.testing.assert_close(layer(layer.inverse(y)), y, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_parameter_gets_a_gradient_both_ways(case):
+    build, channels, _ = CASES[case]
+    layer, x = build(), torch.rand(1, channels, 6, 6)
+    for run, arg in ((layer, x), (layer.inverse, layer(x).detach())):
+        layer.zero_grad()
+        arg.requires_grad_()
+        run(arg).square().sum().backward()
+        assert arg.grad is not None
+        for name, p in layer.named_parameters():
+            assert p.grad is not None, name
+            assert p.grad.abs().sum() > 0, name
+
+
+@pytest.mark.parametrize("factor, layer", [(2, HaarDownsample()), (3, LearnedDownsample(3, 3).double())])
+def test_low_band_is_the_block_mean_in_rgb_order(factor, layer):
+    x = torch.rand(1, 3, 6, 12)
+    torch.testing.assert_close(layer(x)[:, :3], nn.functional.avg_pool2d(x, factor))
+
+
+def test_haar_matches_the_published_filters():
+    x = torch.rand(2, 3, 4, 6)
+    filters = [[[1, 1], [1, 1]], [[1, -1], [1, -1]], [[1, 1], [-1, -1]], [[1, -1], [-1, 1]]]
+    bands = [
+        nn.functional.conv2d(x, torch.tensor(f, dtype=x.dtype).expand(3, 1, 2, 2), stride=2, groups=3) / 4
+        for f in filters
+    ]
+    torch.testing.assert_close(HaarDownsample()(x), torch.cat(bands, 1))
+
+
+def test_block_dct_is_orthogonal_up_to_its_scale():
+    matrix = block_dct(3)
+    torch.testing.assert_close(matrix @ matrix.T * 9, torch.eye(9, dtype=matrix.dtype))
+
+
+@pytest.mark.parametrize("layer, factor", [(HaarDownsample(), 2), (LearnedDownsample(3, 3), 3)])
+def test_a_size_that_does_not_divide_is_refused(layer, factor):
+    with pytest.raises(ValueError, match=rf"multiples of {factor}, got \(7, 6\): pad first"):
+        layer(torch.zeros(1, 3, 7, 6))
+
+
+def test_coupling_refuses_a_split_outside_its_channels():
+    with pytest.raises(ValueError, match="low must be between 1 and 11, got 12"):
+        AffineCoupling(12, 12, conv)
+
+
+def test_untrained_dense_block_is_zero_and_keeps_the_dtype_under_autocast():
+    block, x = DenseBlock(3, 9).float(), torch.rand(1, 3, 8, 8, dtype=torch.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        y = block(x)
+    assert y.dtype == torch.float32
+    assert y.abs().max() == 0
+
+
+def test_quantize_rounds_clamps_and_lets_the_gradient_through():
+    x = torch.tensor([-0.2, 0.1, 0.5, 1.3], requires_grad=True)
+    y = quantize(x)
+    assert (y * 255).tolist() == [0, 26, 128, 255]
+    y.sum().backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [1, 1, 1, 1]
