@@ -1,0 +1,98 @@
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from unshrink.config import DataConfig
+from unshrink.data import Crops, busyness, symmetry
+from unshrink.errors import ConfigError
+from unshrink.resize import resize
+
+
+@pytest.fixture
+def folder(tmp_path):
+    rng = np.random.default_rng(0)
+    for i in range(3):
+        Image.fromarray(rng.integers(0, 256, (40 + i, 50, 3), np.uint8)).save(tmp_path / f"{i}.png")
+    return str(tmp_path)
+
+
+def batches(crops: Crops, count: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    return list(itertools.islice(crops, count))
+
+
+def test_batches_have_the_stated_shapes_and_ranges(folder):
+    hr, reference = batches(Crops(DataConfig((folder,), crop=16, batch=5), 4, 0), 1)[0]
+    assert hr.shape == (5, 3, 16, 16)
+    assert reference.shape == (5, 3, 4, 4)
+    assert hr.min() >= 0
+    assert hr.max() <= 1
+
+
+def test_the_reference_is_cut_from_the_bicubic_of_the_whole_picture(folder):
+    """Every crop is found again in its picture, and its reference at the same place of the small picture."""
+    crops = Crops(DataConfig((folder,), crop=8, batch=20), 2, 0)
+    hr, reference = batches(crops, 1)[0]
+    for large, small in zip(hr, reference, strict=True):
+        large, small = (np.asarray(image.permute(1, 2, 0)) * 255 for image in (large, small))
+        assert any(found_at_one_place(picture.hr, large, small, turn) for picture in crops.pictures for turn in range(8))
+
+
+def found_at_one_place(picture: np.ndarray, large: np.ndarray, small: np.ndarray, turn: int) -> bool:
+    turned = np.rot90(picture, turn % 4)
+    turned = turned[:, ::-1] if turn >= 4 else turned
+    windows = np.lib.stride_tricks.sliding_window_view(turned, (8, 8), axis=(0, 1))[::2, ::2]
+    hits = np.argwhere((windows == np.rint(large).transpose(2, 0, 1)).all(axis=(2, 3, 4)))
+    whole = resize(turned, (turned.shape[1] // 2, turned.shape[0] // 2))
+    return any(np.allclose(whole[y : y + 4, x : x + 4], small, atol=1e-2) for y, x in hits)
+
+
+def test_the_state_is_the_whole_position(folder):
+    config = DataConfig((folder,), crop=16, batch=2, candidates=3)
+    crops = Crops(config, 2, seed=1)
+    batches(crops, 3)
+    state = crops.state()
+    expected = batches(crops, 2)
+    other = Crops(config, 2, seed=99)
+    other.restore(state)
+    for (a, b), (c, d) in zip(batches(other, 2), expected, strict=True):
+        assert torch.equal(a, c)
+        assert torch.equal(b, d)
+
+
+def test_candidates_choose_busier_crops(tmp_path):
+    half = np.zeros((64, 64, 3), np.uint8)
+    half[:, 32:] = np.random.default_rng(0).integers(0, 256, (64, 32, 3))
+    Image.fromarray(half).save(tmp_path / "half.png")
+
+    def detail(candidates: int) -> float:
+        hr, _ = batches(Crops(DataConfig((str(tmp_path),), crop=16, batch=40, candidates=candidates), 2, 0), 1)[0]
+        return np.mean([busyness(np.uint8(image.permute(1, 2, 0) * 255)) for image in hr])
+
+    assert detail(4) > 1.2 * detail(1)
+
+
+def test_shares_weigh_the_folders(tmp_path):
+    for name, value in (("dark", 0), ("light", 255)):
+        (tmp_path / name).mkdir()
+        Image.fromarray(np.full((20, 20, 3), value, np.uint8)).save(tmp_path / name / "a.png")
+    folders = (str(tmp_path / "dark"), str(tmp_path / "light"))
+    hr, _ = batches(Crops(DataConfig(folders, (0.9, 0.1), crop=4, batch=500), 2, 0), 1)[0]
+    assert hr.mean() == pytest.approx(0.1, abs=0.05)
+
+
+def test_the_eight_symmetries_differ():
+    image = np.arange(9).reshape(3, 3, 1)
+    assert len({symmetry(image, turn).tobytes() for turn in range(8)}) == 8
+
+
+def test_unusable_folders_are_named(tmp_path, folder):
+    with pytest.raises(ConfigError, match=r"no pictures in .*empty"):
+        (tmp_path / "empty").mkdir()
+        Crops(DataConfig((str(tmp_path / "empty"),)), 2, 0)
+    with pytest.raises(ConfigError, match=r"50x40, smaller than data.crop = 48"):
+        Crops(DataConfig((folder,), crop=48), 2, 0)
+    with pytest.raises(ConfigError, match="names no folder"):
+        Crops(DataConfig(), 2, 0)

@@ -1,0 +1,55 @@
+import pytest
+import torch
+from torch import nn
+
+from unshrink.config import OptimConfig
+from unshrink.optim import Muon, make_optimizers, orthogonalize, rate
+
+
+@pytest.mark.parametrize("shape", [(32, 81), (81, 32), (3, 300)])
+def test_orthogonalize_brings_all_singular_values_near_one(shape):
+    matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    values = torch.linalg.svdvals(orthogonalize(matrix))
+    assert values.min() > 0.6
+    assert values.max() < 1.3
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "muon"])
+def test_every_parameter_is_optimised_once_and_the_loss_falls(name):
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 3, 3))
+    optimizers = make_optimizers(network, OptimConfig(name=name, lr=3e-3))
+    covered = [p for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]]
+    assert sorted(map(id, covered)) == sorted(map(id, network.parameters()))
+    x, before, history = torch.rand(1, 3, 12, 12), [p.clone() for p in network.parameters()], []
+    for _ in range(40):
+        network.zero_grad()
+        loss = (network(x) - 0.5).square().mean()
+        loss.backward()
+        history.append(loss.item())
+        for optimizer in optimizers:
+            optimizer.step()
+    assert history[-1] < 0.5 * history[0]
+    assert all(not torch.equal(p, b) for p, b in zip(network.parameters(), before, strict=True))
+
+
+def test_muon_steps_have_the_size_of_adam_steps():
+    weight = nn.Parameter(torch.zeros(32, 16, 3, 3))
+    weight.grad = torch.randn(weight.shape, generator=torch.Generator().manual_seed(0))
+    Muon([weight], lr=0.01).step()
+    assert float(weight.square().mean().sqrt()) == pytest.approx(0.2 * 0.01, rel=0.25)
+
+
+@pytest.mark.parametrize("schedule", ["linear", "cosine"])
+def test_schedules_warm_up_and_end_at_zero(schedule):
+    config = OptimConfig(schedule=schedule, warmup=0.1)
+    assert rate(config, 0) == 0
+    assert rate(config, 0.05) == pytest.approx(0.5)
+    assert rate(config, 0.1) == pytest.approx(1)
+    assert rate(config, 0.55) == pytest.approx(0.5)
+    assert rate(config, 1) == pytest.approx(0)
+
+
+def test_the_published_schedule_halves_at_its_milestones():
+    config = OptimConfig(schedule="step", warmup=0, milestones=(0.2, 0.4, 0.6, 0.8))
+    assert [rate(config, p) for p in (0, 0.19, 0.2, 0.5, 0.9)] == [1, 1, 0.5, 0.25, 0.0625]

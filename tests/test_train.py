@@ -1,0 +1,215 @@
+import itertools
+import json
+import os
+import signal
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from unshrink import config, train, weights
+from unshrink.errors import ConfigError
+
+
+@pytest.fixture
+def settings(tmp_path):
+    """A configuration of a tiny run, with any values replaced."""
+    rng = np.random.default_rng(0)
+    (tmp_path / "photos").mkdir()
+    for i in range(3):
+        y, x = np.mgrid[:40, :48]
+        waves = sum(np.sin(a * x + b * y) for a, b in rng.normal(scale=0.6, size=(4, 2)))
+        picture = np.uint8(np.where(waves > 0, 220, 30))[..., None].repeat(3, axis=2)  # sharp edges: much to learn
+        Image.fromarray(picture).save(tmp_path / "photos" / f"{i}.png")
+
+    def make(**changes) -> config.TrainConfig:
+        photos = str(tmp_path / "photos")
+        tree = {
+            "model": {"scale": 2, "blocks": [2], "growth": 4},
+            "data": {"train": [photos], "validation": photos, "crop": 16, "batch": 2, "candidates": 2},
+            "loss": {},
+            "optim": {"name": "muon", "lr": 1e-3, "clip_factor": 2.0},
+            "run": {"name": "tiny", "folder": str(tmp_path / "run"), "steps": 4, "log_every": 1, "threads": 1},
+        }
+        for section, values in changes.items():
+            tree[section] |= values
+        return config.from_dict(tree)
+
+    return make
+
+
+def assert_same(a, b, where=""):
+    """Equal to the last bit, through any nesting."""
+    assert type(a) is type(b), where
+    if isinstance(a, torch.Tensor):
+        assert torch.equal(a, b), where
+    elif isinstance(a, dict):
+        assert a.keys() == b.keys(), where
+        for key in a:
+            assert_same(a[key], b[key], f"{where}.{key}")
+    elif isinstance(a, list):
+        for i, (x, y) in enumerate(zip(a, b, strict=True)):
+            assert_same(x, y, f"{where}[{i}]")
+    else:
+        assert a == b, where
+
+
+def checkpoint(folder) -> dict:
+    state = torch.load(os.path.join(folder, "checkpoint.pt"), weights_only=True)
+    del state["config"]["run"]["folder"], state["progress"]["seconds"]
+    return state
+
+
+@pytest.mark.parametrize("optimiser", ["adam", "muon"])
+@pytest.mark.parametrize("latent", ["zero", "gaussian"])
+def test_four_steps_equal_two_and_two_more_bit_for_bit(settings, tmp_path, optimiser, latent):
+    changes = {"optim": {"name": optimiser}, "model": {"latent": latent}}
+    whole, parts = (
+        settings(**changes, run={"folder": str(tmp_path / name), "precision": "float32"}) for name in ("whole", "parts")
+    )
+    train.train(whole)
+
+    def stop_after_two(line: str) -> None:
+        if line.startswith("step 2 "):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    assert train.train(parts, report=stop_after_two) is None
+    assert checkpoint(parts.run.folder)["progress"]["step"] == 2
+    assert train.train(parts, resume=True) is not None
+    assert_same(checkpoint(whole.run.folder), checkpoint(parts.run.folder))
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler, "the handler of before must be back"
+
+
+def test_training_learns_and_ships_what_it_measured(settings):
+    lines = []
+    made = settings(
+        run={"steps": 120, "log_every": 50}, optim={"lr": 3e-3}, model={"growth": 8}, data={"batch": 8}, loss={"guide": 1.0}
+    )
+    path = train.train(made, report=lines.append)
+    made = weights.load(path)
+    shipped = next(iter(made.about["figures"].values()))
+    untrained = train.validate(train.build("irn", made.config), settings().data.validation, "cpu")
+    assert shipped["psnr_y"] > untrained.psnr_y + 1
+    assert all(tensor.dtype == np.float16 for tensor in made.tensors.values())
+    network = train.build("irn", made.config)
+    network.load_state_dict({name: torch.from_numpy(value).float() for name, value in made.tensors.items()})
+    assert train.validate(network, settings().data.validation, "cpu").psnr_y == pytest.approx(shipped["psnr_y"])
+    assert made.about["training"]["steps"] == 120
+    assert any("steps/s" in line and "min left" in line for line in lines)
+
+
+def test_the_run_folder_tells_the_whole_story(settings, tmp_path):
+    made = settings(run={"validate_every": 0.0})
+    train.train(made)
+    rows = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows if "total" in row] == [1, 2, 3, 4]
+    assert all({"psnr_y", "lr_psnr_y"} <= row.keys() for row in rows if "ssim_y" in row)
+    assert sum("ssim_y" in row for row in rows) == 4
+    assert config.load(tmp_path / "run" / "config.toml").optim == made.optim
+    assert list((tmp_path / "run").glob("events*")), "TensorBoard events"
+
+
+def test_an_earlier_run_is_not_overwritten(settings):
+    train.train(settings())
+    with pytest.raises(ConfigError, match="go on with --resume"):
+        train.train(settings())
+
+
+def test_a_checkpoint_of_another_network_is_refused(settings):
+    train.train(settings())
+    with pytest.raises(ConfigError, match="of another network"):
+        train.train(settings(model={"blocks": [1]}), resume=True)
+
+
+def make_run(settings, **changes) -> train.Run:
+    made = settings(**changes)
+    return train.start(made, train.Path(made.run.folder) / "checkpoint.pt", resume=False)
+
+
+def advance(run: train.Run, poison: float = 0.0) -> dict[str, float]:
+    step = train.TrainStep(run.network, run.config.loss, "float32")
+    hr, reference = next(iter(run.crops))
+    return train.advance(run, step, hr + poison, reference)
+
+
+@pytest.mark.parametrize("poison", [float("nan"), float("inf")])
+def test_a_step_that_is_not_finite_is_skipped_and_counted(settings, poison):
+    run = make_run(settings, optim={"warmup": 0.0})
+    advance(run)
+    before = [p.clone() for p in run.network.parameters()]
+    advance(run, poison)
+    assert run.progress.skipped == 1
+    assert all(torch.equal(a, b) for a, b in zip(before, run.network.parameters(), strict=True))
+    advance(run)
+    assert run.progress.skipped == 1
+    assert any(not torch.equal(a, b) for a, b in zip(before, run.network.parameters(), strict=True))
+
+
+@pytest.mark.parametrize(
+    "changes, mean_norm, limit",
+    [
+        ({"clip_norm": 10.0, "clip_factor": 0.0}, 3.0, 10.0),
+        ({"clip_norm": 0.0, "clip_factor": 2.0}, 3.0, 6.0),
+        ({"clip_norm": 5.0, "clip_factor": 2.0}, 3.0, 5.0),
+        ({"clip_norm": 0.0, "clip_factor": 2.0}, 0.0, float("inf")),
+        ({"clip_norm": 0.0, "clip_factor": 0.0}, 3.0, float("inf")),
+    ],
+)
+def test_the_clipping_limit(settings, changes, mean_norm, limit):
+    run = make_run(settings, optim=changes)
+    run.progress.norm = mean_norm
+    assert train.clip_limit(run) == limit
+
+
+def test_gradients_are_clipped_by_their_global_norm(settings):
+    run = make_run(settings, optim={"name": "adam", "clip_norm": 1e-3, "clip_factor": 0.0})
+    assert advance(run)["norm"] > 1e-3
+    grads = torch.cat([p.grad.flatten() for p in run.network.parameters() if p.grad is not None])
+    assert grads.norm() == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_averaged_weights_follow_the_network(settings):
+    run = make_run(settings, optim={"warmup": 0.0, "average": 0.5})
+    before = [p.clone() for p in run.average.parameters()]
+    advance(run)
+    triples = zip(before, run.average.parameters(), run.network.parameters(), strict=True)
+    decay = 1 / 11  # still ramping up at the first step
+    assert all(torch.allclose(a, decay * b + (1 - decay) * n, atol=1e-7) for b, a, n in triples)
+
+
+def test_max_time_ends_the_run_and_its_schedule(settings):
+    made = settings(run={"steps": 10**6, "max_time": 2 / 60})
+    path = train.train(made)
+    steps = weights.load(path).about["training"]["steps"]
+    assert 0 < steps < 10**6
+    rows = [json.loads(line) for line in (path.parent / "log.jsonl").read_text().splitlines()]
+    rates = [row["rate"] for row in rows if "rate" in row]
+    assert rates[-1] < 0.2
+    assert max(rates) > 0.8
+
+
+def test_training_can_start_from_weights(settings, tmp_path):
+    first = train.train(settings())
+    again = settings(run={"folder": str(tmp_path / "again"), "start": str(first)})
+    network = train.initial_network(again)
+    assert_same(
+        {name: value.half() for name, value in network.state_dict().items()},
+        {name: torch.from_numpy(value) for name, value in weights.load(first).tensors.items()},
+    )
+    with pytest.raises(ConfigError, match="of another network"):
+        train.initial_network(settings(model={"growth": 8}, run={"start": str(first)}))
+
+
+def test_losses_reach_every_parameter(settings):
+    run = make_run(settings)
+    for parameter in run.network.parameters():
+        torch.nn.init.normal_(parameter, std=0.05)
+    advance(run)
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in run.network.parameters())
+
+
+def test_crops_come_in_the_same_order_from_the_same_seed(settings):
+    first, second = (make_run(settings, run={"folder": settings().run.folder + name}) for name in "ab")
+    for (a, _), (b, _) in zip(itertools.islice(first.crops, 3), itertools.islice(second.crops, 3), strict=True):
+        assert torch.equal(a, b)
