@@ -1,0 +1,74 @@
+"""unshrink makes a picture small in a way that can be undone.
+
+    import unshrink
+
+    r = unshrink.load("irn-x4")
+    small = r.downscale("photo.jpg")          # photo_x4.png: an ordinary picture
+    large = r.upscale(small)                  # photo_x4_restored.png, from that file alone
+
+Names are imported when they are first used, so that a command that only prints help starts at once.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from unshrink.errors import (
+        ConfigError,
+        ImageError,
+        MissingDependencyError,
+        ModelNotFoundError,
+        ProvenanceError,
+        UnshrinkError,
+        UnshrinkWarning,
+        WeightsError,
+    )
+    from unshrink.image import Image, read, write
+    from unshrink.rescaler import Rescaler, load
+    from unshrink.weights import list_models
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "image": ("Image", "read", "write"),
+    "rescaler": ("Rescaler", "load"),
+    "weights": ("list_models",),
+    "errors": (
+        "ConfigError",
+        "ImageError",
+        "MissingDependencyError",
+        "ModelNotFoundError",
+        "ProvenanceError",
+        "UnshrinkError",
+        "UnshrinkWarning",
+        "WeightsError",
+    ),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "ConfigError",
+    "Image",
+    "ImageError",
+    "MissingDependencyError",
+    "ModelNotFoundError",
+    "ProvenanceError",
+    "Rescaler",
+    "UnshrinkError",
+    "UnshrinkWarning",
+    "WeightsError",
+    "list_models",
+    "load",
+    "read",
+    "write",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME_OF:
+        return getattr(import_module(f"unshrink.{_HOME_OF[name]}"), name)
+    raise AttributeError(f"module 'unshrink' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,0 +1,310 @@
+import dataclasses
+import warnings
+
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from networks import portable_weights, random_weights
+
+from unshrink import backends, provenance
+from unshrink.errors import ImageError, UnshrinkError, UnshrinkWarning
+from unshrink.image import Image, read, write
+from unshrink.rescaler import Rescaler
+
+
+def weights_of(scale: int, latent: str = "zero"):
+    """Random ones with a gentle hand: the small picture looks like one, so that restoring is near the original."""
+    from unshrink.architectures import expected_shapes
+    from unshrink.weights import Weights
+
+    config = {
+        "scale": scale,
+        "blocks": {2: [1], 3: [1], 4: [1, 1], 8: [1, 1, 1]}[scale],
+        "growth": 4,
+        "clamp": 1.0,
+        "latent": latent,
+    }
+    rng = np.random.default_rng(0)
+    shapes = expected_shapes("irn", config)
+    tensors = {name: rng.normal(0, 0.02, shape).astype(np.float16) for name, shape in shapes.items()}
+    for name, tensor in tensors.items():
+        if name.endswith("matrix"):
+            tensor += torch.eye(9).numpy().astype(np.float16)
+            tensor[:, 0] = 1 / 9
+    return Weights(f"test-x{scale}", "irn", config, tensors)
+
+
+def rescaler(scale: int, tile: int = 0, **options) -> Rescaler:
+    weights = weights_of(scale, **options)
+    return Rescaler(weights, backends.make(weights, "torch", threads=1), tile)
+
+
+RESCALERS = {scale: rescaler(scale) for scale in (2, 3, 4, 8)}
+
+
+def picture(height: int, width: int, channels: int = 3, dtype: type = np.uint8) -> np.ndarray:
+    """Smooth colours, so that even an untrained network restores them roughly."""
+    y, x, c = np.mgrid[:height, :width, :channels]
+    values = 0.5 + 0.4 * np.sin(y / 17 + c) * np.cos(x / 13 - c)
+    return np.rint(values * np.iinfo(dtype).max).astype(dtype)
+
+
+class Blocks:
+    """Means of blocks down, repetition up: as quick as the 1,600 sizes below need."""
+
+    name = "blocks"
+
+    def __init__(self, scale: int) -> None:
+        self.scale = scale
+
+    def down(self, hr: np.ndarray) -> np.ndarray:
+        n, c, h, w = hr.shape
+        return hr.reshape(n, c, h // self.scale, self.scale, w // self.scale, self.scale).mean(axis=(3, 5))
+
+    def up(self, lr: np.ndarray, z: np.ndarray) -> np.ndarray:
+        return lr.repeat(self.scale, 2).repeat(self.scale, 3)
+
+
+@pytest.mark.parametrize("scale", RESCALERS)
+def test_every_size_comes_back(scale):
+    r = Rescaler(weights_of(scale), Blocks(scale))
+    for height, width in [*np.ndindex(41, 41), (97, 61)]:
+        if height and width:
+            small = r.downscale(Image(picture(height, width)))
+            assert small.size == (-(-width // scale), -(-height // scale))
+            assert r.upscale(small).size == (width, height)
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    scale=st.sampled_from([2, 3, 4, 8]),
+    height=st.integers(1, 97),
+    width=st.integers(1, 61),
+    channels=st.integers(1, 4),
+    dtype=st.sampled_from([np.uint8, np.uint16]),
+)
+def test_every_kind_of_pixels_comes_back_as_it_was(scale, height, width, channels, dtype):
+    image = Image(picture(height, width, channels, dtype))
+    small = RESCALERS[scale].downscale(image)
+    large = RESCALERS[scale].upscale(small)
+    assert small.pixels.dtype == dtype
+    assert small.pixels.shape[2] == channels
+    assert large.pixels.shape == image.pixels.shape
+    assert large.pixels.dtype == dtype
+
+
+def test_sixteen_bits_stay_sixteen_bits():
+    image = Image(picture(64, 64, 3, np.uint16))
+    large = RESCALERS[2].upscale(RESCALERS[2].downscale(image))
+    coarse = RESCALERS[2].upscale(RESCALERS[2].downscale(image, depth=8))
+    assert coarse.depth == 16, "the record tells the depth, also of a small picture of 8 bits"
+    assert len(np.unique(large.pixels % 257)) > 200, "values between the 8-bit ones"
+
+
+def test_grey_is_the_mean_of_what_the_network_makes_of_it():
+    grey = picture(60, 80, 1)
+    small = RESCALERS[2].downscale(grey)
+    colour = RESCALERS[2].downscale(grey.repeat(3, axis=2))
+    assert np.abs(small.astype(float) - colour.mean(axis=2, keepdims=True)).max() < 1
+
+
+def test_opaque_and_transparent_areas_are_exact_and_hidden_colours_do_not_leak():
+    pixels = picture(64, 64, 4)
+    pixels[..., 3] = 255
+    pixels[16:48, 16:48] = 0
+    pixels[20:30, 0:10, 3] = 100
+    small = RESCALERS[4].downscale(Image(pixels))
+    large = RESCALERS[4].upscale(small).pixels
+    for value in (0, 255):
+        inside = np.zeros((64, 64), bool)
+        blocks = (pixels[..., 3] == value).reshape(16, 4, 16, 4).all(axis=(1, 3))
+        inside |= blocks.repeat(4, 0).repeat(4, 1)
+        assert inside.any()
+        assert (large[..., 3][inside] == value).all()
+    assert (large[large[..., 3] == 0] == 0).all()
+    edge = small.pixels[small.pixels[..., 3] == 0][:, :3]
+    assert edge.min() > 20, "black under full transparency was filled from its surroundings"
+
+
+def test_metadata_travels_both_ways():
+    image = Image(picture(9, 7), icc=b"profile", exif=b"II*\0\x08\0\0\0\0\0\0\0\0\0", xmp=None, dpi=(300.0, 300.0))
+    small = RESCALERS[2].downscale(image)
+    large = RESCALERS[2].upscale(small)
+    for got in (small, large):
+        assert (got.icc, got.exif, got.dpi) == (image.icc, image.exif, image.dpi)
+    assert small.xmp is not None
+    assert large.xmp is None
+
+
+def test_the_record_says_what_made_it():
+    r = RESCALERS[4]
+    small = r.downscale(Image(picture(31, 63, 3, np.uint16)), depth=8)
+    record, _ = provenance.extract(small)
+    assert record == provenance.Record(
+        model="test-x4",
+        weights=r.weights.identity[:16],
+        scale=4,
+        size=(63, 31),
+        depth=16,
+        channels=3,
+        pixels=provenance.checksum(small.pixels),
+    )
+
+
+def changed(image: Image) -> Image:
+    pixels = image.pixels.copy()
+    pixels[0, 0] ^= 1
+    return dataclasses.replace(image, pixels=pixels)
+
+
+@pytest.mark.parametrize(
+    "alter, reason",
+    [
+        (lambda small: small.strip(), "has no record"),
+        (changed, "pixels were changed"),
+        (lambda small: rescaler(2, latent="gaussian").downscale(Image(picture(20, 30))), "made by other weights"),
+    ],
+)
+def test_a_picture_that_is_not_as_it_was_made_is_warned_about(alter, reason):
+    r = RESCALERS[2]
+    small = r.downscale(Image(picture(20, 30)))
+    with pytest.warns(UnshrinkWarning, match=reason):
+        assert r.upscale(alter(small)).size == (30, 20)
+
+
+def test_a_resized_small_picture_is_still_enlarged():
+    small = RESCALERS[2].downscale(Image(picture(20, 30)))
+    halved = dataclasses.replace(small, pixels=np.ascontiguousarray(small.pixels[::2, ::2]))
+    with pytest.warns(UnshrinkWarning, match="pixels were changed"):
+        assert RESCALERS[2].upscale(halved).size == (16, 10)
+
+
+# -- kinds -------------------------------------------------------------------------------------------------------------
+
+
+def test_arrays_give_arrays():
+    r = RESCALERS[4]
+    for shape in ((30, 41), (30, 41, 1), (30, 41, 3), (30, 41, 4)):
+        array = picture(30, 41, shape[2] if len(shape) > 2 else 1).reshape(shape)
+        small = r.downscale(array)
+        assert small.shape == (8, 11, *shape[2:])
+        assert r.upscale(small).shape == (32, 44, *shape[2:])
+        assert r.upscale(small, size=(41, 30)).shape == shape
+
+
+def test_pil_images_give_pil_images_and_carry_the_record():
+    image = PIL.Image.fromarray(picture(30, 41))
+    small = RESCALERS[4].downscale(image)
+    assert isinstance(small, PIL.Image.Image)
+    assert small.size == (11, 8)
+    assert RESCALERS[4].upscale(small).size == (41, 30)
+
+
+def test_tensors_give_tensors_equal_to_the_network():
+    r, hr = RESCALERS[2], torch.from_numpy(picture(16, 24).transpose(2, 0, 1).copy())[None].float() / 255
+    batch = torch.cat((hr, hr.flip(3)))
+    small = r.downscale(batch)
+    assert torch.equal(small[0], r.downscale(hr)[0])
+    assert torch.allclose(small * 255, (small * 255).round(), atol=1e-4)
+    assert np.array_equal(np.rint(small[0].numpy() * 255).transpose(1, 2, 0), r.downscale(picture(16, 24)))
+    assert r.upscale(small).shape == batch.shape
+    assert r.upscale(r.downscale(batch[..., :15, :]), size=(24, 15)).shape == (2, 3, 15, 24)
+
+
+def test_paths_give_paths(tmp_path):
+    r, source = RESCALERS[2], tmp_path / "photo.png"
+    write(Image(picture(31, 21)), source)
+    small = r.downscale(source)
+    assert small == tmp_path / "photo_x2.png"
+    large = r.upscale(str(small))
+    assert large == str(tmp_path / "photo_x2_restored.png")
+    assert read(large).size == (21, 31)
+    assert np.array_equal(read(small).pixels, r.downscale(picture(31, 21)))
+    with pytest.raises(ImageError, match="exists"):
+        r.downscale(source)
+    r.downscale(source, overwrite=True)
+    with pytest.raises(ImageError, match="only the exact values"):
+        r.downscale(source, tmp_path / "small.jpg")
+    assert not (tmp_path / "small.jpg").exists()
+
+
+def test_a_webp_small_picture_of_sixteen_bits_or_grey_comes_back_as_it_was(tmp_path):
+    r = RESCALERS[2]
+    for channels, dtype in ((3, np.uint16), (1, np.uint8), (2, np.uint8), (1, np.uint16)):
+        source = tmp_path / f"{channels}{dtype.__name__}.tif"
+        write(Image(picture(20, 30, channels, dtype)), source)
+        large = read(r.upscale(r.downscale(source, source.with_suffix(".webp"))))
+        assert large.pixels.shape == (20, 30, channels)
+        assert large.pixels.dtype == dtype
+
+
+@pytest.mark.parametrize(
+    "thing", [np.zeros((4, 4, 3)), np.zeros((4, 4, 5), np.uint8), np.zeros((0, 4), np.uint8), [[1]], torch.zeros(3, 8, 8)]
+)
+def test_other_things_are_refused_with_what_is_allowed(thing):
+    with pytest.raises(ImageError, match=r"cannot use .*: give .*\(N, 3, H, W\)"):
+        RESCALERS[2].downscale(thing)
+
+
+def test_a_size_that_does_not_fit_is_refused():
+    with pytest.raises(ImageError, match="size 15x20 does not fit a small picture of 10x10"):
+        RESCALERS[2].upscale(picture(10, 10), size=(15, 20))
+
+
+# -- networks ----------------------------------------------------------------------------------------------------------
+
+
+def test_tiles_make_the_same_picture():
+    for scale in (2, 4):
+        whole, tiled = RESCALERS[scale], rescaler(scale, tile=9)
+        image = picture(150, 170)
+        small = whole.downscale(image)
+        assert np.abs(small.astype(int) - tiled.downscale(image)).max() <= 1
+        assert (small == tiled.downscale(image)).mean() > 0.9999
+        large = whole.upscale(small)
+        assert (large == tiled.upscale(small)).mean() > 0.9999
+
+
+def test_a_drawn_latent_depends_on_its_seed_alone():
+    r = rescaler(2, latent="gaussian")
+    small = r.downscale(picture(20, 30))
+    assert np.array_equal(r.upscale(small, seed=3), r.upscale(small, seed=3))
+    assert not np.array_equal(r.upscale(small, seed=3), r.upscale(small, seed=4))
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+def test_backends_make_the_same_pictures(scale, data):
+    image = read(data / "test/Formats/rgb_131x63.png").pixels
+    weights = portable_weights(scale)
+    results = {}
+    for name in backends.NAMES:
+        r = Rescaler(weights, backends.make(weights, name, threads=1))
+        small = r.downscale(image)
+        results[name] = small.astype(int), r.upscale(small).astype(int)
+    small, large = results["torch"]
+    for name in ("openvino", "onnxruntime"):
+        assert np.abs(results[name][0] - small).max() <= 1
+        assert (results[name][0] == small).mean() >= 0.9999
+        assert np.abs(results[name][1] - large).mean() < 0.01
+
+
+def test_values_that_are_not_numbers_are_an_error_not_a_black_picture():
+    class Broken:
+        name = "broken"
+
+        def down(self, hr: np.ndarray) -> np.ndarray:
+            return np.full((1, 3, hr.shape[2] // 2, hr.shape[3] // 2), np.nan, np.float32)
+
+        up = down
+
+    with pytest.raises(UnshrinkError, match="not numbers: nothing was written"):
+        Rescaler(random_weights(2), Broken()).downscale(picture(8, 8))
+
+
+def test_arrays_are_not_warned_about():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        RESCALERS[2].upscale(RESCALERS[2].downscale(picture(8, 8)))
