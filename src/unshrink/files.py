@@ -1,0 +1,88 @@
+"""Files that are there whole or not at all: written beside their target, flushed to the disk, then renamed."""
+
+import contextlib
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from unshrink.errors import UnshrinkError
+
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+
+_ADVICE = {
+    errno.ENOSPC: "the disk is full; free some space or write elsewhere",
+    errno.EDQUOT: "the disk quota is used up; free some space or write elsewhere",
+    errno.ENOENT: "the folder does not exist; create it first",
+    errno.ENOTDIR: "the folder does not exist; create it first",
+    errno.EACCES: "no permission to write there; choose another folder",
+    errno.EPERM: "no permission to write there; choose another folder",
+    errno.EROFS: "the disk is read-only; write elsewhere",
+    errno.EEXIST: "the file exists already; choose another name or allow overwriting (--overwrite)",
+    errno.EISDIR: "that is a folder or a device; give the name of a file",
+    errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
+}
+
+
+@contextlib.contextmanager
+def atomic_write(
+    path: str | os.PathLike[str], overwrite: bool = False, *, error: type[UnshrinkError] = UnshrinkError
+) -> Iterator[BinaryIO]:
+    """Open a file that appears under its name only when everything has been written to the disk.
+
+    The bytes go to a temporary file in the same folder. When the block ends they are flushed to the disk and the file
+    is renamed; when anything fails, the temporary file is removed and whatever was there before is untouched. A
+    symbolic link is followed, not replaced.
+
+    Args:
+        path: the file to write.
+        overwrite: replace an existing file; otherwise an existing file is an error.
+        error: the exception to raise for what the user can mend.
+
+    Yields:
+        A buffered binary stream to write to.
+
+    Raises:
+        UnshrinkError: (as `error`) the file exists, the folder is missing, the disk is full, no permission, ...
+    """
+    target = Path(os.path.realpath(path))
+    temporary = target.with_name(f".unshrink-{secrets.token_hex(8)}.part")
+    try:
+        _refuse_unsuitable(target, overwrite)
+        descriptor = os.open(temporary, _CREATE, 0o666)  # 0o666 less the umask, as for any new file
+        try:
+            with os.fdopen(descriptor, "wb") as stream:
+                yield stream
+                stream.flush()
+                os.fsync(descriptor)
+            _place(temporary, target, overwrite)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as exc:
+        reason = _ADVICE.get(exc.errno or 0, exc.strerror or str(exc))
+        raise error(f"cannot write {os.fspath(path)}: {reason}") from exc
+
+
+def _refuse_unsuitable(target: Path, overwrite: bool) -> None:
+    if not target.exists():
+        return
+    if not target.is_file():
+        raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not overwrite:
+        raise OSError(errno.EEXIST, os.strerror(errno.EEXIST))
+
+
+def _place(temporary: Path, target: Path, overwrite: bool) -> None:
+    """Give the finished file its name; without `overwrite` never at the cost of a file that has appeared meanwhile."""
+    if overwrite:
+        os.replace(temporary, target)
+        return
+    try:
+        os.link(temporary, target)
+    except FileExistsError:
+        raise
+    except OSError:  # no hard links here (FAT, some network shares): a last look is the best there is
+        _refuse_unsuitable(target, overwrite)
+        os.replace(temporary, target)

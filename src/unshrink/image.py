@@ -1,0 +1,190 @@
+"""Pictures in and out of files, losing nothing: 8 and 16 bit, alpha, colour profile, EXIF, XMP, resolution.
+
+    image = read("photo.tif")
+    write(image, "photo.png")
+
+libvips handles PNG and TIFF, the formats with 16 bits; Pillow the others. What is read is decided by the content of
+the file, never by its name; the size is checked before anything is decoded; whatever is wrong with a file, the error
+is an `ImageError` with one line that says what to do.
+"""
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import PurePath
+from typing import BinaryIO
+
+from unshrink import _pillow, _png, _tiff
+from unshrink._picture import Image
+from unshrink._pillow import from_pil, to_pil
+from unshrink.errors import ImageError
+from unshrink.files import atomic_write
+
+__all__ = ["LOSSLESS", "LOSSY", "MAX_PIXELS", "Image", "format_of", "from_pil", "max_depth", "read", "to_pil", "write"]
+
+MAX_PIXELS = 178_956_970
+"""Pixels that `read` accepts unless told otherwise: half a gigabyte of 8-bit RGB, which is where Pillow refuses too."""
+
+LOSSLESS = {"png": (".png",), "webp": (".webp",), "tiff": (".tif", ".tiff")}
+"""Formats that keep every value, and their extensions. WebP is written lossless; it holds 8 bits only."""
+
+LOSSY = {"jpeg": (".jpg", ".jpeg"), "avif": (".avif",)}
+"""Formats that change values, written on request only, and their extensions."""
+
+_SIGNATURES = {
+    "Png": rb"\x89PNG\r\n\x1a\n",
+    "Tiff": rb"II[*+]\0|MM\0[*+]",
+    "Jpeg": rb"\xff\xd8\xff",
+    "WebP": rb"RIFF....WEBP",
+    "Avif": rb"....ftyp(avif|avis|mif1|msf1)",
+    "Gif": rb"GIF8[79]a",
+    "Bmp": rb"BM",
+    "Ppm": rb"P[1-6]\s",
+}
+
+
+def read(source: str | os.PathLike[str] | bytes | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> Image:
+    """Read a PNG, JPEG, WebP, TIFF, AVIF, BMP, GIF or PPM picture.
+
+    Pixels come as stored: 16 bits to the last bit, nothing turned (the orientation is in `exif`, also for TIFF). Bits,
+    palettes and colour keys are expanded to 8-bit grey or RGB with or without alpha; CMYK becomes sRGB; AVIF of 10 or
+    12 bits is stretched to 16; of an animation or a file of several pages comes the first picture. `Image.notes` says
+    which of these has happened.
+
+    Args:
+        source: a path, the bytes of a file, or a binary stream (read to its end).
+        max_pixels: refuse a picture with more pixels before decoding it.
+
+    Raises:
+        ImageError: no such file, not a picture, damaged, cut off, too large or of an unsupported kind.
+    """
+
+    def check(width: int, height: int) -> None:
+        if width * height > max_pixels:
+            raise ImageError(
+                f"{width} x {height} pixels are more than the limit of {max_pixels:,}; "
+                "raise it with --max-pixels if the file can be trusted"
+            )
+
+    name = source if isinstance(source, str | os.PathLike) else getattr(source, "name", "the picture")
+    try:
+        return _decode(_load(source), check)
+    except MemoryError as exc:
+        raise ImageError(f"cannot read {name}: not enough memory for it; close other programs") from exc
+    except Exception as exc:  # decoders meet damage with almost any type
+        reason = str(exc) if isinstance(exc, ImageError) else f"it is damaged ({_line(exc)}); get the file again"
+        raise ImageError(f"cannot read {name}: {reason}") from exc
+
+
+def write(
+    image: Image,
+    target: str | os.PathLike[str] | BinaryIO,
+    *,
+    format: str | None = None,
+    lossy: bool = False,
+    overwrite: bool = False,
+) -> None:
+    """Write a picture with its profile, EXIF, XMP and resolution; a file appears whole or not at all.
+
+    Blocks are kept byte for byte, except that AVIF keeps the orientation outside EXIF. WebP and AVIF have no place for
+    the resolution and no grey: grey comes back as RGB with three equal channels.
+
+    Args:
+        image: what to write.
+        target: a path, or a binary stream.
+        format: "png", "webp", "tiff", "jpeg", "avif"; by default the extension of the path, for a stream "png".
+        lossy: allow JPEG and AVIF, at high quality.
+        overwrite: replace an existing file.
+
+    Raises:
+        ImageError: a format that is unknown, lossy without leave or unable to hold the picture; the file exists, its
+            folder does not, the disk is full, no permission.
+    """
+    if not isinstance(target, str | os.PathLike):
+        target.write(_encode(image, format or "png", lossy))
+        return
+    form = format or format_of(target)
+    with atomic_write(target, overwrite, error=ImageError) as stream:
+        stream.write(_encode(image, form, lossy))
+
+
+def max_depth(path: str | os.PathLike[str]) -> int:
+    """The most bits a channel that the format of `path` holds: 8 or 16.
+
+    Raises:
+        ImageError: the extension is none that can be written.
+    """
+    return 16 if format_of(path) in ("png", "tiff") else 8
+
+
+def format_of(path: str | os.PathLike[str]) -> str:
+    """The format that an extension asks for: "photo.TIF" -> "tiff".
+
+    Raises:
+        ImageError: the extension is none that can be written.
+    """
+    name = os.fspath(path)
+    suffix = PurePath(name).suffix.lower()
+    for form, extensions in (LOSSLESS | LOSSY).items():
+        if suffix in extensions:
+            return form
+    raise ImageError(f"cannot write {name}: unknown extension {suffix!r}; allowed are {_extensions(LOSSLESS | LOSSY)}")
+
+
+def _load(source: str | os.PathLike[str] | bytes | BinaryIO) -> bytes:
+    if isinstance(source, bytes):
+        return source
+    if not isinstance(source, str | os.PathLike):
+        return source.read()
+    if os.path.exists(source) and not os.path.isfile(source):
+        raise ImageError("that is a folder or a device; give a picture file")
+    try:
+        with open(source, "rb") as stream:
+            return stream.read()
+    except OSError as exc:
+        raise ImageError(f"{exc.strerror}; check the name and the permissions") from exc
+
+
+def _decode(data: bytes, check: Callable[[int, int], None]) -> Image:
+    if not data:
+        raise ImageError("the file is empty; get it again")
+    kind = next((kind for kind, pattern in _SIGNATURES.items() if re.match(pattern, data, re.DOTALL)), None)
+    match kind:
+        case "Png":
+            return _png.decode(data, check)
+        case "Tiff":
+            return _tiff.decode(data, check)
+        case None:
+            raise ImageError("it is not a PNG, JPEG, WebP, TIFF, AVIF, BMP, GIF or PPM picture; convert it to one")
+    return _pillow.decode(data, kind, check)
+
+
+def _encode(image: Image, form: str, lossy: bool) -> bytes:
+    if form not in LOSSLESS | LOSSY:
+        raise ImageError(f"cannot write the format {form!r}; allowed are {', '.join(LOSSLESS | LOSSY)}")
+    if form in LOSSY and not lossy:
+        raise ImageError(
+            f"{form} changes values, but only the exact values of the small picture bring back the large one; "
+            f"write {_extensions(LOSSLESS)}, or allow the loss (--lossy)"
+        )
+    try:
+        match form:
+            case "png":
+                return _png.encode(image)
+            case "tiff":
+                return _tiff.encode(image)
+        return _pillow.encode(image, form)
+    except ImageError:
+        raise
+    except Exception as exc:  # encoders, too, raise many types: an EXIF block too large for JPEG, for one
+        raise ImageError(f"cannot write this picture as {form}: {_line(exc)}; write PNG or TIFF") from exc
+
+
+def _line(exc: Exception) -> str:
+    """The last line of a message, which is where libvips puts the cause."""
+    lines = [line.strip() for line in str(exc).splitlines() if line.strip()]
+    return lines[-1][:150] if lines else type(exc).__name__
+
+
+def _extensions(formats: dict[str, tuple[str, ...]]) -> str:
+    return ", ".join(extension for extensions in formats.values() for extension in extensions)
