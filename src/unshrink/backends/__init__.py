@@ -1,0 +1,89 @@
+"""The runtimes that run a network: the same two functions each, chosen by name or "auto".
+
+Every one computes in float32: small pictures agree between them to at most one value in 10,000, by one level of 255.
+"""
+
+from importlib.util import find_spec
+from typing import Protocol
+
+import numpy as np
+
+from unshrink.errors import ConfigError, MissingDependencyError, WeightsError
+from unshrink.weights import Weights
+
+__all__ = ["NAMES", "Backend", "available", "make"]
+
+NAMES = ("openvino", "onnxruntime", "torch")  # fastest first, by benchmarks/backends.json
+_INSTALL = {"openvino": "openvino", "onnxruntime": "'unshrink[ort]'", "torch": "'unshrink[torch]'"}
+
+
+class Backend(Protocol):
+    """A network ready to run.  Arrays are float32, NCHW, C-contiguous, RGB in [0, 1]; threads may share it."""
+
+    name: str
+
+    def down(self, hr: np.ndarray) -> np.ndarray:
+        """hr (1, 3, H, W), H and W multiples of s -> lr (1, 3, H/s, W/s), neither clamped nor rounded."""
+        ...
+
+    def up(self, lr: np.ndarray, z: np.ndarray) -> np.ndarray:
+        """lr (1, 3, h, w) and z (1, 3s^2-3, h, w) -> hr (1, 3, sh, sw), not clamped."""
+        ...
+
+
+def available() -> tuple[str, ...]:
+    """The names of the backends whose runtime is installed, fastest first."""
+    return tuple(name for name in NAMES if find_spec(name))
+
+
+def make(weights: Weights, name: str = "auto", threads: int = 0, device: str = "cpu") -> Backend:
+    """Weights -> a network ready to run.
+
+    Args:
+        weights: what to run.
+        name: one of `NAMES`, or "auto": the fastest that is installed and can run these weights on this device.
+        threads: how many to compute with; 0 for as many as there are cores.
+        device: where to compute: "cpu"; backend torch also takes "cuda", "cuda:1", "mps", ...
+
+    Raises:
+        ConfigError: unknown backend, or a device that it does not have.
+        MissingDependencyError: the backend is not installed.
+        WeightsError: the weights carry no graphs, and the backend needs them.
+    """
+    if name == "auto":
+        name = _choose(weights, device)
+    if name not in NAMES:
+        raise ConfigError(f"unknown backend {name!r}: known are auto, {', '.join(NAMES)}")
+    if name != "torch" and device != "cpu":
+        raise ConfigError(f"backend {name} runs on the cpu only, not on {device!r}: use backend torch")
+    if name != "torch" and not weights.graphs:
+        raise WeightsError(
+            f"weights {weights.name} carry no ONNX graphs, which backend {name} needs: "
+            "add them with `unshrink export FILE`, or use backend torch"
+        )
+    try:
+        return _make(weights, name, threads, device)
+    except ImportError as exc:
+        raise MissingDependencyError(
+            f"backend {name} is not installed or broken ({exc}): pip install {_INSTALL[name]}"
+        ) from exc
+
+
+def _choose(weights: Weights, device: str) -> str:
+    portable = weights.graphs and device == "cpu"
+    return next((name for name in available() if name == "torch" or portable), "torch")
+
+
+def _make(weights: Weights, name: str, threads: int, device: str) -> Backend:
+    # Imported here: each brings a runtime that may be absent, and takes up to seconds.
+    if name == "openvino":
+        from unshrink.backends.openvino import OpenVINO
+
+        return OpenVINO(weights, threads)
+    if name == "onnxruntime":
+        from unshrink.backends.onnxruntime import OnnxRuntime
+
+        return OnnxRuntime(weights, threads)
+    from unshrink.backends.torch import Torch
+
+    return Torch(weights, threads, device)

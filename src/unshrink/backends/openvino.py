@@ -1,0 +1,59 @@
+"""OpenVINO: the fastest float32 convolutions on x86."""
+
+import sys
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from unshrink.backends.onnx_model import whole_model
+from unshrink.weights import Weights
+
+# Importing openvino imports its model converter, which reports that to Google Analytics and triples the time.
+# Hidden, it is left out; whoever wants it can still import openvino.tools.ovc.
+_CONVERTER = "openvino.tools.ovc"
+sys.modules.setdefault(_CONVERTER, None)  # type: ignore[arg-type]
+try:
+    import openvino
+finally:
+    if sys.modules[_CONVERTER] is None:
+        del sys.modules[_CONVERTER]
+
+
+class OpenVINO:
+    """A network on OpenVINO's CPU plug-in.  A direction is compiled when it is first used.
+
+    Args:
+        weights: what to run; must carry graphs.
+        threads: how many to compute with; 0 for as many as there are cores.
+    """
+
+    name = "openvino"
+
+    def __init__(self, weights: Weights, threads: int = 0) -> None:
+        self._weights = weights
+        self._compiled: dict[str, Any] = {}
+        self._lock = Lock()  # a compiled model runs one request at a time, and each uses every thread
+        self._config: dict[str, Any] = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": "f32",  # the default is bfloat16 where the CPU has it: other small pictures
+            "INFERENCE_NUM_THREADS": threads,
+            "ENABLE_CPU_PINNING": False,  # pinned, two processes would share the first cores and leave the others idle
+        }
+
+    def down(self, hr: np.ndarray) -> np.ndarray:
+        """hr (1, 3, H, W) -> lr (1, 3, H/s, W/s)."""
+        return self._run("down", {"hr": hr})
+
+    def up(self, lr: np.ndarray, z: np.ndarray) -> np.ndarray:
+        """lr (1, 3, h, w) and z (1, 3s^2-3, h, w) -> hr (1, 3, sh, sw)."""
+        return self._run("up", {"lr": lr, "z": z})
+
+    def _run(self, direction: str, inputs: dict[str, np.ndarray]) -> np.ndarray:
+        with self._lock:
+            if direction not in self._compiled:
+                core = openvino.Core()
+                model = core.read_model(whole_model(self._weights, direction))
+                self._compiled[direction] = core.compile_model(model, "CPU", self._config)
+            result: np.ndarray = self._compiled[direction](inputs, share_inputs=True, share_outputs=False)[0]
+        return result

@@ -1,0 +1,307 @@
+"""Weights: one named, hashed, self-describing file, and the table of those that are installed.
+
+A weights file is one safetensors file.  It holds the parameters under the network's own names, the two ONNX graphs
+that run them (``graph.down`` and ``graph.up``: deflated, without the parameters), and a header that says what they are:
+
+    {"unshrink": '{"format": 1, "name": "irn-x2", "architecture": "irn", "config": {...}, "licence": ..., ...}'}
+
+Nothing here needs torch or onnx.  Every file is read as hostile input.
+"""
+
+import difflib
+import hashlib
+import json
+import os
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import safe_open
+from safetensors.numpy import save as to_safetensors
+
+from unshrink.architectures import Shape, expected_shapes
+from unshrink.errors import ModelNotFoundError, WeightsError
+from unshrink.files import atomic_write
+
+FORMAT = 1
+SUFFIX = ".safetensors"
+DIRECTIONS = ("down", "up")
+IDENTITY_DIGITS = 16  # of the identity's 64, in the record of a small picture
+_MAX_GRAPH_BYTES = 16 << 20  # of a graph when inflated; a real one has a hundredth of it
+_ZOO = Path(__file__).parent / "zoo"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One shipped weights file.
+
+    Attributes:
+        name: what users call it, method-scale-variant: "irn-x4".
+        file: its name in the folder ``zoo`` of this package.
+        sha256: of the file, in hex.
+        bytes: size of the file.
+        identity: of the parameters, as `Weights.identity`.
+        architecture: "irn".
+        scale: how many times smaller the small picture is, along each side.
+        latent: how z is chosen to restore: "zero" or "gaussian".
+        licence: SPDX identifier.
+        card: the page that describes it, relative to the repository.
+        figures: measured quality, as {data set and measure: value}.
+    """
+
+    name: str
+    file: str
+    sha256: str
+    bytes: int
+    identity: str
+    architecture: str
+    scale: int
+    latent: str
+    licence: str
+    card: str
+    figures: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def path(self) -> Path:
+        """Where the file is installed."""
+        return _ZOO / self.file
+
+
+ROWS: tuple[Row, ...] = ()  # the first row of a scale is its default
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """The parameters of one network with all that is needed to run them.
+
+    Attributes:
+        name: what users call them; not part of the identity.
+        architecture: "irn".
+        config: every field of the architecture's configuration.
+        tensors: parameters by the network's own names, all float16 or all float32.
+        graphs: the ONNX graphs "down" and "up" without parameters; empty if not exported.
+        about: what else the header says: licence, training, figures.
+    """
+
+    name: str
+    architecture: str
+    config: dict[str, Any]
+    tensors: dict[str, np.ndarray]
+    graphs: dict[str, bytes] = field(default_factory=dict)
+    about: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def scale(self) -> int:
+        """How many times smaller the small picture is, along each side."""
+        return int(self.config["scale"])
+
+    @property
+    def latent(self) -> str:
+        """How z is chosen to restore: "zero" or "gaussian"."""
+        return str(self.config["latent"])
+
+    @cached_property
+    def identity(self) -> str:
+        """SHA-256, in hex, of what decides the result: architecture, config, parameters.
+
+        Neither the name nor the graphs count: exporting them anew never orphans a small picture.
+        """
+        digest = hashlib.sha256(_canonical({"architecture": self.architecture, "config": self.config}))
+        for name, tensor in sorted(self.tensors.items()):
+            digest.update(_canonical([name, tensor.dtype.name, tensor.shape]))
+            digest.update(tensor.astype(tensor.dtype.newbyteorder("<")).tobytes())
+        return digest.hexdigest()
+
+
+def save(path: str | os.PathLike[str], weights: Weights) -> None:
+    """Writes a weights file, whole or not at all; one of that name is replaced.
+
+    Raises:
+        WeightsError: the file cannot be written.
+    """
+    header = {
+        **weights.about,
+        "format": FORMAT,
+        "name": weights.name,
+        "architecture": weights.architecture,
+        "config": weights.config,
+    }
+    graphs = {f"graph.{d}": np.frombuffer(zlib.compress(graph, 9), np.uint8) for d, graph in weights.graphs.items()}
+    parameters = {name: np.ascontiguousarray(tensor) for name, tensor in weights.tensors.items()}
+    with atomic_write(path, overwrite=True, error=WeightsError) as stream:
+        stream.write(to_safetensors({**parameters, **graphs}, {"unshrink": json.dumps(header)}))
+
+
+def load(name_or_path: str | os.PathLike[str]) -> Weights:
+    """Reads installed weights by their name, or any weights file by its path.
+
+    Args:
+        name_or_path: a name of `ROWS`; or a path: anything with a separator in it or that ends in ".safetensors".
+
+    Raises:
+        ModelNotFoundError: no weights of that name, no file at that path.
+        WeightsError: the file is damaged, altered, from a newer version, or does not fit its architecture.
+    """
+    given = os.fspath(name_or_path)
+    if isinstance(name_or_path, os.PathLike) or given.endswith(SUFFIX) or os.sep in given or "/" in given:
+        return _read(Path(given))
+    row = _row(given)
+    _verify(row)
+    return _read(row.path)
+
+
+def list_models() -> list[str]:
+    """The names of the installed weights."""
+    return [row.name for row in ROWS]
+
+
+def for_scale(scale: int) -> Row:
+    """The default weights for a scale.  Raises ModelNotFoundError, listing what is installed, if there are none."""
+    for row in ROWS:
+        if row.scale == scale:
+            return row
+    raise ModelNotFoundError(f"no weights for scale {scale}: installed are {_installed()}")
+
+
+def find(name: str, identity: str) -> Weights:
+    """The installed weights that made a small picture.
+
+    Args:
+        name: what its record calls them; only for the message.
+        identity: the first 16 hex digits of their identity.
+
+    Raises:
+        ModelNotFoundError: none of the installed weights are those.
+        WeightsError: as in `load`.
+    """
+    for row in ROWS:
+        if row.identity[:IDENTITY_DIGITS] == identity:
+            return load(row.name)
+    same_name = [row.identity[:IDENTITY_DIGITS] for row in ROWS if row.name == name]
+    instead = f"the installed {name} are {same_name[0]}" if same_name else f"installed are {_installed()}"
+    raise ModelNotFoundError(
+        f"the picture was made by weights {name!r} ({identity}), but {instead}: "
+        "install the version of unshrink that made it, or give the file of its weights"
+    )
+
+
+def differences(found: Mapping[str, Shape], wanted: Mapping[str, Shape]) -> str:
+    """What to say about tensors that are missing, unexpected or of a wrong shape; "" if there are none."""
+    wrong = [f"{k} is {found[k]} instead of {wanted[k]}" for k in wanted if k in found and found[k] != wanted[k]]
+    kinds = {
+        "missing": [name for name in wanted if name not in found],
+        "unexpected": [name for name in found if name not in wanted],
+        "wrong shape": wrong,
+    }
+    return "; ".join(f"{kind}: {_first_few(names)}" for kind, names in kinds.items() if names)
+
+
+def _first_few(names: list[str], count: int = 3) -> str:
+    more = f" and {len(names) - count} more" if len(names) > count else ""
+    return ", ".join(name[:100] for name in names[:count]) + more
+
+
+def _canonical(value: object) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _installed() -> str:
+    return ", ".join(list_models()) or "none"
+
+
+def _row(name: str) -> Row:
+    for row in ROWS:
+        if row.name == name:
+            return row
+    nearest = difflib.get_close_matches(name, list_models(), n=1)
+    hint = f"; did you mean {nearest[0]}?" if nearest else ""
+    raise ModelNotFoundError(
+        f"no weights named {name!r}: installed are {_installed()}, or give the path of a {SUFFIX} file{hint}"
+    )
+
+
+def _verify(row: Row) -> None:
+    """Raises WeightsError unless the installed file is the shipped one."""
+    try:
+        with row.path.open("rb") as stream:
+            met = hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as exc:
+        raise WeightsError(f"{row.path} cannot be read ({exc.strerror}): reinstall unshrink") from exc
+    if met != row.sha256:
+        raise WeightsError(f"{row.path} is altered: its sha256 is {met}, not {row.sha256}; reinstall unshrink")
+
+
+def _read(path: Path) -> Weights:
+    metadata, tensors = _read_safetensors(path)
+    try:
+        header = _parse_header(metadata)
+        name, architecture, config = (header.pop(key) for key in ("name", "architecture", "config"))
+        graphs = _take_graphs(tensors)
+        _check_tensors(tensors, expected_shapes(architecture, config))
+    except WeightsError as exc:
+        raise WeightsError(f"{path}: {exc}") from exc
+    return Weights(name, architecture, config, tensors, graphs, about=header)
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
+    if not path.exists():
+        raise ModelNotFoundError(f"no weights file {path}")
+    try:
+        with safe_open(path, framework="np") as file:
+            return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except Exception as exc:  # what the library raises on hostile input is not one documented type
+        raise WeightsError(f"{path} is not a readable safetensors file: {exc}") from exc
+
+
+def _parse_header(metadata: Mapping[str, str]) -> dict[str, Any]:
+    """The header's JSON object, less "format"."""
+    if "unshrink" not in metadata:
+        raise WeightsError("it carries no unshrink header; convert published checkpoints with `unshrink convert`")
+    try:
+        header = json.loads(metadata["unshrink"])
+    except (ValueError, RecursionError) as exc:
+        raise WeightsError(f"its header is not JSON: {exc}") from exc
+    version = header.pop("format", None) if isinstance(header, dict) else None
+    if not isinstance(version, int) or version < 1:
+        raise WeightsError("its header names no format")
+    if version > FORMAT:
+        raise WeightsError(f"its format is {version}, this unshrink reads up to {FORMAT}: install a newer unshrink")
+    for key, kind in (("name", str), ("architecture", str), ("config", dict)):
+        if not isinstance(header.get(key), kind):
+            raise WeightsError(f"its header has no valid {key!r}")
+    return dict(header)
+
+
+def _take_graphs(tensors: dict[str, np.ndarray]) -> dict[str, bytes]:
+    """Takes the graphs out of the tensors and inflates them."""
+    found = {d: tensors.pop(f"graph.{d}") for d in DIRECTIONS if f"graph.{d}" in tensors}
+    if len(found) == 1:
+        raise WeightsError("it has one of the graphs up and down without the other")
+    return {direction: _inflate(direction, data) for direction, data in found.items()}
+
+
+def _inflate(direction: str, data: np.ndarray) -> bytes:
+    inflater = zlib.decompressobj()
+    try:
+        graph = inflater.decompress(data.tobytes(), _MAX_GRAPH_BYTES)
+    except zlib.error as exc:
+        raise WeightsError(f"graph.{direction} is damaged: {exc}") from exc
+    if not inflater.eof:
+        raise WeightsError(f"graph.{direction} is cut short or larger than {_MAX_GRAPH_BYTES >> 20} MiB")
+    return graph
+
+
+def _check_tensors(tensors: Mapping[str, np.ndarray], wanted: Mapping[str, Shape]) -> None:
+    wrong = differences({name: tensor.shape for name, tensor in tensors.items()}, wanted)
+    if wrong:
+        raise WeightsError(f"its tensors do not fit its config; {wrong}")
+    dtypes = {tensor.dtype.name for tensor in tensors.values()}
+    if dtypes not in ({"float16"}, {"float32"}):
+        raise WeightsError(f"its tensors are {', '.join(sorted(dtypes))}: all must be float16, or all float32")
+    broken = [name for name, tensor in tensors.items() if not np.isfinite(tensor).all()]
+    if broken:
+        raise WeightsError(f"values that are not finite in {_first_few(broken)}")

@@ -1,0 +1,138 @@
+import dataclasses
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from networks import portable_weights, random_weights
+from unshrink import backends
+from unshrink import weights as zoo
+from unshrink.errors import ConfigError, MissingDependencyError, WeightsError
+
+PORTABLE = [name for name in backends.available() if name != "torch"]
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def photo(data):
+    """(1, 3, 256, 256) in [0, 1]."""
+    pixels = np.asarray(Image.open(data / "test" / "Set5" / "butterfly.webp").convert("RGB"))
+    return np.ascontiguousarray(pixels[:256, :256].transpose(2, 0, 1)[None].astype(np.float32) / 255)
+
+
+def to_8_bit(values):
+    return np.rint(values.clip(0, 1) * 255)
+
+
+def psnr(a, b):
+    return -10 * np.log10(np.mean((a - b) ** 2))
+
+
+def zeros(lr, scale):
+    return np.zeros((1, 3 * scale**2 - 3, *lr.shape[2:]), np.float32)
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+@pytest.mark.parametrize("name", PORTABLE)
+def test_agrees_with_torch_on_a_photo(photo, name, scale):
+    weights = portable_weights(scale)
+    reference, backend = backends.make(weights, "torch", 1), backends.make(weights, name, 1)
+    wanted, met = (to_8_bit(b.down(photo)) for b in (reference, backend))
+    assert np.mean(met != wanted) <= 1e-4
+    assert np.abs(met - wanted).max() <= 1
+    lr = (wanted / 255).astype(np.float32)
+    restored = [to_8_bit(b.up(lr, zeros(lr, scale))) / 255 for b in (reference, backend)]
+    assert psnr(restored[0], photo) == pytest.approx(psnr(restored[1], photo), abs=0.01)
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+@pytest.mark.parametrize("name", backends.available())
+def test_any_size_and_back(name, scale):
+    backend = backends.make(portable_weights(scale), name, 1)
+    draw = np.random.default_rng(0)
+    for h, w in ((1, 1), (1, 7), (5, 3), (1, 1)):
+        hr = draw.random((1, 3, h * scale, w * scale), np.float32)
+        lr = backend.down(hr)
+        restored = backend.up(lr, draw.standard_normal((1, 3 * scale**2 - 3, h, w), np.float32))
+        for result, shape in ((lr, (1, 3, h, w)), (restored, hr.shape)):
+            assert (result.shape, result.dtype, result.flags.c_contiguous) == (shape, np.float32, True)
+
+
+@pytest.mark.parametrize("name", backends.available())
+def test_a_result_outlives_the_next_run_and_inputs_stay(name):
+    backend = backends.make(portable_weights(2), name, 1)
+    hr = np.full((1, 3, 8, 8), 0.25, np.float32)
+    first = backend.down(hr)
+    kept = first.copy()
+    assert not np.array_equal(backend.down(1 - hr), kept)
+    assert np.array_equal(first, kept)
+    assert (hr == 0.25).all()
+
+
+@pytest.mark.parametrize("name", backends.available())
+def test_threads_may_share_a_backend(name):
+    backend = backends.make(portable_weights(2), name, 1)
+    pictures = [np.random.default_rng(i).random((1, 3, 16, 8 + 2 * i), np.float32) for i in range(12)]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(backend.down, pictures))
+    assert all(np.array_equal(backend.down(hr), lr) for hr, lr in zip(pictures, together, strict=True))
+
+
+@pytest.mark.parametrize("name", PORTABLE)
+def test_a_direction_is_prepared_when_first_used(name):
+    weights = portable_weights(2)
+    backend = backends.make(dataclasses.replace(weights, graphs={**weights.graphs, "up": b"junk"}), name)
+    backend.down(np.zeros((1, 3, 4, 4), np.float32))
+
+
+def test_auto_takes_the_first_that_can(monkeypatch):
+    assert backends.make(portable_weights(2)).name == backends.available()[0]
+    assert backends.make(random_weights(2)).name == "torch"
+    monkeypatch.setattr(backends, "find_spec", lambda name: name != "openvino")
+    assert backends.available() == ("onnxruntime", "torch")
+    assert backends.make(portable_weights(2)).name == "onnxruntime"
+
+
+def test_what_cannot_be_made():
+    weights = portable_weights(2)
+    with pytest.raises(ConfigError, match="unknown backend 'tpu': known are auto, openvino"):
+        backends.make(weights, "tpu")
+    with pytest.raises(ConfigError, match="openvino runs on the cpu only, not on 'cuda'"):
+        backends.make(weights, "openvino", device="cuda")
+    with pytest.raises(ConfigError, match="torch cannot use the device 'nowhere'"):
+        backends.make(weights, "torch", device="nowhere")
+    with pytest.raises(WeightsError, match="add them with `unshrink export FILE`"):
+        backends.make(random_weights(2), "openvino")
+
+
+@pytest.mark.parametrize("name", backends.NAMES)
+def test_an_absent_runtime_is_named(monkeypatch, name):
+    monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.delitem(sys.modules, f"unshrink.backends.{name}", raising=False)
+    with pytest.raises(MissingDependencyError, match=f"backend {name} is not installed .*pip install"):
+        backends.make(portable_weights(2), name)
+
+
+@pytest.mark.skipif("openvino" not in PORTABLE, reason="needs openvino")
+def test_openvino_reports_nothing_and_brings_no_torch(tmp_path):
+    zoo.save(tmp_path / "w.safetensors", portable_weights(2))
+    code = """
+import sys, numpy
+from unshrink import backends, weights
+backends.make(weights.load(sys.argv[1]), "openvino").down(numpy.zeros((1, 3, 4, 4), "f"))
+assert not {"openvino_telemetry", "torch", "onnx"} & set(sys.modules)
+"""
+    home = tmp_path / "home"
+    home.mkdir()
+    environment = {**os.environ, "HOME": str(home)}
+    subprocess.run([sys.executable, "-c", code, tmp_path / "w.safetensors"], check=True, env=environment)
+    assert list(home.iterdir()) == []

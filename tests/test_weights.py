@@ -1,0 +1,236 @@
+import contextlib
+import dataclasses
+import hashlib
+import json
+import subprocess
+import sys
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from safetensors.numpy import save as to_safetensors
+
+from networks import config, random_weights
+from unshrink import weights as zoo
+from unshrink.architectures import expected_shapes
+from unshrink.errors import ModelNotFoundError, UnshrinkError, WeightsError
+from unshrink.weights import Row, Weights
+
+GRAPHS = {"down": b"a graph" * 100, "up": b"another"}
+
+
+@pytest.fixture
+def weights():
+    return dataclasses.replace(random_weights(2), graphs=GRAPHS)
+
+
+@pytest.fixture
+def installed(weights, tmp_path, monkeypatch):
+    """One row, as if shipped."""
+    monkeypatch.setattr(zoo, "_ZOO", tmp_path)
+    path = tmp_path / "irn-x2.safetensors"
+    zoo.save(path, weights)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    row = Row(
+        "irn-x2", path.name, digest, path.stat().st_size, weights.identity, "irn", 2, "zero", "Apache-2.0", "card"
+    )
+    monkeypatch.setattr(zoo, "ROWS", (row,))
+    return row
+
+
+def file_of(path, header, tensors):
+    metadata = None if header is None else {"unshrink": header if isinstance(header, str) else json.dumps(header)}
+    path.write_bytes(to_safetensors(tensors, metadata))
+    return path
+
+
+def good_header(**changes):
+    return {"format": 1, "name": "x", "architecture": "irn", "config": config(2), **changes}
+
+
+def test_what_is_saved_is_loaded(weights, tmp_path):
+    zoo.save(tmp_path / "w.safetensors", weights)
+    back = zoo.load(tmp_path / "w.safetensors")
+    assert (back.name, back.architecture, back.config) == (weights.name, weights.architecture, weights.config)
+    assert (back.graphs, back.about, back.identity) == (GRAPHS, {"licence": "none"}, weights.identity)
+    assert (back.scale, back.latent) == (2, "zero")
+    assert back.tensors.keys() == weights.tensors.keys()
+    assert all(np.array_equal(back.tensors[name], weights.tensors[name]) for name in weights.tensors)
+
+
+def test_saving_replaces_and_leaves_nothing_else(weights, tmp_path):
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(b"old")
+    zoo.save(path, weights)
+    assert zoo.load(str(path)).name == weights.name
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_unwritable_place_is_an_error(weights, tmp_path):
+    with pytest.raises(WeightsError, match="folder does not exist"):
+        zoo.save(tmp_path / "none" / "w.safetensors", weights)
+
+
+def test_identity_is_pinned_for_ever():
+    tensors = {"b": np.arange(3, dtype=np.float16), "a": np.ones((2, 2), np.float16)}
+    assert Weights("x", "irn", {"scale": 2, "blocks": (1,)}, tensors).identity == IDENTITY
+
+
+IDENTITY = "df5fc36e4fc7867c02d773c1a2d237ee968e56491b0f90c1424421129ea2f658"
+
+
+def test_identity_is_of_what_decides_the_result(weights):
+    def changed(**changes):
+        return dataclasses.replace(weights, **changes).identity
+
+    assert changed(name="other", graphs={}, about={}) == weights.identity
+    assert changed(tensors=dict(reversed(weights.tensors.items()))) == weights.identity
+    assert changed(config={**weights.config, "latent": "gaussian"}) != weights.identity
+    assert changed(architecture="other") != weights.identity
+    wide = {name: tensor.astype(np.float32) for name, tensor in weights.tensors.items()}
+    assert changed(tensors=wide) != weights.identity
+    name = next(iter(weights.tensors))
+    nudged = weights.tensors[name].copy()
+    nudged.flat[-1] += np.float16(0.5)
+    assert changed(tensors={**weights.tensors, name: nudged}) != weights.identity
+
+
+def test_installed_weights_by_name_scale_and_identity(installed, weights):
+    assert zoo.list_models() == ["irn-x2"]
+    assert zoo.load("irn-x2").identity == weights.identity
+    assert zoo.for_scale(2) is installed
+    assert zoo.find("renamed since", weights.identity[:16]).identity == weights.identity
+
+
+def test_unknown_weights(installed, tmp_path):
+    with pytest.raises(ModelNotFoundError, match=r"'irn-x3': installed are irn-x2.*did you mean irn-x2\?"):
+        zoo.load("irn-x3")
+    with pytest.raises(ModelNotFoundError, match="no weights file"):
+        zoo.load(tmp_path / "absent")
+    with pytest.raises(ModelNotFoundError, match="no weights file"):
+        zoo.load("absent.safetensors")
+    with pytest.raises(ModelNotFoundError, match="scale 5: installed are irn-x2"):
+        zoo.for_scale(5)
+
+
+def test_pictures_of_other_weights(installed, weights):
+    with pytest.raises(ModelNotFoundError, match=f"but the installed irn-x2 are {weights.identity[:16]}"):
+        zoo.find("irn-x2", "0" * 16)
+    with pytest.raises(ModelNotFoundError, match=r"'mine'.*but installed are irn-x2"):
+        zoo.find("mine", "0" * 16)
+    with pytest.raises(ModelNotFoundError):
+        zoo.find("irn-x2", "")
+
+
+def test_an_altered_installed_file(installed):
+    installed.path.write_bytes(installed.path.read_bytes()[:-1] + b"\0")
+    with pytest.raises(WeightsError, match=f"altered: its sha256 is .*, not {installed.sha256}; reinstall"):
+        zoo.load("irn-x2")
+    installed.path.unlink()
+    with pytest.raises(WeightsError, match="reinstall"):
+        zoo.load("irn-x2")
+
+
+def test_shipped_rows_are_consistent():
+    for row in zoo.ROWS:
+        weights = zoo.load(row.name)
+        assert (weights.name, weights.identity, weights.architecture) == (row.name, row.identity, row.architecture)
+        assert (weights.scale, weights.latent) == (row.scale, row.latent)
+        assert weights.graphs.keys() == {"down", "up"}
+        assert row.path.stat().st_size == row.bytes
+
+
+@pytest.mark.parametrize(
+    "header, message",
+    [
+        (None, "no unshrink header"),
+        ("{", "not JSON"),
+        ("[" * 100_000, "not JSON"),
+        ("[1]", "names no format"),
+        (good_header(format="1"), "names no format"),
+        (good_header(format=2), "format is 2, this unshrink reads up to 1: install a newer"),
+        (good_header(name=3), "no valid 'name'"),
+        (good_header(config=[]), "no valid 'config'"),
+        (good_header(architecture="gan"), "unknown architecture 'gan': known are irn"),
+        (good_header(config={"scale": 2}), "has the fields"),
+        (good_header(config={**config(2), "scale": 5}), "impossible scale: 5"),
+        (good_header(config={**config(2), "scale": [2]}), "impossible scale"),
+        (good_header(config={**config(2), "blocks": [10**9]}), "impossible blocks"),
+        (good_header(config={**config(2), "blocks": {"a": 1}}), "impossible blocks"),
+        (good_header(config={**config(2), "blocks": [1, 1]}), "2 levels of blocks, scale 2 has 1"),
+        (good_header(config={**config(2), "growth": 0}), "impossible growth"),
+        (good_header(config={**config(2), "clamp": float("nan")}), "impossible clamp"),
+        (good_header(config={**config(2), "latent": ["zero"]}), "impossible latent"),
+        (
+            good_header(config={**config(2), "growth": 9}),
+            "do not fit its config; wrong shape: layers.1.f.convs.0.weight is",
+        ),
+        (good_header(config={**config(2), "blocks": [2]}), "missing: layers.2.f.convs.0.weight.* and 27 more"),
+        (good_header(config={**config(2), "blocks": [0]}), "unexpected: layers.1"),
+    ],
+)
+def test_a_bad_header(tmp_path, header, message):
+    with pytest.raises(WeightsError, match=message):
+        zoo.load(file_of(tmp_path / "w.safetensors", header, random_weights(2).tensors))
+
+
+def test_bad_tensors(tmp_path):
+    tensors, path = random_weights(2).tensors, tmp_path / "w.safetensors"
+    name = next(iter(tensors))
+
+    def refused(message, **changes):
+        with pytest.raises(WeightsError, match=message):
+            zoo.load(file_of(path, good_header(), {**tensors, **changes}))
+
+    refused("tensors are float16, float32", **{name: tensors[name].astype(np.float32)})
+    refused("tensors are float16, int16", **{name: tensors[name].astype(np.int16)})
+    refused(f"not finite in {name}", **{name: tensors[name] * np.float16(np.inf)})
+    refused("one of the graphs", **{"graph.up": np.zeros(3, np.uint8)})
+    junk = {f"graph.{d}": np.zeros(9, np.uint8) for d in ("down", "up")}
+    refused("graph.down is damaged", **junk)
+    short = np.frombuffer(zlib.compress(b"graph")[:-4], np.uint8)
+    refused("graph.down is cut short", **{"graph.down": short, "graph.up": short})
+    bomb = np.frombuffer(zlib.compress(bytes(17 << 20)), np.uint8)
+    refused("larger than 16 MiB", **{"graph.down": bomb, "graph.up": bomb})
+
+
+def test_files_that_are_not_safetensors(tmp_path):
+    path = tmp_path / "w.safetensors"
+    for content in (b"", b"\x80\x02payload", b"\xff" * 64, (2**40).to_bytes(8, "little") + b"{"):
+        path.write_bytes(content)
+        with pytest.raises(WeightsError, match="not a readable safetensors file"):
+            zoo.load(path)
+    with pytest.raises(WeightsError, match="not a readable"):
+        zoo.load(tmp_path)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(position=st.floats(0, 1, exclude_max=True), value=st.integers(0, 255), cut=st.booleans(), head=st.booleans())
+def test_a_damaged_file_is_refused_or_loads(tmp_path, position, value, cut, head):
+    path = tmp_path / "w.safetensors"
+    zoo.save(path, dataclasses.replace(random_weights(2), graphs=GRAPHS))
+    data = bytearray(path.read_bytes())
+    place = int(position * (min(len(data), 8000) if head else len(data)))
+    data[place] = value
+    path.write_bytes(data[:place] if cut else data)
+    with contextlib.suppress(UnshrinkError):
+        assert isinstance(zoo.load(path), Weights)
+
+
+@pytest.mark.parametrize("scale, blocks", [(2, [2]), (3, [1]), (4, [1, 2]), (8, [0, 1, 1])])
+def test_expected_shapes_are_those_of_the_network(scale, blocks):
+    from unshrink.models import build
+
+    shape = {"scale": scale, "blocks": blocks, "growth": 4, "clamp": 1.0, "latent": "zero"}
+    state = build("irn", shape).state_dict()
+    assert list(expected_shapes("irn", shape).items()) == [(name, tuple(value.shape)) for name, value in state.items()]
+
+
+def test_importing_brings_no_runtime():
+    code = (
+        "import sys, unshrink.weights, unshrink.backends, unshrink.backends.onnx_model;"
+        "assert not {'torch', 'onnx', 'onnxruntime', 'openvino'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
