@@ -1,0 +1,368 @@
+"""The commands that make something.
+
+Each turns its arguments into tasks; what can be refused is refused before any work.
+"""
+
+import dataclasses
+import functools
+import io
+import logging
+import os
+import re
+import sys
+import time
+from argparse import Namespace
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from unshrink import backends, metrics, provenance, rescaler
+from unshrink import compare as comparison
+from unshrink import image as images
+from unshrink import weights as zoo
+from unshrink.compare import decibels, human_bytes, over_white
+from unshrink.errors import ImageError, MissingDependencyError, ModelNotFoundError, ProvenanceError, WeightsError
+from unshrink.files import atomic_write
+from unshrink.image import Image
+from unshrink.provenance import Record
+from unshrink.rescaler import Rescaler
+from unshrink.tasks import Result, Task, UsageError
+
+STANDARD = "-"  # standard input or output
+DEFAULT_SCALE = 4
+EXTENSIONS = {form: extensions[0] for form, extensions in (images.LOSSLESS | images.LOSSY).items()}
+
+logger = logging.getLogger("unshrink")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One picture: where it comes from, where it goes, in which format."""
+
+    source: str
+    target: str
+    form: str
+
+
+def downscale(args: Namespace) -> list[Task]:
+    """Large pictures to small ones."""
+    model = named_model(args)
+    jobs = plan(args, lambda stem: f"{stem}_x{model.scale}")
+    _encoded(Image(np.zeros((1, 1, 3), np.uint8)), jobs[0].form, args.lossy)  # refuses a lossy format before the work
+    return [Task(job.source, functools.partial(_downscale, args, model, job)) for job in jobs]
+
+
+def _downscale(args: Namespace, model: Rescaler, job: Job) -> Result:
+    began = time.perf_counter()
+    with opened(job.target, args.overwrite) as stream:
+        image, file_bytes = read(job.source, args.max_pixels)
+        image = image.strip() if args.strip else image
+        depth = args.depth or min(image.depth, images.max_depth(f"picture.{job.form}"))
+        small = model.downscale(image, depth=depth)
+        file = _encoded(small, job.form, args.lossy)
+        figures = _verify(model, image, file, args.max_pixels) if args.verify else {}
+        stream.write(file)
+    outcome = {
+        "size": image.size,
+        "small_size": small.size,
+        "depth": depth,
+        "bytes": file_bytes,
+        "small_bytes": len(file),
+    }
+    verified = "; comes back at {} dB (luma), {} dB (RGB)".format(*map(decibels, figures.values())) if figures else ""
+    sizes = f"{_size(image)} -> {_size(small)} pixels, {human_bytes(file_bytes)} -> {human_bytes(len(file))}"
+    logger.info(f"{_names(job)}: {sizes}{verified}")
+    return Result({**_about(job, model, began), **outcome, **figures})
+
+
+def _verify(model: Rescaler, image: Image, file: bytes, max_pixels: int | None) -> dict[str, float]:
+    """PSNR in dB of the picture that the file brings back, in 8 bits over white."""
+    restored = model.upscale(images.read(file, max_pixels=max_pixels or images.MAX_PIXELS))
+    pair = over_white(image), over_white(restored)
+    return {"psnr_y": metrics.psnr_y(*pair, model.scale), "psnr_rgb": metrics.psnr(*pair, model.scale)}
+
+
+def upscale(args: Namespace) -> list[Task]:
+    """Small pictures to large ones."""
+    named = load_model(args, args.model) if args.model else None
+    recorded = functools.cache(functools.partial(_recorded_model, args))
+    jobs = plan(args, lambda stem: re.sub(r"_x[2348]$", "", stem) + "_restored")
+    return [Task(job.source, functools.partial(_upscale, args, named, recorded, job)) for job in jobs]
+
+
+def _upscale(args: Namespace, named: Rescaler | None, recorded: Callable[[str, str], Rescaler], job: Job) -> Result:
+    began = time.perf_counter()
+    with opened(job.target, args.overwrite) as stream:
+        image, file_bytes = read(job.source, args.max_pixels)
+        if named:
+            model, (record, image) = named, _record_if_sound(image, job.source)
+        else:
+            record = _required_record(image, job.source)
+            model = recorded(record.model, record.weights)
+        _refuse_huge(image, model.scale, args.max_pixels, job.source)
+        large = model.upscale(image, seed=args.seed)
+        file = _encoded(large.strip() if args.strip else large, job.form, lossy=True)
+        stream.write(file)
+    outcome = {"size": large.size, "small_size": image.size, "depth": large.depth, "bytes": len(file)}
+    unchanged = record.pixels == provenance.checksum(image.pixels) if record else None
+    logger.info(f"{_names(job)}: {_size(image)} -> {_size(large)} pixels, {model.weights.name}")
+    return Result({**_about(job, model, began), **outcome, "small_bytes": file_bytes, "unchanged": unchanged})
+
+
+def _required_record(image: Image, source: str) -> Record:
+    record, _ = provenance.extract(image)
+    if record is None:
+        installed = ", ".join(row.name for row in zoo.ROWS) or "none"
+        raise ProvenanceError(
+            f"{source} has no record of unshrink: it was not made by unshrink, or its metadata was removed; "
+            f"name weights with --model to enlarge it anyway (installed: {installed})"
+        )
+    return record
+
+
+def _record_if_sound(image: Image, source: str) -> tuple[Record | None, Image]:
+    """The record, or, where it cannot be used, none and the picture without it: the user has named the weights."""
+    try:
+        return provenance.extract(image)[0], image
+    except ProvenanceError:
+        logger.warning(f"{source}: its record is malformed or from a newer version of unshrink, and is left aside")
+        return None, dataclasses.replace(image, xmp=None)
+
+
+def _recorded_model(args: Namespace, name: str, identity: str) -> Rescaler:
+    try:
+        weights = zoo.find(name, identity)
+    except ModelNotFoundError as error:
+        raise ModelNotFoundError(f"{error} (--model FILE{zoo.SUFFIX})") from None
+    return Rescaler(weights, backends.make(weights, args.backend, threads=args.threads, device=args.device))
+
+
+def _refuse_huge(image: Image, scale: int, max_pixels: int | None, source: str) -> None:
+    (width, height), limit = image.size, max_pixels or images.MAX_PIXELS
+    if width * height * scale**2 > limit:
+        raise ImageError(
+            f"{source} would become {width * scale} x {height * scale} pixels, more than the limit of {limit:,}; "
+            "raise it with --max-pixels if the file can be trusted"
+        )
+
+
+def compare(args: Namespace) -> list[Task]:
+    """A round trip in memory, its figures and a picture of them."""
+    model = named_model(args)
+    if args.output == STANDARD:
+        raise UsageError("the table goes to standard output: give the figure the name of a file")
+    source = Path("stdin" if args.input == STANDARD else args.input)
+    target = args.output or str(source.with_name(f"{source.stem}_compare_x{model.scale}.png"))
+    job = Job(args.input, target, images.format_of(target))
+    _refuse_clashes([job], as_json=args.json)
+    return [Task(args.input, functools.partial(_compare, args, model, job))]
+
+
+def _compare(args: Namespace, model: Rescaler, job: Job) -> Result:
+    began = time.perf_counter()
+    with opened(job.target, args.overwrite) as stream:
+        image, file_bytes = read(job.source, args.max_pixels)
+        result = comparison.compare(image, model, file_bytes)
+        comparison.figure(result).save(stream, format=job.form)
+    logger.info(f"the figure is {job.target}")
+    return Result({**_about(job, model, began), **comparison.as_json(result)}, comparison.table(result))
+
+
+def train(args: Namespace) -> list[Task]:
+    """A whole training run."""
+    try:
+        from unshrink import config
+        from unshrink import train as loop
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise MissingDependencyError('train needs torch: pip install "unshrink[train]"') from None
+    overrides = [*args.set, *([] if args.max_time is None else [f"run.max_time={args.max_time}"])]
+    settings = config.load(args.config, overrides)
+
+    def run() -> Result:
+        path = loop.train(settings, resume=args.resume, report=logger.info)
+        if path is None:
+            raise KeyboardInterrupt
+        return Result({"weights": str(path)})
+
+    return [Task("", run)]
+
+
+def convert(args: Namespace) -> list[Task]:
+    """A published checkpoint to a weights file."""
+    from unshrink.convert import convert as read_checkpoint
+
+    name = args.name or re.sub(r"[^a-z0-9._-]", "-", Path(args.input).stem.lower()).lstrip("._-")
+    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", name):
+        raise UsageError(
+            f"--name {name!r} cannot be used: up to 64 of a-z, 0-9, '.', '_' and '-', a letter or digit first"
+        )
+    if not args.output.endswith(zoo.SUFFIX):
+        raise UsageError(f"{args.output} must end in {zoo.SUFFIX}")
+    if os.path.exists(args.output) and not args.overwrite:
+        raise WeightsError(f"cannot write {args.output}: the file exists already; choose another name or --overwrite")
+
+    def run() -> Result:
+        weights = dataclasses.replace(read_checkpoint(args.input), name=name)
+        try:
+            weights = _exported(weights)
+        except MissingDependencyError as error:
+            logger.warning(f"without graphs, which run it without torch; add them with unshrink export: {error}")
+        zoo.save(args.output, weights)
+        return _weights_written(args.input, args.output, weights)
+
+    return [Task("", run)]
+
+
+def export(args: Namespace) -> list[Task]:
+    """Graphs into a weights file."""
+
+    def run() -> Result:
+        weights = _exported(zoo.load(Path(args.input)))
+        zoo.save(args.input, weights)
+        return _weights_written(args.input, args.input, weights)
+
+    return [Task("", run)]
+
+
+def _exported(weights: zoo.Weights) -> zoo.Weights:
+    from unshrink.export import export as add_graphs
+
+    logger.info("making the graphs: this can take a minute")
+    return add_graphs(weights)
+
+
+def _weights_written(source: str, target: str, weights: zoo.Weights) -> Result:
+    kind = "with" if weights.graphs else "without"
+    logger.info(f"{target}: {weights.name}, scale {weights.scale}, {kind} graphs")
+    identity = weights.identity[: zoo.IDENTITY_DIGITS]
+    names = {"input": source, "output": target, "model": weights.name, "weights": identity}
+    return Result({**names, "scale": weights.scale, "graphs": bool(weights.graphs)})
+
+
+# -- models --------------------------------------------------------------------------------------------------------
+
+
+def named_model(args: Namespace) -> Rescaler:
+    """The weights that --model and --scale ask for."""
+    model = load_model(args, args.model or zoo.for_scale(args.scale or DEFAULT_SCALE).name)
+    if args.scale and args.scale != model.scale:
+        raise UsageError(f"--scale {args.scale} contradicts --model: {model.weights.name} has scale {model.scale}")
+    return model
+
+
+def load_model(args: Namespace, name: str) -> Rescaler:
+    """Weights by name or path, ready to run as the arguments say."""
+    return rescaler.load(name, backend=args.backend, device=args.device, threads=args.threads)
+
+
+# -- files ---------------------------------------------------------------------------------------------------------
+
+
+def plan(args: Namespace, rename: Callable[[str], str]) -> list[Job]:
+    """Where each input goes and in which format.
+
+    Raises:
+        UsageError: inputs and output contradict each other.
+        ImageError: a missing folder, or a format that cannot be written.
+    """
+    out: str | None = args.output
+    if len(args.inputs) > 1 and STANDARD in (*args.inputs, out):
+        raise UsageError("standard input and output take one picture: give files and a folder")
+    is_folder = out not in (None, STANDARD) and (
+        len(args.inputs) > 1 or out.endswith(("/", os.sep)) or os.path.isdir(out)
+    )
+    if is_folder and not os.path.isdir(str(out)):
+        raise ImageError(f"cannot write to {out}: there is no such folder; create it first")
+    form = _format(None if is_folder else out, args.format)
+    if out is None and args.inputs == [STANDARD]:
+        out = STANDARD
+    jobs = [Job(name, _target(name, out, is_folder, rename, form), form) for name in args.inputs]
+    _refuse_clashes(jobs, args.json)
+    return jobs
+
+
+def _format(out: str | None, asked: str | None) -> str:
+    """The format that --format or the name of the output asks for."""
+    if out in (None, STANDARD):
+        return asked or "png"
+    named = images.format_of(out) if asked is None or Path(out).suffix else asked
+    if asked not in (None, named):
+        raise UsageError(f"--format {asked} contradicts the name {out}")
+    return named
+
+
+def _target(name: str, out: str | None, is_folder: bool, rename: Callable[[str], str], form: str) -> str:
+    if out is not None and not is_folder:
+        return out
+    source = Path("stdin" if name == STANDARD else name)
+    file = rename(source.stem) + EXTENSIONS[form]
+    return str(Path(out) / file if out else source.with_name(file))
+
+
+def _refuse_clashes(jobs: list[Job], as_json: bool) -> None:
+    sources = {os.path.realpath(job.source): job.source for job in jobs if job.source != STANDARD}
+    makers: dict[str, str] = {}
+    for job in jobs:
+        if job.source == STANDARD and sys.stdin.isatty():
+            raise UsageError("standard input is a terminal: pipe a picture in, or give a file")
+        if job.target == STANDARD:
+            if as_json or sys.stdout.isatty():
+                raise UsageError("standard output is for the picture: name a file with -o, or send it elsewhere")
+            continue
+        place = os.path.realpath(job.target)
+        if place in sources:
+            raise UsageError(f"{job.target} is an input too: choose another output")
+        if place in makers:
+            raise UsageError(f"{makers[place]} and {job.source} would both become {job.target}: do them one by one")
+        makers[place] = job.source
+
+
+def opened(target: str, overwrite: bool) -> AbstractContextManager[BinaryIO]:
+    """What to write to; opened before the work, so that a place that cannot be written to is found out first."""
+    if target == STANDARD:
+        return nullcontext(sys.stdout.buffer)
+    return atomic_write(target, overwrite, error=ImageError)
+
+
+def read(source: str, max_pixels: int | None) -> tuple[Image, int]:
+    """A picture and the size of its file; what had to be converted is said."""
+    file: str | bytes = sys.stdin.buffer.read() if source == STANDARD else source
+    image = images.read(file, max_pixels=max_pixels or images.MAX_PIXELS)
+    for note in image.notes:
+        logger.info(f"{source}: {note}")
+    return image, len(file) if isinstance(file, bytes) else os.path.getsize(file)
+
+
+def _encoded(image: Image, form: str, lossy: bool) -> bytes:
+    stream = io.BytesIO()
+    images.write(image, stream, format=form, lossy=lossy)
+    return stream.getvalue()
+
+
+def _about(job: Job, model: Rescaler, began: float) -> dict[str, Any]:
+    """What every result says; with --verbose also in words."""
+    seconds = round(time.perf_counter() - began, 3)
+    logger.debug(f"{job.source}: {seconds:.2f} s with {model.weights.name} on {model.backend.name}")
+    return {
+        "input": job.source,
+        "output": job.target,
+        "model": model.weights.name,
+        "weights": model.weights.identity[: zoo.IDENTITY_DIGITS],
+        "scale": model.scale,
+        "backend": model.backend.name,
+        "seconds": seconds,
+    }
+
+
+def _names(job: Job) -> str:
+    return f"{job.source} -> {job.target}"
+
+
+def _size(image: Image) -> str:
+    return "{}x{}".format(*image.size)

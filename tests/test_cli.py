@@ -1,0 +1,594 @@
+import dataclasses
+import hashlib
+import importlib.util
+import io
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from unshrink import cli, provenance, weights
+from unshrink.image import Image, read, write
+
+ROOT = Path(__file__).parent.parent
+COMMANDS = ("downscale", "upscale", "compare", "info", "models", "convert", "export", "train", "doctor")
+EXIF = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"  # orientation 6
+
+
+@pytest.fixture(scope="session")
+def zoo(tmp_path_factory):
+    """Two small networks with random parameters; without graphs, so they run on torch."""
+    import torch
+
+    from unshrink.models import build
+
+    folder = tmp_path_factory.mktemp("zoo")
+    for scale, blocks in ((4, [1, 1]), (2, [1])):
+        torch.manual_seed(scale)
+        config = {"scale": scale, "blocks": blocks, "growth": 4, "clamp": 1.0, "latent": "zero"}
+        net = build("irn", config)
+        with torch.no_grad():
+            for parameter in net.parameters():
+                parameter.normal_(0, 1e-3)
+        tensors = {name: value.numpy() for name, value in net.state_dict().items()}
+        made = weights.Weights(f"tiny-x{scale}", "irn", config, tensors, about={"licence": "CC0-1.0"})
+        weights.save(folder / f"tiny-x{scale}.safetensors", made)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def installed(zoo, monkeypatch):
+    """The small networks in the place of the shipped ones."""
+    monkeypatch.setattr(weights, "ROWS", tuple(row(zoo / f"tiny-x{scale}.safetensors") for scale in (4, 2)))
+
+
+def row(path):
+    made, data = weights.load(path), path.read_bytes()
+    return weights.Row(
+        name=made.name,
+        file=str(path),
+        sha256=hashlib.sha256(data).hexdigest(),
+        bytes=len(data),
+        identity=made.identity,
+        architecture="irn",
+        scale=made.scale,
+        latent="zero",
+        licence="CC0-1.0",
+        card="",
+        figures={"Set5 PSNR-Y": 33.25},
+    )
+
+
+@pytest.fixture
+def photo(tmp_path):
+    return photo_at(tmp_path / "photo.png")
+
+
+def photo_at(path, dtype=np.uint8, width=37, **metadata):
+    y, x = np.mgrid[:29, :width]
+    top = np.iinfo(dtype).max
+    pixels = np.stack([x / width, y / 29, (x + y) / (29 + width)], axis=2) * top
+    write(Image(pixels.astype(dtype), **metadata), path)
+    return path
+
+
+def unshrink(*args):
+    return cli.main([str(arg) for arg in args])
+
+
+# -- the main job --------------------------------------------------------------------------------------------------
+
+
+def test_a_picture_goes_small_and_comes_back(photo, tmp_path, capsys):
+    assert unshrink("downscale", photo, "--verify") == 0
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"unshrink: {photo} -> {tmp_path}/photo_x4.png: 37x29 -> 10x8 pixels")
+    assert "dB (luma)" in err
+    assert unshrink("upscale", tmp_path / "photo_x4.png") == 0
+    assert read(tmp_path / "photo_x4.png").size == (10, 8)
+    assert read(tmp_path / "photo_restored.png").size == (37, 29)
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+@pytest.mark.parametrize("option", [("-s", 2), ("-m", "tiny-x2"), ("-s", 2, "-m", "tiny-x2")])
+def test_scale_and_model_choose_the_weights(photo, tmp_path, option):
+    assert unshrink("downscale", photo, *option) == 0
+    assert read(tmp_path / "photo_x2.png").size == (19, 15)
+
+
+def test_model_may_be_a_file(photo, zoo, tmp_path):
+    assert unshrink("downscale", photo, "-m", zoo / "tiny-x2.safetensors", "-o", tmp_path / "s.webp") == 0
+    assert (tmp_path / "s.webp").read_bytes()[8:12] == b"WEBP"
+
+
+def test_scale_and_model_in_conflict_are_wrong_usage(photo, capsys):
+    assert unshrink("downscale", photo, "-s", 4, "-m", "tiny-x2") == 2
+    assert "contradicts" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "depth, form, expected", [(None, "png", 16), (8, "png", 8), (None, "webp", 8), (16, "tiff", 16)]
+)
+def test_depth_is_the_pictures_or_what_is_asked(tmp_path, depth, form, expected):
+    photo = photo_at(tmp_path / "deep.png", np.uint16)
+    options = [] if depth is None else ["--depth", depth]
+    assert unshrink("downscale", photo, "--format", form, *options) == 0
+    small = next(tmp_path.glob("deep_x4.*"))
+    assert read(small).depth == expected
+    assert unshrink("upscale", small) == 0
+    assert read(tmp_path / "deep_restored.png").depth == 16
+
+
+def test_metadata_survives_and_strip_removes_it(tmp_path):
+    photo = photo_at(tmp_path / "photo.png", icc=b"profile", exif=EXIF, dpi=(300.0, 300.0))
+    assert unshrink("downscale", photo) == 0
+    assert unshrink("upscale", tmp_path / "photo_x4.png") == 0
+    back = read(tmp_path / "photo_restored.png")
+    assert (back.icc, back.exif) == (b"profile", EXIF)
+    assert unshrink("upscale", tmp_path / "photo_x4.png", "--strip", "--overwrite") == 0
+    assert read(tmp_path / "photo_restored.png").icc is None
+    assert unshrink("downscale", photo, "--strip", "--overwrite") == 0
+    stripped = read(tmp_path / "photo_x4.png")
+    assert (stripped.icc, stripped.exif, stripped.dpi) == (None, None, None)
+    assert provenance.extract(stripped)[0].size == (37, 29)
+
+
+def test_standard_input_and_output_carry_pictures(photo, zoo, tmp_path):
+    command = [sys.executable, "-m", "unshrink.cli"]
+    small = subprocess.run(
+        [*command, "downscale", "-", "-m", zoo / "tiny-x4.safetensors"],
+        input=photo.read_bytes(),
+        capture_output=True,
+        env=environment(),
+    )
+    assert small.returncode == 0, small.stderr
+    assert small.stderr.startswith(b"unshrink: - -> -: 37x29 -> 10x8")
+    assert read(small.stdout).size == (10, 8)
+
+
+def test_a_reader_that_goes_away_is_no_traceback():
+    command = f"{sys.executable} -m unshrink.cli doctor --json | true"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, env=environment())
+    assert b"Traceback" not in done.stderr
+    assert b"Exception" not in done.stderr
+
+
+def environment():
+    return {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+
+
+# -- several files -------------------------------------------------------------------------------------------------
+
+
+def test_a_bad_file_does_not_stop_the_rest(photo, tmp_path, capsys):
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"no picture")
+    other = photo_at(tmp_path / "other.png")
+    assert unshrink("downscale", photo, bad, other, "--json") == 3
+    out, err = capsys.readouterr()
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert [Path(row["input"]).name for row in rows] == ["photo.png", "bad.png", "other.png"]
+    assert "not a PNG" in rows[1]["error"]
+    assert err.count("\n") == 3
+    assert unshrink("downscale", bad, bad.with_name("none.png"), "-q") == 1
+
+
+def test_two_inputs_for_one_output_are_refused_before_any_work(photo, tmp_path, capsys):
+    for name in ("a", "b", "out"):
+        (tmp_path / name).mkdir()
+    pair = [photo_at(tmp_path / name / "same.png") for name in ("a", "b")]
+    assert unshrink("downscale", *pair, "-o", tmp_path / "out") == 2
+    assert "would both become" in capsys.readouterr().err
+    assert list((tmp_path / "out").iterdir()) == []
+    assert unshrink("downscale", photo, "-o", photo, "--overwrite") == 2
+    assert unshrink("downscale", *pair, "-o", "-") == 2
+
+
+@pytest.mark.parametrize("out", ["missing/", "missing/small.png"])
+def test_a_missing_folder_is_an_error(photo, tmp_path, out, capsys):
+    before = sorted(tmp_path.rglob("*"))
+    assert unshrink("downscale", photo, "-o", f"{tmp_path}/{out}") == 1
+    assert "folder" in capsys.readouterr().err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_several_inputs_go_to_a_folder(photo, tmp_path):
+    other = photo_at(tmp_path / "other.png")
+    assert unshrink("downscale", photo, other, "-o", tmp_path / "none") == 1
+    (tmp_path / "out").mkdir()
+    assert unshrink("downscale", photo, other, "-o", tmp_path / "out", "--format", "tiff") == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["other_x4.tif", "photo_x4.tif"]
+
+
+def test_progress_is_for_terminals_and_slow_work(photo, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(cli, "PATIENCE", -1)
+    assert unshrink("info", photo, photo) == 0
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    assert unshrink("info", photo, photo) == 0
+    assert "[2/2]" in capsys.readouterr().err
+
+
+# -- bad input -----------------------------------------------------------------------------------------------------
+
+
+def bomb(path):
+    head = b"\x89PNG\r\n\x1a\n" + bytes.fromhex("0000000d49484452000fffff000fffff0802000000")
+    path.write_bytes(head + bytes(4) + bytes.fromhex("0000000049454e44ae426082"))
+
+
+def truncated(path):
+    path.write_bytes(photo_at(path).read_bytes()[:60])
+
+
+def text(path):
+    path.write_text("no picture")
+
+
+@pytest.mark.parametrize("make, message", [(bomb, "--max-pixels"), (truncated, "cut off"), (text, "not a PNG")])
+@pytest.mark.parametrize("command", ["downscale", "upscale", "compare", "info"])
+def test_bad_files_are_one_line(tmp_path, make, message, command, capsys):
+    make(tmp_path / "bad.png")
+    assert unshrink(command, tmp_path / "bad.png") == 1
+    out, err = capsys.readouterr()
+    assert message in err
+    assert err.count("\n") == 1
+    assert out == ""
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_max_pixels_counts_what_is_read_and_what_is_restored(photo, tmp_path, capsys):
+    assert unshrink("downscale", photo, "--max-pixels", 1000) == 1
+    assert unshrink("downscale", photo) == 0
+    assert unshrink("upscale", tmp_path / "photo_x4.png", "--max-pixels", 1279) == 1
+    assert "would become 40 x 32" in capsys.readouterr().err
+    assert unshrink("upscale", tmp_path / "photo_x4.png", "--max-pixels", 1280) == 0
+
+
+def test_lossy_formats_are_refused_with_the_reason_unless_forced(photo, tmp_path, capsys):
+    assert unshrink("downscale", photo, "-o", tmp_path / "small.jpg") == 1
+    assert "only the exact values" in capsys.readouterr().err
+    assert not (tmp_path / "small.jpg").exists()
+    assert unshrink("downscale", photo, "-o", tmp_path / "small.jpg", "--lossy", "--verify") == 0
+    assert "warning:" in capsys.readouterr().err
+    assert unshrink("upscale", tmp_path / "small.jpg", "-o", tmp_path / "large.jpg") == 0
+    assert "pixels were changed" in capsys.readouterr().err
+
+
+def test_files_are_replaced_only_when_asked(photo, tmp_path, capsys):
+    target = tmp_path / "photo_x4.png"
+    target.write_text("precious")
+    assert unshrink("downscale", photo) == 1
+    assert "--overwrite" in capsys.readouterr().err
+    assert target.read_text() == "precious"
+    assert unshrink("downscale", photo, "--overwrite") == 0
+
+
+@pytest.mark.parametrize(
+    "arguments, code, message",
+    [
+        (("-m", "tiny-x9"), 1, "did you mean tiny-x"),
+        (("-s", 8), 1, "no weights for scale 8"),
+        (("-s", 5), 2, "invalid choice"),
+        (("-o", "small.xyz"), 1, "unknown extension"),
+        (("-o", "small.png", "--format", "webp"), 2, "contradicts"),
+        (("--max-pixels", 0), 2, "whole number"),
+        (("-o", "-", "--json"), 2, "standard output is for the picture"),
+        (("--backend", "abacus"), 2, "invalid choice"),
+    ],
+)
+def test_wrong_arguments_say_what_is_right(photo, arguments, code, message, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert unshrink("downscale", photo, *arguments) == code
+    assert message in capsys.readouterr().err
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_no_command_is_wrong_usage(capsys):
+    assert unshrink() == 2
+    assert unshrink("enlarge") == 2
+
+
+def test_errors_of_the_whole_command_are_json_too(photo, capsys):
+    assert unshrink("downscale", photo, "-m", "none", "--json") == 1
+    assert "no weights named" in json.loads(capsys.readouterr().out)["error"]
+
+
+def test_bugs_keep_their_traceback(photo, monkeypatch):
+    monkeypatch.setattr("unshrink.commands.named_model", lambda args: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        unshrink("downscale", photo)
+
+
+def test_ctrl_c_ends_with_130(photo, tmp_path, monkeypatch, capsys):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("unshrink.commands.read", interrupt)
+    assert unshrink("downscale", photo) == 130
+    assert capsys.readouterr().err == "unshrink: interrupted\n"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+# -- records -------------------------------------------------------------------------------------------------------
+
+
+def test_a_foreign_picture_needs_a_model_and_gets_a_warning(photo, tmp_path, capsys):
+    assert unshrink("upscale", photo) == 1
+    assert "has no record of unshrink" in (err := capsys.readouterr().err)
+    assert "--model" in err
+    assert "tiny-x4" in err
+    assert unshrink("upscale", photo, "--model", "tiny-x2", "--quiet") == 0
+    assert capsys.readouterr().err.startswith(f"unshrink: warning: {photo}: it has no record")
+    assert read(tmp_path / "photo_restored.png").size == (74, 58)
+
+
+def recorded(path, **changes):
+    image = read(path)
+    record, bare = provenance.extract(image)
+    write(provenance.embed(bare, dataclasses.replace(record, **changes)), path, overwrite=True)
+
+
+def test_weights_that_are_not_installed_are_named(photo, tmp_path, capsys, zoo):
+    small = tmp_path / "photo_x4.png"
+    assert unshrink("downscale", photo) == 0
+    recorded(small, model="irn-x4-v9", weights="0123456789abcdef")
+    capsys.readouterr()
+    assert unshrink("upscale", small) == 1
+    assert "'irn-x4-v9' (0123456789abcdef)" in (err := capsys.readouterr().err)
+    assert "install" in err
+    assert "--model FILE.safetensors" in err
+    assert unshrink("upscale", small, "-m", zoo / "tiny-x4.safetensors") == 0
+    assert "made by other weights" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "old, new, message",
+    [
+        (b"&quot;format&quot;:1", b"&quot;format&quot;:2", "newer version"),
+        (b"&quot;scale&quot;:4", b"&quot;scale&quot;:-1", "malformed"),
+    ],
+)
+def test_records_that_cannot_be_used_are_errors_unless_a_model_is_named(photo, tmp_path, old, new, message, capsys):
+    small = tmp_path / "photo_x4.tif"
+    assert unshrink("downscale", photo, "-o", small) == 0
+    image = read(small)
+    assert old in image.xmp
+    write(dataclasses.replace(image, xmp=image.xmp.replace(old, new)), small, overwrite=True)
+    capsys.readouterr()
+    assert unshrink("upscale", small) == 1
+    assert message in capsys.readouterr().err
+    assert unshrink("info", small) == 1
+    assert message in capsys.readouterr().out
+    assert unshrink("upscale", small, "-m", "tiny-x4") == 0
+    assert "is left aside" in capsys.readouterr().err
+
+
+# -- what commands say ---------------------------------------------------------------------------------------------
+
+
+def test_json_of_downscale_and_upscale(photo, tmp_path, capsys):
+    assert unshrink("downscale", photo, "--json", "--verify", "-v") == 0
+    row = json.loads(capsys.readouterr().out)
+    assert (row["model"], row["scale"], row["size"], row["small_size"]) == ("tiny-x4", 4, [37, 29], [10, 8])
+    assert row["small_bytes"] == (tmp_path / "photo_x4.png").stat().st_size
+    assert row["psnr_y"] > 20
+    assert unshrink("upscale", tmp_path / "photo_x4.png", "--json") == 0
+    row = json.loads(capsys.readouterr().out)
+    assert (row["unchanged"], row["size"], row["backend"]) == (True, [37, 29], "torch")
+
+
+def test_compare_prints_a_table_and_writes_a_figure(photo, tmp_path, capsys):
+    assert unshrink("compare", photo, "-s", 2) == 0
+    out, err = capsys.readouterr()
+    assert "tiny-x2" in out
+    assert "bicubic" in out
+    assert err == f"unshrink: the figure is {tmp_path}/photo_compare_x2.png\n"
+    assert read(tmp_path / "photo_compare_x2.png").size[0] == 1600
+    assert unshrink("compare", photo, "-o", tmp_path / "figure.png", "--json", "-q") == 0
+    data = json.loads(capsys.readouterr().out)
+    assert set(data) >= {"unshrink", "bicubic", "lanczos", "small_fidelity", "bytes", "small_bytes", "output"}
+    assert unshrink("compare", photo, "-o", "-") == 2
+
+
+def test_info_of_pictures(photo, tmp_path, capsys):
+    assert unshrink("downscale", photo) == 0
+    small = tmp_path / "photo_x4.png"
+    capsys.readouterr()
+    assert unshrink("info", photo, small) == 0
+    out = capsys.readouterr().out
+    assert "37x29, 8-bit RGB, png" in out
+    assert "record    none" in out
+    assert "made by tiny-x4" in out
+    assert "unchanged" in out
+    image = read(small)
+    write(dataclasses.replace(image, pixels=image.pixels ^ 1, notes=()), small, overwrite=True)
+    assert unshrink("info", small, "--json") == 0
+    record = json.loads(capsys.readouterr().out)["record"]
+    assert (record["unchanged"], record["installed"], record["size"]) == (False, True, [37, 29])
+
+
+def test_info_of_standard_input(photo, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(photo.read_bytes())))
+    assert unshrink("info", "-", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["format"] == "png"
+
+
+def test_info_of_weights(zoo, tmp_path, capsys):
+    assert unshrink("info", zoo / "tiny-x4.safetensors") == 0
+    assert "tiny-x4, scale 4" in (out := capsys.readouterr().out)
+    assert "CC0-1.0" in out
+    assert unshrink("info", zoo / "tiny-x4.safetensors", "--json") == 0
+    data = json.loads(capsys.readouterr().out)
+    assert (data["installed"], data["config"]["blocks"], data["graphs"]) == (True, [1, 1], {})
+    (tmp_path / "bad.safetensors").write_bytes(b"x" * 100)
+    assert unshrink("info", tmp_path / "bad.safetensors") == 1
+
+
+def test_hostile_names_cannot_steer_the_terminal(tmp_path, capsys):
+    path = tmp_path / "a\x1b[31m\nb.png"
+    path.write_text("no picture")
+    assert unshrink("info", path) == 1
+    err = capsys.readouterr().err
+    assert "\x1b" not in err
+    assert err.count("\n") == 1
+
+
+def test_models_lists_what_is_installed(capsys, monkeypatch):
+    assert unshrink("models") == 0
+    head, first, second = capsys.readouterr().out.splitlines()
+    assert head.split()[:3] == ["name", "scale", "bytes"]
+    assert first.split()[:2] == ["tiny-x4", "x4"]
+    assert second.endswith("PSNR-Y 33.25")
+    assert unshrink("models", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["models"][1]["scale"] == 2
+    monkeypatch.setattr(weights, "ROWS", ())
+    assert unshrink("models") == 1
+
+
+def test_doctor_finds_all_well_or_says_what_to_do(capsys, monkeypatch):
+    assert unshrink("doctor", "--json") == 0, capsys.readouterr().out
+    checks = {check["name"]: check for check in json.loads(capsys.readouterr().out)["checks"]}
+    assert set(checks) >= {"Python", "CPU", "openvino", "torch", "backend", "tiny-x4", "self-test", "png", "avif"}
+    altered = tuple(dataclasses.replace(row, sha256="0" * 64) for row in weights.ROWS)
+    monkeypatch.setattr(weights, "ROWS", altered)
+    assert unshrink("doctor") == 1
+    out = capsys.readouterr().out
+    assert "BROKEN" in out
+    assert "reinstall unshrink" in out
+
+
+# -- weights and training ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def no_exporter(monkeypatch):
+    """Exporting takes half a minute: here it gives graphs that say nothing."""
+    import types
+
+    module = types.ModuleType("unshrink.export")
+    module.export = lambda made: dataclasses.replace(made, graphs={"down": b"d", "up": b"u"})
+    monkeypatch.setitem(sys.modules, "unshrink.export", module)
+
+
+def checkpoint(path):
+    """A published checkpoint of one Haar transform and one block."""
+    import torch
+
+    from unshrink.convert import _published, expected_shapes
+
+    config = {"scale": 2, "blocks": [1], "growth": 32, "clamp": 1.0, "latent": "gaussian"}
+    state = {_published(name): torch.zeros(shape) for name, shape in expected_shapes("irn", config).items()}
+    signs = torch.tensor([[[1, 1], [1, 1]], [[1, -1], [1, -1]], [[1, 1], [-1, -1]], [[1, -1], [-1, 1]]]).float()
+    state["operations.0.haar_weights"] = signs[:, None].repeat(3, 1, 1, 1)
+    torch.save(state, path)
+    return path
+
+
+def test_convert_makes_weights_that_can_be_used(tmp_path, photo, no_exporter, capsys):
+    source, target = checkpoint(tmp_path / "IRN_x2.pth"), tmp_path / "out.safetensors"
+    assert unshrink("convert", source, "-o", target, "--json") == 0
+    row = json.loads(capsys.readouterr().out)
+    assert (row["model"], row["scale"], row["graphs"]) == ("irn_x2", 2, True)
+    assert unshrink("convert", source, "-o", target) == 1
+    assert unshrink("convert", source, "-o", target, "--overwrite", "--name", "Not This") == 2
+    assert unshrink("convert", source, "-o", tmp_path / "out.pth") == 2
+    assert unshrink("convert", source, "-o", target, "--overwrite", "--name", "mine") == 0
+    assert weights.load(target).name == "mine"
+    assert unshrink("downscale", photo, "-m", target, "--backend", "torch") == 0
+    assert unshrink("convert", photo, "-o", tmp_path / "x.safetensors") == 1
+
+
+def test_convert_without_the_exporter_says_how_to_get_it(tmp_path, monkeypatch, capsys):
+    from unshrink.errors import MissingDependencyError
+
+    def missing(made):
+        raise MissingDependencyError("export needs onnx: pip install 'unshrink[export]'")
+
+    monkeypatch.setattr("unshrink.commands._exported", missing)
+    target = tmp_path / "out.safetensors"
+    assert unshrink("convert", checkpoint(tmp_path / "a.pth"), "-o", target) == 0
+    assert "pip install" in capsys.readouterr().err
+    assert not weights.load(target).graphs
+
+
+def test_export_adds_graphs_in_place(zoo, tmp_path, no_exporter):
+    path = tmp_path / "mine.safetensors"
+    path.write_bytes((zoo / "tiny-x2.safetensors").read_bytes())
+    assert unshrink("export", path) == 0
+    assert set(weights.load(path).graphs) == {"down", "up"}
+    assert unshrink("export", tmp_path / "none.safetensors") == 1
+
+
+def test_train_passes_its_options_on(tmp_path, monkeypatch, capsys):
+    seen = {}
+
+    def train(config, *, resume, report):
+        seen.update(config=config, resume=resume)
+        report("step 1")
+        return None if resume else tmp_path / "mine.safetensors"
+
+    monkeypatch.setattr("unshrink.train.train", train)
+    (tmp_path / "c.toml").write_text("[run]\nname = 'mine'\n")
+    assert unshrink("train", tmp_path / "c.toml", "--max-time", 3, "--set", "optim.lr=1e-3", "--json") == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out) == {"weights": str(tmp_path / "mine.safetensors")}
+    assert err == "unshrink: step 1\n"
+    assert (seen["config"].run.max_time, seen["config"].optim.lr) == (3.0, 1e-3)
+    assert unshrink("train", tmp_path / "c.toml", "--resume") == 130
+    assert unshrink("train", tmp_path / "c.toml", "--set", "run.nam=x") == 1
+    assert "did you mean run.name" in capsys.readouterr().err
+
+
+def test_train_without_torch_names_the_command_that_installs_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    for name in ("unshrink.config", "unshrink.train", "unshrink.models", "unshrink.models.irn", "unshrink.layers"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.delattr("unshrink.config", raising=False)
+    monkeypatch.delattr("unshrink.train", raising=False)
+    assert unshrink("train", "c.toml") == 1
+    assert 'pip install "unshrink[train]"' in capsys.readouterr().err
+
+
+# -- help ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command, capsys):
+    assert unshrink(command, "--help") == 0
+    assert capsys.readouterr().out.startswith(f"usage: unshrink {command}")
+
+
+def test_version(capsys):
+    assert unshrink("--version") == 0
+    assert capsys.readouterr().out.startswith("unshrink ")
+
+
+def test_help_answers_at_once():
+    def seconds():
+        began = time.perf_counter()
+        subprocess.run(
+            [sys.executable, "-m", "unshrink.cli", "--help"], capture_output=True, check=True, env=environment()
+        )
+        return time.perf_counter() - began
+
+    assert min(seconds() for _ in range(3)) < 0.5
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 13), reason="argparse lays its pages out differently from 3.13 on")
+def test_the_documented_help_is_the_real_one():
+    spec = importlib.util.spec_from_file_location("generate_cli", ROOT / "docs" / "generate_cli.py")
+    generate_cli = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(generate_cli)
+    page = generate_cli.PAGE.read_text(encoding="utf-8")
+    assert generate_cli.refresh(page) == page, "run: python docs/generate_cli.py"
+    assert set(generate_cli.BLOCK.findall(page) and (name for _, name, _ in generate_cli.BLOCK.findall(page))) == {
+        "",
+        *COMMANDS,
+    }
