@@ -6,7 +6,9 @@ from hypothesis.extra.numpy import arrays
 
 from unshrink import alpha
 
-PLANES = arrays(np.uint8, st.tuples(st.integers(1, 13), st.integers(1, 13), st.just(1)), elements=st.sampled_from([0, 9, 255]))
+PLANES = arrays(
+    np.uint8, st.tuples(st.integers(1, 13), st.integers(1, 13), st.just(1)), elements=st.sampled_from([0, 9, 255])
+)
 
 
 @given(PLANES, st.sampled_from([2, 3, 4, 8]), st.integers(0, 2**32 - 1))

@@ -37,7 +37,9 @@ def test_the_reference_is_cut_from_the_bicubic_of_the_whole_picture(folder):
     hr, reference = batches(crops, 1)[0]
     for large, small in zip(hr, reference, strict=True):
         large, small = (np.asarray(image.permute(1, 2, 0)) * 255 for image in (large, small))
-        assert any(found_at_one_place(picture.hr, large, small, turn) for picture in crops.pictures for turn in range(8))
+        assert any(
+            found_at_one_place(picture.hr, large, small, turn) for picture in crops.pictures for turn in range(8)
+        )
 
 
 def found_at_one_place(picture: np.ndarray, large: np.ndarray, small: np.ndarray, turn: int) -> bool:
@@ -89,8 +91,8 @@ def test_the_eight_symmetries_differ():
 
 
 def test_unusable_folders_are_named(tmp_path, folder):
+    (tmp_path / "empty").mkdir()
     with pytest.raises(ConfigError, match=r"no pictures in .*empty"):
-        (tmp_path / "empty").mkdir()
         Crops(DataConfig((str(tmp_path / "empty"),)), 2, 0)
     with pytest.raises(ConfigError, match=r"50x40, smaller than data.crop = 48"):
         Crops(DataConfig((folder,), crop=48), 2, 0)

@@ -1,10 +1,11 @@
 import pytest
 import torch
 
-from unshrink.errors import ConfigError
+from unshrink.architectures import IRNConfig
+from unshrink.errors import ConfigError, WeightsError
 from unshrink.layers import HaarDownsample
 from unshrink.models import build
-from unshrink.models.irn import IRN, IRNConfig
+from unshrink.models.irn import IRN
 
 SHAPES = {2: (2,), 3: (2,), 4: (2, 2), 8: (1, 1, 1)}
 
@@ -17,7 +18,9 @@ def random_network(scale: int, **config) -> IRN:
     return network
 
 
-@pytest.mark.parametrize("scale, blocks, count", [(2, (8,), 1_667_952), (4, (8, 8), 4_355_136), (8, (8,) * 3, 11_119_248)])
+@pytest.mark.parametrize(
+    "scale, blocks, count", [(2, (8,), 1_667_952), (4, (8, 8), 4_355_136), (8, (8,) * 3, 11_119_248)]
+)
 def test_published_shapes_have_the_published_number_of_parameters(scale, blocks, count):
     network = IRN(IRNConfig(scale=scale, blocks=blocks))
     assert sum(p.numel() for p in network.parameters()) == count
@@ -66,7 +69,8 @@ def test_z_is_zero_or_drawn_from_the_normal_distribution_by_a_seed():
         ({"scale": 5}, "model.scale is 5: allowed are 2, 3, 4, 8"),
         ({"scale": 4, "blocks": (8,)}, "scale 4 takes 2 numbers of blocks"),
         ({"latent": "uniform"}, "allowed are zero, gaussian"),
-        ({"growth": 0}, "must be positive"),
+        ({"growth": 0}, "allowed are 1 to 1024"),
+        ({"clamp": float("nan")}, "must be a positive number"),
     ],
 )
 def test_impossible_shapes_are_refused(config, message):
@@ -75,5 +79,5 @@ def test_impossible_shapes_are_refused(config, message):
 
 
 def test_unknown_architecture_is_refused():
-    with pytest.raises(ConfigError, match="unknown architecture 'srcnn': known are irn"):
+    with pytest.raises(WeightsError, match="unknown architecture 'srcnn': known is irn"):
         build("srcnn", {})

@@ -7,8 +7,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import portable_weights, random_weights
 
+from networks import portable_weights, random_weights
 from unshrink import backends, provenance
 from unshrink.errors import ImageError, UnshrinkError, UnshrinkWarning
 from unshrink.image import Image, read, write
@@ -242,7 +242,8 @@ def test_a_webp_small_picture_of_sixteen_bits_or_grey_comes_back_as_it_was(tmp_p
 
 
 @pytest.mark.parametrize(
-    "thing", [np.zeros((4, 4, 3)), np.zeros((4, 4, 5), np.uint8), np.zeros((0, 4), np.uint8), [[1]], torch.zeros(3, 8, 8)]
+    "thing",
+    [np.zeros((4, 4, 3)), np.zeros((4, 4, 5), np.uint8), np.zeros((0, 4), np.uint8), [[1]], torch.zeros(3, 8, 8)],
 )
 def test_other_things_are_refused_with_what_is_allowed(thing):
     with pytest.raises(ImageError, match=r"cannot use .*: give .*\(N, 3, H, W\)"):

@@ -3,7 +3,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unshrink.models.irn import IRN, IRNConfig
+from unshrink.architectures import IRNConfig
+from unshrink.models.irn import IRN
 from unshrink.tiling import halo, run_tiled, tiles
 
 CONFIGS = {2: (2,), 4: (1, 1), 8: (1, 1, 1)}

@@ -10,6 +10,7 @@ from PIL import Image
 
 from unshrink import config, train, weights
 from unshrink.errors import ConfigError
+from unshrink.models import build
 
 
 @pytest.fixture
@@ -84,15 +85,19 @@ def test_four_steps_equal_two_and_two_more_bit_for_bit(settings, tmp_path, optim
 def test_training_learns_and_ships_what_it_measured(settings):
     lines = []
     made = settings(
-        run={"steps": 120, "log_every": 50}, optim={"lr": 3e-3}, model={"growth": 8}, data={"batch": 8}, loss={"guide": 1.0}
+        run={"steps": 120, "log_every": 50},
+        optim={"lr": 3e-3},
+        model={"growth": 8},
+        data={"batch": 8},
+        loss={"guide": 1.0},
     )
     path = train.train(made, report=lines.append)
     made = weights.load(path)
     shipped = next(iter(made.about["figures"].values()))
-    untrained = train.validate(train.build("irn", made.config), settings().data.validation, "cpu")
+    untrained = train.validate(build("irn", made.config), settings().data.validation, "cpu")
     assert shipped["psnr_y"] > untrained.psnr_y + 1
     assert all(tensor.dtype == np.float16 for tensor in made.tensors.values())
-    network = train.build("irn", made.config)
+    network = build("irn", made.config)
     network.load_state_dict({name: torch.from_numpy(value).float() for name, value in made.tensors.items()})
     assert train.validate(network, settings().data.validation, "cpu").psnr_y == pytest.approx(shipped["psnr_y"])
     assert made.about["training"]["steps"] == 120

@@ -52,7 +52,7 @@ def _block_extremes(alpha: Pixels, scale: int) -> tuple[Pixels, Pixels]:
 def _fill(colour: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArray[np.float32]:
     """Colours, each weighted by 0 or more, averaged at half the size until there is no gap, then handed back down."""
     if weight.min() > 0 or max(weight.shape) == 1:
-        return colour / np.maximum(weight, 1e-6)
+        return np.asarray(colour / np.maximum(weight, 1e-6), np.float32)
     height, width = weight.shape[:2]
     coarse = _fill(_halve(colour), _halve(weight)).repeat(2, axis=0).repeat(2, axis=1)[:height, :width]
     return np.asarray(np.where(weight > 0, colour / np.maximum(weight, 1e-6), coarse), np.float32)
@@ -60,4 +60,4 @@ def _fill(colour: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArray[n
 
 def _halve(image: NDArray[np.float32]) -> NDArray[np.float32]:
     padded = np.pad(image, ((0, image.shape[0] % 2), (0, image.shape[1] % 2), (0, 0)), mode="edge")
-    return padded[0::2, 0::2] + padded[1::2, 0::2] + padded[0::2, 1::2] + padded[1::2, 1::2]
+    return np.asarray(padded[0::2, 0::2] + padded[1::2, 0::2] + padded[0::2, 1::2] + padded[1::2, 1::2])

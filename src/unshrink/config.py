@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from unshrink.architectures import IRNConfig
 from unshrink.errors import ConfigError
-
-from .models.irn import IRNConfig
 
 
 @dataclass(frozen=True)

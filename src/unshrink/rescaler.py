@@ -169,21 +169,24 @@ class Rescaler:
             scale=self.scale,
             size=image.size,
             depth=image.depth,
+            channels=image.pixels.shape[2],
             pixels=provenance.checksum(small),
         )
         return provenance.embed(replace(image, pixels=small), record)
 
     def _upscale(self, image: Image, size: Size | None, seed: int, recorded: bool = True) -> Image:
         record, image = provenance.extract(image)
-        depth = record.depth if record else image.depth
+        intact = record is not None and record.pixels == provenance.checksum(image.pixels)
         if recorded:
-            _warn_of(record, image, self.weights)
+            _warn_of(record, intact, self.weights)
+        depth = record.depth if record else image.depth
         if record and size is None and self._fits(record.size, image.size):
             size = record.size
-        colour, alpha = _split(image.pixels)
+        colour, alpha = _split(_with_channels(image.pixels, record.channels) if record and intact else image.pixels)
         large = self._upscale_pixels(colour, depth, size, seed)
         if alpha is not None:
-            large_alpha = transparency.pin_restored(self._upscale_pixels(alpha, depth, size, seed), alpha, self.scale)
+            large_alpha = self._upscale_pixels(alpha, depth, size, seed)
+            large_alpha = transparency.pin_restored(large_alpha, alpha, self.scale)
             large = np.concatenate((np.where(large_alpha == 0, 0, large), large_alpha), axis=2)
         return replace(image, pixels=large)
 
@@ -241,11 +244,11 @@ class Rescaler:
         return all(-(-side // self.scale) == little for side, little in zip(large, small, strict=True))
 
 
-def _warn_of(record: Record | None, image: Image, weights: zoo.Weights) -> None:
+def _warn_of(record: Record | None, intact: bool, weights: zoo.Weights) -> None:
     """Says what keeps a picture from coming back as it was."""
     if record is None:
         reason = "it has no record of unshrink: it was not made by unshrink, or its metadata was removed"
-    elif record.pixels != provenance.checksum(image.pixels):
+    elif not intact:
         reason = "its pixels were changed since unshrink made it (resized, re-encoded or edited)"
     elif record.weights != weights.identity[:16]:
         reason = f"it was made by other weights ({record.model} {record.weights}) than {weights.name}"
@@ -259,6 +262,16 @@ def _split(pixels: Pixels) -> tuple[Pixels, Pixels | None]:
     if pixels.shape[2] % 2:
         return pixels, None
     return pixels[..., :-1], pixels[..., -1:]
+
+
+def _with_channels(pixels: Pixels, channels: int) -> Pixels:
+    """The small pixels with the large picture's channels: WebP has no grey and drops an opaque alpha."""
+    colour, alpha = _split(pixels)
+    colour = colour[..., :1] if channels <= 2 else np.broadcast_to(colour, (*colour.shape[:2], 3))
+    if channels % 2:
+        return colour
+    opaque = np.full_like(colour[..., :1], np.iinfo(pixels.dtype).max)
+    return np.concatenate((colour, opaque if alpha is None else alpha), axis=2)
 
 
 def _to_planes(pixels: Pixels) -> Planes:

@@ -31,7 +31,7 @@ from unshrink.data import Crops, crop_to_multiple, find_pictures, read_rgb
 from unshrink.errors import ConfigError
 from unshrink.evaluate import Figures, figures, mean, to_uint8
 from unshrink.layers import quantize
-from unshrink.models import IRN, build
+from unshrink.models import IRN
 from unshrink.optim import make_optimizers, rate
 
 Report = Callable[[str], None]
@@ -193,7 +193,7 @@ def faster_precision(device: str) -> str:
 
 def initial_network(config: TrainConfig) -> IRN:
     """The untrained network, or the one that ``run.start`` names."""
-    network = build("irn", asdict(config.model))
+    network = IRN(config.model)
     if config.run.start:
         given = weights.load(config.run.start)
         state = {name: torch.from_numpy(np.asarray(value, np.float32)) for name, value in given.tensors.items()}

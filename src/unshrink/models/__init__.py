@@ -1,18 +1,18 @@
 """The networks, one file per method."""
 
+from collections.abc import Mapping
 from typing import Any
 
-from unshrink.errors import ConfigError
-from unshrink.models.irn import IRN, IRNConfig
+from unshrink.architectures import from_dict
+from unshrink.models.irn import IRN
 
-__all__ = ["ARCHITECTURES", "IRN", "IRNConfig", "build"]
-
-ARCHITECTURES = {"irn": (IRN, IRNConfig)}
+__all__ = ["IRN", "build"]
 
 
-def build(architecture: str, config: dict[str, Any]) -> IRN:
-    """The untrained network of that architecture and configuration.  Raises ConfigError for an unknown one."""
-    if architecture not in ARCHITECTURES:
-        raise ConfigError(f"unknown architecture {architecture!r}: known are {', '.join(ARCHITECTURES)}")
-    network, config_class = ARCHITECTURES[architecture]
-    return network(config_class(**{**config, "blocks": tuple(config.get("blocks", ()))}))
+def build(architecture: str, config: Mapping[str, Any]) -> IRN:
+    """The untrained network of an architecture and its whole configuration.
+
+    Raises:
+        WeightsError: unknown architecture, or a configuration that it does not have.
+    """
+    return IRN(from_dict(architecture, config))

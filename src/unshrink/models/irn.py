@@ -8,51 +8,13 @@ again to restore: which of both belongs to the weights, since a network trained 
 Reference: Xiao et al., Invertible Image Rescaling, ECCV 2020, arXiv 2005.05650.
 """
 
-from dataclasses import dataclass
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from unshrink.errors import ConfigError
+from unshrink.architectures import COLOURS, IRNConfig
 from unshrink.layers import AffineCoupling, DenseBlock, HaarDownsample, LearnedDownsample, quantize
-
-COLOURS = 3
-LATENTS = ("zero", "gaussian")
-
-
-@dataclass(frozen=True)
-class IRNConfig:
-    """The shape of one network.
-
-    Attributes:
-        scale: 2, 4 or 8 (one, two or three Haar levels), or 3 (one learned downsampling).
-        blocks: coupling blocks per level, first level first.
-        growth: channels that each convolution of a subnet adds.
-        clamp: bound of the log scale in a coupling.
-        latent: how z is chosen to restore: "zero", or "gaussian" (drawn from N(0, 1)).
-    """
-
-    scale: int = 2
-    blocks: tuple[int, ...] = (8,)
-    growth: int = 32
-    clamp: float = 1.0
-    latent: str = "zero"
-
-    def __post_init__(self) -> None:
-        """Refuses shapes that do not exist."""
-        levels = {2: 1, 3: 1, 4: 2, 8: 3}
-        if self.scale not in levels:
-            raise ConfigError(f"model.scale is {self.scale}: allowed are {', '.join(map(str, levels))}")
-        if len(self.blocks) != levels[self.scale] or min(self.blocks) < 0:
-            raise ConfigError(
-                f"model.blocks is {list(self.blocks)}: scale {self.scale} takes {levels[self.scale]} "
-                "numbers of blocks, one per level, none negative"
-            )
-        if self.latent not in LATENTS:
-            raise ConfigError(f"model.latent is {self.latent!r}: allowed are {', '.join(LATENTS)}")
-        if self.growth < 1 or self.clamp <= 0:
-            raise ConfigError(f"model.growth and model.clamp must be positive, got {self.growth} and {self.clamp}")
 
 
 class IRN(nn.Module):
