@@ -4,7 +4,7 @@
 
     r = unshrink.load("irn-x4")
     small = r.downscale("photo.jpg")          # photo_x4.png: an ordinary picture
-    large = r.upscale(small)                  # photo_x4_restored.png, from that file alone
+    large = r.upscale(small)                  # photo_restored.png, from that file alone
 
 Names are imported when they are first used, so that a command that only prints help starts at once.
 """

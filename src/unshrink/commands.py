@@ -90,7 +90,7 @@ def upscale(args: Namespace) -> list[Task]:
     """Small pictures to large ones."""
     named = load_model(args, args.model) if args.model else None
     recorded = functools.cache(functools.partial(_recorded_model, args))
-    jobs = plan(args, lambda stem: re.sub(r"_x[2348]$", "", stem) + "_restored")
+    jobs = plan(args, lambda stem: re.sub(rescaler.SMALL, "", stem) + "_restored")
     return [Task(job.source, functools.partial(_upscale, args, named, recorded, job)) for job in jobs]
 
 

@@ -7,6 +7,7 @@ Shapes:  H, W the large picture, s the scale, small sides are ceil(H/s) and ceil
 
 import math
 import os
+import re
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -31,6 +32,7 @@ Pixels = NDArray[np.unsignedinteger]
 Planes = NDArray[np.float32]
 Size = tuple[int, int]
 
+SMALL = r"_x[2348]$"  # what the name of a small picture ends in, unless its maker chose another
 WHOLE = 16_000_000  # pixels of a large picture up to which it is run in one piece
 
 
@@ -128,7 +130,7 @@ class Rescaler:
         Args:
             picture: see the class.  Of a path, the large picture is written to a file and its path returned.
             out: for a path: the file to write, its extension choosing the format.  Default ``<stem>_restored.png``
-                beside the picture.
+                beside the picture, without the ``_x<scale>`` of the small one.
             size: (width, height) to come back to; default: what the record says, else s times the small size.
             seed: of the draw of z, for weights that draw it.
             overwrite: for a path: replace a file that exists.
@@ -307,7 +309,7 @@ def _each(tensor: Any, run: Callable[[Planes], Planes]) -> Any:
 def _target(picture: Any, out: str | os.PathLike[str] | None, suffix: str) -> Path:
     """The file to write; its format is checked before any work is done."""
     source = Path(picture)
-    target = Path(out) if out is not None else source.with_name(f"{source.stem}{suffix}.png")
+    target = Path(out) if out is not None else source.with_name(f"{re.sub(SMALL, '', source.stem)}{suffix}.png")
     images.format_of(target)
     return target
 

@@ -1,0 +1,64 @@
+"""Writes the measured figures of results/ into README.md and cards/*.md, between their markers.
+
+python docs/generate_figures.py          # rewrites the tables
+python docs/generate_figures.py --check  # exits 1 if a page is not what results/ says
+"""
+
+import argparse
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+MARKED = re.compile(r"(<!-- figures -->\n).*?(<!-- /figures -->)", re.DOTALL)
+SETS = ("Set5", "Set14", "BSD100", "Kodak12odd", "DIV2Kcrop50odd", "Urban100quarter", "Screens")
+HEADER = (
+    "| weights | set | restored, PSNR-Y / SSIM-Y | RGB | bicubic both ways | small picture against bicubic | bits per pixel |\n"
+    "|---|---|---|---|---|---|---|\n"
+)
+
+
+def results() -> list[dict[str, Any]]:
+    """Every measured result: by weights, then in the order of SETS."""
+    found = [json.loads(path.read_text()) for path in sorted((ROOT / "results").glob("irn-*/*.json"))]
+    return sorted(found, key=lambda result: (result["model"], SETS.index(result["set"])))
+
+
+def row(result: dict[str, Any]) -> str:
+    """One line of the table."""
+    mean = result["mean"]
+    return (
+        f"| {result['model']} | {result['set']} | **{mean['psnr_y']:.2f}** / {mean['ssim_y']:.4f} | {mean['psnr_rgb']:.2f} "
+        f"| {mean['bicubic_psnr_y']:.2f} / {mean['bicubic_ssim_y']:.4f} "
+        f"| {mean['lr_psnr_y']:.2f} / {mean['lr_ssim_y']:.4f} | {mean['bits_per_pixel']:.2f} |\n"
+    )
+
+
+def pages() -> dict[Path, str]:
+    """Each page with its table as results/ has it now."""
+    rows = results()
+    wanted = {ROOT / "README.md": rows}
+    wanted |= {path: [r for r in rows if r["model"] == path.stem] for path in (ROOT / "cards").glob("*.md")}
+    return {path: fill(path.read_text(), HEADER + "".join(map(row, rows))) for path, rows in wanted.items()}
+
+
+def fill(text: str, table: str) -> str:
+    """The page with what stands between its markers replaced."""
+    return MARKED.sub(lambda match: match[1] + table + match[2], text)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true")
+    check = parser.parse_args().check
+    stale = {path: text for path, text in pages().items() if path.read_text() != text}
+    if check and stale:
+        sys.exit(f"not as results/ says: {', '.join(map(str, stale))}; run python docs/generate_figures.py")
+    for path, text in stale.items():
+        path.write_text(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""What the pages say is what the commands print."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import unshrink
+
+ROOT = Path(__file__).parents[1]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CHANGELOG.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "cards").glob("*.md")),
+]
+
+
+def test_tables_are_what_results_say():
+    done = subprocess.run(
+        [sys.executable, "docs/generate_figures.py", "--check"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "| irn-x2 | Set5 |" in (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
+        assert target.startswith("https://") or (page.parent / target).exists(), target
+
+
+def test_every_source_file_is_in_the_architecture_page():
+    text = (ROOT / "docs/architecture.md").read_text()
+    for path in Path(unshrink.__file__).parent.rglob("*.py"):
+        name = path.parent.name if path.name == "__init__.py" and path.parent.name != "unshrink" else path.stem
+        assert name in text, path
+
+
+def test_the_version_is_the_same_everywhere():
+    assert f'version = "{unshrink.__version__}"' in (ROOT / "pyproject.toml").read_text()
+    assert f"## {unshrink.__version__}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_the_readme_code_runs(tmp_path, monkeypatch):
+    code = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert code
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photo.jpg").write_bytes((ROOT / "examples/rocket.jpg").read_bytes())
+    for block in code:
+        exec(block, {})
+    assert {path.name for path in tmp_path.iterdir()} == {"photo.jpg", "photo_x4.png", "photo_restored.png"}

@@ -1,0 +1,84 @@
+"""What we ship does what we say: figures, exactness, agreement, cards."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import unshrink
+from unshrink import backends, weights
+from unshrink.data import crop_to_multiple, find_pictures, read_rgb
+from unshrink.evaluate import figures, mean
+from unshrink.models import build
+
+ROOT = Path(__file__).parents[1]
+PROMISED = {"irn-x2": (40.0, 38.0), "irn-x4": (33.0, 38.0)}  # Set5 PSNR-Y of the large and of the small picture
+ROWS = pytest.mark.parametrize("row", weights.ROWS, ids=lambda row: row.name)
+
+
+def test_the_promised_weights_are_installed():
+    assert set(PROMISED) <= set(unshrink.list_models())
+    assert {weights.for_scale(scale).name for scale in (2, 4)} == {"irn-x2", "irn-x4"}
+
+
+@ROWS
+def test_the_row_says_what_the_file_is(row):
+    made = weights.load(row.name)  # checks the file's hash
+    assert row.path.stat().st_size == row.bytes
+    assert (made.name, made.identity, made.architecture) == (row.name, row.identity, row.architecture)
+    assert (made.scale, made.latent, made.about["licence"]) == (row.scale, row.latent, row.licence)
+    assert {"commit", "config", "steps", "minutes"} <= made.about["training"].keys()
+    assert all(tensor.dtype == np.float16 for tensor in made.tensors.values())
+    assert (ROOT / row.card).is_file()
+
+
+@pytest.mark.parametrize("name", PROMISED)
+def test_set5_through_files(name, data, tmp_path):
+    rescaler, rows = unshrink.load(name), []
+    for path in find_pictures(data / "test/Set5"):
+        hr = crop_to_multiple(read_rgb(path), rescaler.scale)
+        source, small, large = (tmp_path / f"{path.stem}_{kind}.png" for kind in ("hr", "lr", "sr"))
+        unshrink.write(unshrink.Image(hr), source)
+        rescaler.downscale(source, small)
+        rescaler.upscale(small, large)
+        rows.append(figures(hr, unshrink.read(small).pixels, unshrink.read(large).pixels, rescaler.scale))
+    met = mean(rows)
+    assert met.psnr_y >= PROMISED[name][0]
+    assert met.lr_psnr_y >= PROMISED[name][1]
+    published = json.loads((ROOT / "results" / name / "Set5.json").read_text())["mean"]
+    assert met.psnr_y == pytest.approx(published["psnr_y"], abs=0.01)
+    assert met.lr_psnr_y == pytest.approx(published["lr_psnr_y"], abs=0.01)
+    row = next(row for row in weights.ROWS if row.name == name)
+    assert row.figures["Set5 PSNR-Y"] == pytest.approx(published["psnr_y"], abs=0.01)
+
+
+@ROWS
+@pytest.mark.parametrize("dtype, bound", [(torch.float64, 1e-10), (torch.float32, 1e-5)])
+def test_trained_weights_invert_exactly_when_z_is_kept(row, dtype, bound):
+    made = weights.load(row.name)
+    network = build(made.architecture, made.config)
+    network.load_state_dict({name: torch.from_numpy(value.astype(np.float32)) for name, value in made.tensors.items()})
+    network = network.to(dtype)
+    photo = read_rgb(ROOT / "examples/chelsea.png")[:128, :160]
+    hr = torch.from_numpy(photo.copy()).permute(2, 0, 1)[None].to(dtype) / 255
+    with torch.no_grad():
+        assert (network.inverse(*network(hr)) - hr).abs().max() < bound
+
+
+@ROWS
+def test_backends_agree_on_shipped_weights(row):
+    made, hr = weights.load(row.name), read_rgb(ROOT / "examples/coffee.png")[40:296, 100:420]
+    results = {name: round_trip(unshrink.Rescaler(made, backends.make(made, name)), hr) for name in backends.NAMES}
+    reference, restored = results.pop("torch")
+    expected = figures(hr, reference, restored, row.scale).psnr_y
+    for name, (small, large) in results.items():
+        assert np.abs(small.astype(int) - reference).max() <= 1, name
+        assert (small == reference).mean() >= 0.9999, name
+        assert figures(hr, small, large, row.scale).psnr_y == pytest.approx(expected, abs=0.01), name
+
+
+def round_trip(rescaler: unshrink.Rescaler, hr: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    small = rescaler.downscale(hr)
+    return small, rescaler.upscale(small)
