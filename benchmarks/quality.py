@@ -54,7 +54,7 @@ def measure(rescaler: unshrink.Rescaler, folder: Path) -> dict[str, Any]:
         "model": rescaler.weights.name,
         "weights": rescaler.weights.identity[: weights.IDENTITY_DIGITS],
         "set": folder.name,
-        "protocol": "8-bit PNG files; HR cut to a multiple of the scale; luma, border = scale; LR against MATLAB bicubic",
+        "protocol": "8-bit PNG files; HR cut to a multiple; luma, border = scale; LR against MATLAB bicubic",
         "backend": rescaler.backend.name,
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "commit": subprocess.run(

@@ -15,7 +15,8 @@ ROOT = Path(__file__).parents[1]
 MARKED = re.compile(r"(<!-- figures -->\n).*?(<!-- /figures -->)", re.DOTALL)
 SETS = ("Set5", "Set14", "BSD100", "Kodak12odd", "DIV2Kcrop50odd", "Urban100quarter", "Screens")
 HEADER = (
-    "| weights | set | restored, PSNR-Y / SSIM-Y | RGB | bicubic both ways | small picture against bicubic | bits per pixel |\n"
+    "| weights | set | restored, PSNR-Y / SSIM-Y | RGB | bicubic both ways "
+    "| small picture against bicubic | bits per pixel |\n"
     "|---|---|---|---|---|---|---|\n"
 )
 
@@ -30,7 +31,8 @@ def row(result: dict[str, Any]) -> str:
     """One line of the table."""
     mean = result["mean"]
     return (
-        f"| {result['model']} | {result['set']} | **{mean['psnr_y']:.2f}** / {mean['ssim_y']:.4f} | {mean['psnr_rgb']:.2f} "
+        f"| {result['model']} | {result['set']} | **{mean['psnr_y']:.2f}** / {mean['ssim_y']:.4f} "
+        f"| {mean['psnr_rgb']:.2f} "
         f"| {mean['bicubic_psnr_y']:.2f} / {mean['bicubic_ssim_y']:.4f} "
         f"| {mean['lr_psnr_y']:.2f} / {mean['lr_ssim_y']:.4f} | {mean['bits_per_pixel']:.2f} |\n"
     )

@@ -117,7 +117,7 @@ def test_a_published_layout_computes_the_published_equations(tmp_path, scale, bl
     path = saved(tmp_path / "IRN_x.pth", {prefix + key: value for key, value in state.items()})
     weights = convert(path)
     assert weights.config == {"scale": scale, "blocks": blocks, "growth": 32, "clamp": 1.0, "latent": "gaussian"}
-    assert weights.name == "IRN_x"
+    assert weights.name == "irn_x"
     assert weights.about["training"]["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
     check_agreement(backends.make(weights), state, scale, side)
 

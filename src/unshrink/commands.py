@@ -197,10 +197,9 @@ def convert(args: Namespace) -> list[Task]:
     """A published checkpoint to a weights file."""
     from unshrink.convert import convert as read_checkpoint
 
-    name = args.name or re.sub(r"[^a-z0-9._-]", "-", Path(args.input).stem.lower()).lstrip("._-")
-    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", name):
+    if args.name and not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", args.name):
         raise UsageError(
-            f"--name {name!r} cannot be used: up to 64 of a-z, 0-9, '.', '_' and '-', a letter or digit first"
+            f"--name {args.name!r} cannot be used: up to 64 of a-z, 0-9, '.', '_' and '-', a letter or digit first"
         )
     if not args.output.endswith(zoo.SUFFIX):
         raise UsageError(f"{args.output} must end in {zoo.SUFFIX}")
@@ -208,7 +207,8 @@ def convert(args: Namespace) -> list[Task]:
         raise WeightsError(f"cannot write {args.output}: the file exists already; choose another name or --overwrite")
 
     def run() -> Result:
-        weights = dataclasses.replace(read_checkpoint(args.input), name=name)
+        weights = read_checkpoint(args.input)
+        weights = dataclasses.replace(weights, name=args.name or weights.name)
         try:
             weights = _exported(weights)
         except MissingDependencyError as error:

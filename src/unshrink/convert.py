@@ -24,7 +24,7 @@ _FILTERS = np.array([[[1, 1], [1, 1]], [[1, -1], [1, -1]], [[1, 1], [-1, -1]], [
 
 
 def convert(path: str | os.PathLike[str]) -> Weights:
-    """Reads a published checkpoint; the weights are named after the file and have no graphs yet.
+    """Reads a published checkpoint; the weights are named after the file, in lower case, and have no graphs yet.
 
     The file is never unpickled freely: torch's restricted reader takes tensors and plain containers alone.
 
@@ -45,7 +45,8 @@ def convert(path: str | os.PathLike[str]) -> Weights:
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     about = {"training": {"converted_from": path.name, "sha256": digest}}
-    return Weights(path.stem, "irn", config, tensors, about=about)
+    name = re.sub(r"[^a-z0-9._-]", "-", path.stem.lower()).lstrip("._-")[:64]  # as the record of a picture allows
+    return Weights(name or "converted", "irn", config, tensors, about=about)
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:

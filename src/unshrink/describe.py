@@ -5,7 +5,6 @@ import importlib.metadata
 import io
 import os
 import platform
-import re
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterator
@@ -43,7 +42,7 @@ def _picture_info(name: str, max_pixels: int | None) -> Result:
     record, bare = _record(image)
     data = {
         "input": name,
-        "format": _format(file),
+        "format": str(images.kind_of(file)).lower(),
         "bytes": len(file),
         "size": image.size,
         "depth": image.depth,
@@ -71,11 +70,6 @@ def _record(image: Image) -> tuple[dict[str, Any] | None, Image]:
         "installed": any(row.identity.startswith(record.weights) for row in zoo.ROWS),
     }
     return {"format": record.format, **asdict(record), **known}, bare
-
-
-def _format(file: bytes) -> str:
-    """The format by content, as `images.read` tells it."""
-    return next(kind.lower() for kind, start in images._SIGNATURES.items() if re.match(start, file, re.DOTALL))
 
 
 def _picture_rows(data: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -5,7 +5,7 @@ UnshrinkError                something the caller can act on; the message says w
 ├── ModelNotFoundError       no weights of that name or for that scale
 ├── WeightsError             a weights file is damaged, altered or of another shape
 ├── ProvenanceError          the record inside a small picture is malformed or from a newer version
-├── ConfigError              a training configuration is wrong
+├── ConfigError              a training configuration, a backend or a device is wrong
 └── MissingDependencyError   an optional part is not installed
 UnshrinkWarning              the work is done, but not as faithfully as usual
 
@@ -34,7 +34,7 @@ class ProvenanceError(UnshrinkError):
 
 
 class ConfigError(UnshrinkError):
-    """A training configuration names something unknown or impossible."""
+    """A training configuration, a backend or a device names something unknown or impossible."""
 
 
 class MissingDependencyError(UnshrinkError):

@@ -20,7 +20,19 @@ from unshrink._pillow import from_pil, to_pil
 from unshrink.errors import ImageError
 from unshrink.files import atomic_write
 
-__all__ = ["LOSSLESS", "LOSSY", "MAX_PIXELS", "Image", "format_of", "from_pil", "max_depth", "read", "to_pil", "write"]
+__all__ = [
+    "LOSSLESS",
+    "LOSSY",
+    "MAX_PIXELS",
+    "Image",
+    "format_of",
+    "from_pil",
+    "kind_of",
+    "max_depth",
+    "read",
+    "to_pil",
+    "write",
+]
 
 MAX_PIXELS = 178_956_970
 """Pixels that `read` accepts unless told otherwise: half a gigabyte of 8-bit RGB, which is where Pillow refuses too."""
@@ -131,6 +143,11 @@ def format_of(path: str | os.PathLike[str]) -> str:
     raise ImageError(f"cannot write {name}: unknown extension {suffix!r}; allowed are {_extensions(LOSSLESS | LOSSY)}")
 
 
+def kind_of(data: bytes) -> str | None:
+    """The kind of picture that a file is by its first bytes, such as "Png" or "WebP"; None if it is none we read."""
+    return next((kind for kind, pattern in _SIGNATURES.items() if re.match(pattern, data, re.DOTALL)), None)
+
+
 def _load(source: str | os.PathLike[str] | bytes | BinaryIO) -> bytes:
     if isinstance(source, bytes):
         return source
@@ -148,7 +165,7 @@ def _load(source: str | os.PathLike[str] | bytes | BinaryIO) -> bytes:
 def _decode(data: bytes, check: Callable[[int, int], None]) -> Image:
     if not data:
         raise ImageError("the file is empty; get it again")
-    kind = next((kind for kind, pattern in _SIGNATURES.items() if re.match(pattern, data, re.DOTALL)), None)
+    kind = kind_of(data)
     match kind:
         case "Png":
             return _png.decode(data, check)
