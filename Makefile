@@ -17,7 +17,7 @@ demo: $(VENV)/base
 	@echo "Look at the pictures in demo/"
 
 test: $(VENV)/dev
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 lint: $(VENV)/dev
 	$(BIN)/ruff format --check .

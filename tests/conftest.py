@@ -4,6 +4,9 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
+
+torch.set_num_threads(1)  # tiny tensors, and one process per core: threads would only fight
 
 DATA = Path(os.environ.get("UNSHRINK_DATA", Path(__file__).parents[2] / "shared" / "data"))
 

@@ -2,11 +2,11 @@ import dataclasses
 import os
 import subprocess
 import sys
+import textwrap
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from networks import portable_weights, random_weights
@@ -17,9 +17,7 @@ from unshrink.errors import ConfigError, MissingDependencyError, WeightsError
 PORTABLE = [name for name in backends.available() if name != "torch"]
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    torch.set_num_threads(1)
+pytestmark = pytest.mark.xdist_group("export")  # one worker exports the graphs, once
 
 
 @pytest.fixture(scope="module")
@@ -136,3 +134,27 @@ assert not {"openvino_telemetry", "torch", "onnx"} & set(sys.modules)
     environment = {**os.environ, "HOME": str(home)}
     subprocess.run([sys.executable, "-c", code, tmp_path / "w.safetensors"], check=True, env=environment)
     assert list(home.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", backends.available())
+def test_ctrl_c_still_works_when_backends_have_gone(tmp_path, name):
+    """A runtime that leaves a freed signal stack behind turns the next signal into a crash of the process."""
+    zoo.save(tmp_path / "w.safetensors", portable_weights(2))
+    code = """
+        import faulthandler, os, signal, sys
+        import numpy as np
+        from unshrink import backends, weights
+
+        faulthandler.enable()
+        made = [backends.make(weights.load(sys.argv[1]), sys.argv[2], 1) for _ in range(2)]
+        for backend in made:
+            lr = backend.down(np.zeros((1, 3, 8, 8), np.float32))
+            backend.up(lr, np.zeros((1, 9, 4, 4), np.float32))
+        del backend, made[0], made[0]
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+        except KeyboardInterrupt:
+            print("interrupted")
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code), str(tmp_path / "w.safetensors"), name]
+    assert subprocess.run(command, capture_output=True, text=True).stdout == "interrupted\n"

@@ -17,11 +17,6 @@ from unshrink.errors import ModelNotFoundError, WeightsError
 FILTERS = torch.tensor([[[1, 1], [1, 1]], [[1, -1], [1, -1]], [[1, 1], [-1, -1]], [[1, -1], [-1, 1]]]).float()[:, None]
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    torch.set_num_threads(1)
-
-
 # -- the published equations, written down a second time: no layer of ours ------------------------------------------
 
 
@@ -122,6 +117,7 @@ def test_a_published_layout_computes_the_published_equations(tmp_path, scale, bl
     check_agreement(backends.make(weights), state, scale, side)
 
 
+@pytest.mark.xdist_group("export")
 @pytest.mark.parametrize("scale, blocks", LAYOUTS.items())
 @pytest.mark.parametrize("name", backends.available())
 def test_every_backend_computes_the_published_equations(tmp_path, name, scale, blocks):

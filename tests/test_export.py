@@ -4,7 +4,6 @@ import sys
 import numpy as np
 import onnx
 import pytest
-import torch
 from onnx import numpy_helper
 
 from networks import graphs, portable_weights, random_weights
@@ -14,10 +13,7 @@ from unshrink.errors import MissingDependencyError, WeightsError
 from unshrink.export import export
 from unshrink.weights import Weights
 
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    torch.set_num_threads(1)
+pytestmark = pytest.mark.xdist_group("export")  # one worker exports the graphs, once
 
 
 @pytest.mark.parametrize("scale", [2, 4])

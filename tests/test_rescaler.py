@@ -276,6 +276,7 @@ def test_a_drawn_latent_depends_on_its_seed_alone():
     assert not np.array_equal(r.upscale(small, seed=3), r.upscale(small, seed=4))
 
 
+@pytest.mark.xdist_group("export")
 @pytest.mark.parametrize("scale", [2, 4])
 def test_backends_make_the_same_pictures(scale, data):
     image = read(data / "test/Formats/rgb_131x63.png").pixels

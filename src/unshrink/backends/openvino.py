@@ -1,6 +1,7 @@
 """OpenVINO: the fastest float32 convolutions on x86."""
 
 import sys
+from functools import cache
 from threading import Lock
 from typing import Any
 
@@ -18,6 +19,16 @@ try:
 finally:
     if sys.modules[_CONVERTER] is None:
         del sys.modules[_CONVERTER]
+
+
+@cache
+def _core() -> Any:
+    """The one Core of the process, kept until it ends.
+
+    Each Core gives the thread another stack for signal handlers and gives back the one it found when it goes.  Two
+    that go in the order in which they came leave the thread a stack that is freed: then the next Ctrl-C is a crash.
+    """
+    return openvino.Core()
 
 
 class OpenVINO:
@@ -52,8 +63,7 @@ class OpenVINO:
     def _run(self, direction: str, inputs: dict[str, np.ndarray]) -> np.ndarray:
         with self._lock:
             if direction not in self._compiled:
-                core = openvino.Core()
-                model = core.read_model(whole_model(self._weights, direction))
-                self._compiled[direction] = core.compile_model(model, "CPU", self._config)
+                model = _core().read_model(whole_model(self._weights, direction))
+                self._compiled[direction] = _core().compile_model(model, "CPU", self._config)
             result: np.ndarray = self._compiled[direction](inputs, share_inputs=True, share_outputs=False)[0]
         return result
