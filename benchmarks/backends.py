@@ -2,7 +2,7 @@
 
     python benchmarks/backends.py            prints a table and writes benchmarks/backends.json
 
-Installed weights are used where there are any, else random ones: the time does not depend on their values.
+With the installed default weights of each scale.
 """
 
 import argparse
@@ -23,13 +23,10 @@ from typing import Any
 import numpy as np
 
 from unshrink import weights as zoo
-from unshrink.architectures import expected_shapes
 from unshrink.backends import Backend, available, make
-from unshrink.errors import ModelNotFoundError
 from unshrink.weights import Weights
 
 HERE = Path(__file__).parent
-BLOCKS = {2: [8], 4: [8, 8]}
 COLD = """
 import sys, numpy as np
 from unshrink import backends, weights
@@ -59,19 +56,6 @@ def main() -> None:
             rows += steady(weights, size, options.rounds)
     print_table(rows)
     options.out.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1) + "\n")
-
-
-def weights_for(scale: int) -> Weights:
-    try:
-        return zoo.load(zoo.for_scale(scale).name)
-    except ModelNotFoundError:
-        from unshrink.export import export
-
-    config = {"scale": scale, "blocks": BLOCKS[scale], "growth": 32, "clamp": 1.0, "latent": "zero"}
-    draw = np.random.default_rng(0)
-    shapes = expected_shapes("irn", config)
-    tensors = {name: draw.normal(0, 0.02, shape).astype(np.float16) for name, shape in shapes.items()}
-    return export(Weights(f"random-x{scale}", "irn", config, tensors))
 
 
 def cold_starts(weights: Weights, size: int, rounds: int) -> list[dict[str, Any]]:

@@ -1,7 +1,8 @@
-"""Writes the measured figures of results/ into README.md and cards/*.md, between their markers.
+"""Writes measured figures into the pages, between their markers: results/ into README.md and cards/*.md, benchmarks/
+into docs/performance.md.
 
 python docs/generate_figures.py          # rewrites the tables
-python docs/generate_figures.py --check  # exits 1 if a page is not what results/ says
+python docs/generate_figures.py --check  # exits 1 if a page is not what the measurements say
 """
 
 import argparse
@@ -38,12 +39,31 @@ def row(result: dict[str, Any]) -> str:
     )
 
 
+def backends() -> str:
+    """The table of benchmarks/backends.json, and the machine it was measured on."""
+    measured = json.loads((ROOT / "benchmarks" / "backends.json").read_text())
+    rows, machine = measured["rows"], measured["machine"]
+    lines = ["| what | weights | size | way | backend | seconds (min to max) | against the slowest |", "|---" * 7 + "|"]
+    for r in sorted(rows, key=lambda r: (r["what"], r["weights"], r["size"], r["direction"], r["seconds"])):
+        seconds = f"{r['seconds']:.2f} ({r['spread'][0]:.2f} to {r['spread'][1]:.2f})"
+        cells = (r["what"], r["weights"], r["size"], r["direction"], r["backend"], seconds, f"{r['times_faster']:.1f}x")
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    sizes = ", ".join(
+        f"{name} {machine['versions'][name]} {mb} MB" for name, mb in machine["installed_megabytes"].items()
+    )
+    matrix = "with AMX" if any(flag.startswith("amx") for flag in machine["instructions"]) else "without AMX"
+    where = f"{machine['cores']} cores of an x86 machine {matrix}, Python {machine['python']}; installed: {sizes}."
+    return "\n".join(lines) + f"\n\nMeasured on {where}\n"
+
+
 def pages() -> dict[Path, str]:
-    """Each page with its table as results/ has it now."""
+    """Each page with its table as measured."""
     rows = results()
     wanted = {ROOT / "README.md": rows}
     wanted |= {path: [r for r in rows if r["model"] == path.stem] for path in (ROOT / "cards").glob("*.md")}
-    return {path: fill(path.read_text(), HEADER + "".join(map(row, rows))) for path, rows in wanted.items()}
+    tables = {path: HEADER + "".join(map(row, rows)) for path, rows in wanted.items()}
+    tables[ROOT / "docs" / "performance.md"] = backends()
+    return {path: fill(path.read_text(), table) for path, table in tables.items()}
 
 
 def fill(text: str, table: str) -> str:
@@ -57,7 +77,7 @@ def main() -> None:
     check = parser.parse_args().check
     stale = {path: text for path, text in pages().items() if path.read_text() != text}
     if check and stale:
-        sys.exit(f"not as results/ says: {', '.join(map(str, stale))}; run python docs/generate_figures.py")
+        sys.exit(f"not as measured: {', '.join(map(str, stale))}; run python docs/generate_figures.py")
     for path, text in stale.items():
         path.write_text(text)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from unshrink import cli, provenance, weights
+from unshrink import cli, commands, provenance, weights
 from unshrink.image import Image, read, write
 
 ROOT = Path(__file__).parent.parent
@@ -43,7 +43,8 @@ def zoo(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def installed(zoo, monkeypatch):
-    """The small networks in the place of the shipped ones."""
+    """The small networks in the place of the shipped ones, and the one of scale 4 as the default."""
+    monkeypatch.setattr(commands, "DEFAULT_SCALE", 4)
     monkeypatch.setattr(weights, "ROWS", tuple(row(zoo / f"tiny-x{scale}.safetensors") for scale in (4, 2)))
 
 

@@ -51,4 +51,4 @@ def test_the_readme_code_runs(tmp_path, monkeypatch):
     (tmp_path / "photo.jpg").write_bytes((ROOT / "examples/rocket.jpg").read_bytes())
     for block in code:
         exec(block, {})
-    assert {path.name for path in tmp_path.iterdir()} == {"photo.jpg", "photo_x4.png", "photo_restored.png"}
+    assert {path.name for path in tmp_path.iterdir()} == {"photo.jpg", "photo_x2.png", "photo_restored.png"}

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import unshrink
-from unshrink import backends, weights
+from unshrink import backends, cli, weights
 from unshrink.data import crop_to_multiple, find_pictures, read_rgb
 from unshrink.evaluate import figures, mean
 from unshrink.models import build
@@ -82,3 +82,10 @@ def test_backends_agree_on_shipped_weights(row):
 def round_trip(rescaler: unshrink.Rescaler, hr: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     small = rescaler.downscale(hr)
     return small, rescaler.upscale(small)
+
+
+def test_the_default_halves_each_side(tmp_path):
+    photo = tmp_path / "photo.png"
+    unshrink.write(unshrink.Image(np.full((40, 60, 3), 128, np.uint8)), photo)
+    assert cli.main(["downscale", str(photo)]) == 0
+    assert unshrink.read(tmp_path / "photo_x2.png").size == (30, 20)

@@ -2,8 +2,8 @@
 
     import unshrink
 
-    r = unshrink.load("irn-x4")
-    small = r.downscale("photo.jpg")          # photo_x4.png: an ordinary picture
+    r = unshrink.load("irn-x2")
+    small = r.downscale("photo.jpg")          # photo_x2.png: an ordinary picture
     large = r.upscale(small)                  # photo_restored.png, from that file alone
 
 Names are imported when they are first used, so that a command that only prints help starts at once.

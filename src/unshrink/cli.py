@@ -178,8 +178,8 @@ FORMATS = (*LOSSLESS, "jpeg", "avif")
 
 EXAMPLES = """\
 examples:
-  unshrink downscale photo.jpg      photo_x4.png: a quarter of each side, a picture that any program opens
-  unshrink upscale photo_x4.png     photo_restored.png: the large one, from that file alone
+  unshrink downscale photo.jpg      photo_x2.png: half of each side, a picture that any program opens
+  unshrink upscale photo_x2.png     photo_restored.png: the large one, from that file alone
   unshrink compare photo.jpg        how close it comes back, beside bicubic and Lanczos
 
 exit codes: 0 done, 1 failed, 2 wrong usage, 3 some of several files failed, 130 interrupted
@@ -343,7 +343,7 @@ def _limit(parser: argparse.ArgumentParser) -> None:
 
 
 def _model(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-s", "--scale", type=int, choices=SCALES, help="how many times smaller (default: 4)")
+    parser.add_argument("-s", "--scale", type=int, choices=SCALES, help="how many times smaller each side (default: 2)")
     parser.add_argument("-m", "--model", help="weights to use, a name or a file (default: those for the scale)")
 
 

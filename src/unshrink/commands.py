@@ -33,7 +33,7 @@ from unshrink.rescaler import Rescaler
 from unshrink.tasks import Result, Task, UsageError
 
 STANDARD = "-"  # standard input or output
-DEFAULT_SCALE = 4
+DEFAULT_SCALE = 2  # what comes back is hard to tell from the original; at 4, fine detail is softer
 EXTENSIONS = {form: extensions[0] for form, extensions in (images.LOSSLESS | images.LOSSY).items()}
 
 logger = logging.getLogger("unshrink")
