@@ -2,7 +2,7 @@
 
     python benchmarks/backends.py            prints a table and writes benchmarks/backends.json
 
-With the installed default weights of each scale.
+With all installed weights, unless others are named.
 """
 
 import argparse
@@ -43,14 +43,13 @@ else:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--scales", type=int, nargs="+", default=[2, 4])
-    parser.add_argument("--weights", nargs="+", help="names or files of weights, instead of scales")
+    parser.add_argument("--weights", nargs="+", default=zoo.list_models(), help="names or files of weights")
     parser.add_argument("--sizes", type=int, nargs="+", default=[512, 1024], help="sides of the large picture")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=HERE / "backends.json")
     options = parser.parse_args()
     rows: list[dict[str, Any]] = []
-    for weights in map(zoo.load, options.weights) if options.weights else map(weights_for, options.scales):
+    for weights in map(zoo.load, options.weights):
         rows += cold_starts(weights, min(options.sizes), options.rounds)
         for size in options.sizes:
             rows += steady(weights, size, options.rounds)
