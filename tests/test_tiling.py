@@ -3,9 +3,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from unshrink import tiling
 from unshrink.architectures import IRNConfig
 from unshrink.models.irn import IRN
-from unshrink.tiling import halo, run_tiled, tiles
+from unshrink.tiling import halo, largest_side, run_tiled, tiles
 
 CONFIGS = {2: (2,), 4: (1, 1), 8: (1, 1, 1)}
 
@@ -65,3 +66,13 @@ def test_the_halo_is_as_wide_as_the_reach_of_the_network():
     assert 60 - reach <= touched.min()
     assert touched.max() <= 60 + reach
     assert touched.max() - touched.min() > reach, "a halo far wider than needed wastes work"
+
+
+def test_what_is_run_at_once_fits_half_of_the_memory(monkeypatch):
+    monkeypatch.setattr(tiling, "machine_memory", lambda: 64 << 30)
+    for scale, reach in ((2, 80), (4, 120), (8, 140)):
+        for height, width in ((50, 60), (1500, 2000), (10_000, 20_000)):
+            side = largest_side(height, width, scale, reach)
+            for top, bottom, left, right in (tile.outer for tile in tiles(height, width, side, reach)):
+                assert (bottom - top) * (right - left) * scale**2 * tiling.BYTES_PER_PIXEL <= 32 << 30
+    assert largest_side(500, 400, 4, 120) == 500, "a small picture is run in one piece"

@@ -5,7 +5,6 @@ Padding, colour, alpha, tiles and provenance are dealt with here and nowhere els
 Shapes:  H, W the large picture, s the scale, small sides are ceil(H/s) and ceil(W/s).
 """
 
-import math
 import os
 import re
 import warnings
@@ -25,7 +24,7 @@ from unshrink.errors import ImageError, UnshrinkError, UnshrinkWarning
 from unshrink.image import Image
 from unshrink.kinds import is_path, is_tensor, unwrap
 from unshrink.provenance import Record
-from unshrink.tiling import halo, run_tiled
+from unshrink.tiling import halo, largest_side, run_tiled
 
 Picture = TypeVar("Picture")  # a path, an Image, a PIL image, an array (H, W[, C]) or a tensor (N, 3, H, W)
 Pixels = NDArray[np.unsignedinteger]
@@ -33,7 +32,6 @@ Planes = NDArray[np.float32]
 Size = tuple[int, int]
 
 SMALL = r"_x[2348]$"  # what the name of a small picture ends in, unless its maker chose another
-WHOLE = 16_000_000  # pixels of a large picture up to which it is run in one piece
 
 
 def load(model: str | os.PathLike[str], *, backend: str = "auto", device: str = "cpu", threads: int = 0) -> "Rescaler":
@@ -231,9 +229,7 @@ class Rescaler:
         reach = halo(self.weights.config)
         array, factor = inputs[0]
         height, width = array.shape[1] // factor, array.shape[2] // factor
-        side = self.tile or max(height, width)
-        if not self.tile and height * width * self.scale**2 > WHOLE:
-            side = max(math.isqrt(WHOLE) // self.scale - 2 * reach, reach)
+        side = self.tile or largest_side(height, width, self.scale, reach)
         result = run_tiled(run, inputs, out, side, reach)
         if not np.isfinite(result).all():
             raise UnshrinkError(

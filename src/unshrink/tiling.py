@@ -3,6 +3,8 @@
 Sizes are in pixels of the small picture; ``scale`` of them make one of the large picture.
 """
 
+import math
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise, product
@@ -12,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Planes = NDArray[np.float32]
+BYTES_PER_PIXEL = 1000  # of the large picture, at the peak of a run: measured with OpenVINO, the hungriest backend
 RADIUS = 10  # of one coupling block at its own level: five 3x3 convolutions, twice one after the other
 
 
@@ -27,6 +30,22 @@ def halo(config: dict[str, Any]) -> int:
     """How far away a small pixel may be and still change a result: the network's receptive radius, rounded up."""
     levels = len(config["blocks"])
     return sum(-(-RADIUS * blocks // 2 ** (levels - 1 - level)) for level, blocks in enumerate(config["blocks"]))
+
+
+def largest_side(height: int, width: int, scale: int, halo: int) -> int:
+    """The largest core for which half of the machine's memory is enough: the whole picture, or a part of it."""
+    area = max(machine_memory() // 2 // BYTES_PER_PIXEL, 4_000_000)
+    if height * width * scale**2 <= area:
+        return max(height, width)
+    return max(math.isqrt(area) // scale - 2 * halo, halo)  # smaller, and surroundings would be most of the work
+
+
+def machine_memory() -> int:
+    """Bytes of physical memory; 8 GiB where the system does not tell."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return 8 << 30
 
 
 def tiles(height: int, width: int, side: int, halo: int) -> Iterator[Tile]:

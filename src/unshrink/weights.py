@@ -71,7 +71,34 @@ class Row:
         return _ZOO / self.file
 
 
-ROWS: tuple[Row, ...] = ()  # the first row of a scale is its default
+ROWS: tuple[Row, ...] = (
+    Row(
+        name="irn-x2",
+        file="irn-x2.safetensors",
+        sha256="fae2bf6554602e94f1c5017063ccda4f0cd1d8a701f7c777354d2b38b0151092",
+        bytes=3368725,
+        identity="f579280f960854703f1f188ab921fa13e3537622631db9350bbb0c22b50006fb",
+        architecture="irn",
+        scale=2,
+        latent="zero",
+        licence="Apache-2.0",
+        card="cards/irn-x2.md",
+        figures={"Set5 PSNR-Y": 41.68},
+    ),
+    Row(
+        name="irn-x4",
+        file="irn-x4.safetensors",
+        sha256="0c33f93af063eb95972cd4eb9d2b4e753e8b1389e94b678e2969ef45a118a4d4",
+        bytes=8773327,
+        identity="f3856831456c2382305a9220e4ac4880585a5a3a051d332ca6215d17761d0b17",
+        architecture="irn",
+        scale=4,
+        latent="zero",
+        licence="Apache-2.0",
+        card="cards/irn-x4.md",
+        figures={"Set5 PSNR-Y": 33.42},
+    ),
+)  # the first row of a scale is its default
 
 
 @dataclass(frozen=True, eq=False)
