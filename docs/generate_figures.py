@@ -1,5 +1,5 @@
 """Writes measured figures into the pages, between their markers: results/ into README.md and cards/*.md, benchmarks/
-into docs/performance.md.
+into docs/performance.md, training logs into docs/training.md.
 
 python docs/generate_figures.py          # rewrites the tables
 python docs/generate_figures.py --check  # exits 1 if a page is not what the measurements say
@@ -56,6 +56,26 @@ def backends() -> str:
     return "\n".join(lines) + f"\n\nMeasured on {where}\n"
 
 
+def curves() -> str:
+    """The validations in the training logs of the shipped weights."""
+    lines = ["| weights | step | minutes | Set5, restored, PSNR-Y | small picture against bicubic |", "|---" * 5 + "|"]
+    for path in sorted((ROOT / "results").glob("irn-*/training.jsonl")):
+        logged = [json.loads(line) for line in path.read_text().splitlines()]
+        for r in logged:
+            figures = r.get("final") or r
+            if "psnr_y" in figures:
+                minutes = f"{r['seconds'] / 60:.0f}" if "seconds" in r else "end"
+                cells = (
+                    path.parent.name,
+                    r["step"],
+                    minutes,
+                    f"{figures['psnr_y']:.2f}",
+                    f"{figures['lr_psnr_y']:.2f}",
+                )
+                lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(lines) + "\n"
+
+
 def pages() -> dict[Path, str]:
     """Each page with its table as measured."""
     rows = results()
@@ -63,6 +83,7 @@ def pages() -> dict[Path, str]:
     wanted |= {path: [r for r in rows if r["model"] == path.stem] for path in (ROOT / "cards").glob("*.md")}
     tables = {path: HEADER + "".join(map(row, rows)) for path, rows in wanted.items()}
     tables[ROOT / "docs" / "performance.md"] = backends()
+    tables[ROOT / "docs" / "training.md"] = curves()
     return {path: fill(path.read_text(), table) for path, table in tables.items()}
 
 
