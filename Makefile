@@ -29,7 +29,8 @@ types: $(VENV)/dev
 check: lint types test
 
 bench: $(VENV)/dev
-	$(BIN)/python benchmarks/backends.py
+	$(BIN)/python benchmarks/backends.py --sizes 512
+	$(BIN)/python docs/generate_figures.py
 
 $(VENV)/base: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
