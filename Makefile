@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types check bench clean
+.PHONY: demo test lint types check figures bench clean
 
 demo: $(VENV)/base
 	mkdir -p demo
@@ -25,6 +25,11 @@ types: $(VENV)/dev
 	$(BIN)/mypy
 
 check: lint types test
+
+figures: $(VENV)/dev
+	$(BIN)/python benchmarks/quality.py --sets Set5 Set14 Kodak12odd
+	$(BIN)/unshrink compare examples/astronaut.png -s 4 -o docs/images/astronaut_x4.png --overwrite
+	$(BIN)/python docs/generate_figures.py
 
 bench: $(VENV)/dev
 	$(BIN)/python benchmarks/backends.py --sizes 512
