@@ -129,6 +129,18 @@ def test_opaque_and_transparent_areas_are_exact_and_hidden_colours_do_not_leak()
     assert edge.min() > 20, "black under full transparency was filled from its surroundings"
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_an_opaque_alpha_changes_nothing_but_itself(dtype):
+    r, pixels = RESCALERS[2], picture(21, 34, 4, dtype)
+    pixels[..., 3] = np.iinfo(dtype).max
+    small = r.downscale(pixels)
+    assert (small[..., 3] == np.iinfo(dtype).max).all()
+    assert (small[..., :3] == r.downscale(np.ascontiguousarray(pixels[..., :3]))).all()
+    large = r.upscale(small)
+    assert (large[..., 3] == np.iinfo(dtype).max).all()
+    assert (large[..., :3] == r.upscale(np.ascontiguousarray(small[..., :3]))).all()
+
+
 def test_metadata_travels_both_ways():
     image = Image(picture(9, 7), icc=b"profile", exif=b"II*\0\x08\0\0\0\0\0\0\0\0\0", xmp=None, dpi=(300.0, 300.0))
     small = RESCALERS[2].downscale(image)

@@ -161,7 +161,9 @@ class Rescaler:
             colour = transparency.spread(colour, alpha)
         small = self._downscale_pixels(colour, depth)
         if alpha is not None:
-            small_alpha = transparency.pin_small(self._downscale_pixels(alpha, depth), alpha, self.scale)
+            small_alpha = np.full_like(small[..., :1], 2**depth - 1)
+            if not _is_opaque(alpha):
+                small_alpha = transparency.pin_small(self._downscale_pixels(alpha, depth), alpha, self.scale)
             small = np.concatenate((small, small_alpha), axis=2)
         record = Record(
             model=self.weights.name,
@@ -185,8 +187,10 @@ class Rescaler:
         colour, alpha = _split(_with_channels(image.pixels, record.channels) if record and intact else image.pixels)
         large = self._upscale_pixels(colour, depth, size, seed)
         if alpha is not None:
-            large_alpha = self._upscale_pixels(alpha, depth, size, seed)
-            large_alpha = transparency.pin_restored(large_alpha, alpha, self.scale)
+            large_alpha = np.full_like(large[..., :1], 2**depth - 1)
+            if not _is_opaque(alpha):
+                large_alpha = self._upscale_pixels(alpha, depth, size, seed)
+                large_alpha = transparency.pin_restored(large_alpha, alpha, self.scale)
             large = np.concatenate((np.where(large_alpha == 0, 0, large), large_alpha), axis=2)
         return replace(image, pixels=large)
 
@@ -260,6 +264,11 @@ def _split(pixels: Pixels) -> tuple[Pixels, Pixels | None]:
     if pixels.shape[2] % 2:
         return pixels, None
     return pixels[..., :-1], pixels[..., -1:]
+
+
+def _is_opaque(alpha: Pixels) -> bool:
+    """Whether there is nothing to see through, as in most screenshots: then one run of the network is enough."""
+    return bool(alpha.min() == np.iinfo(alpha.dtype).max)
 
 
 def _with_channels(pixels: Pixels, channels: int) -> Pixels:
