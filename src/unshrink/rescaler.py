@@ -167,7 +167,7 @@ class Rescaler:
             small = np.concatenate((small, small_alpha), axis=2)
         record = Record(
             model=self.weights.name,
-            weights=self.weights.identity[:16],
+            weights=self.weights.identity[: zoo.IDENTITY_DIGITS],
             scale=self.scale,
             size=image.size,
             depth=image.depth,
@@ -252,7 +252,7 @@ def _warn_of(record: Record | None, intact: bool, weights: zoo.Weights) -> None:
         reason = "it has no record of unshrink: it was not made by unshrink, or its metadata was removed"
     elif not intact:
         reason = "its pixels were changed since unshrink made it (resized, re-encoded or edited)"
-    elif record.weights != weights.identity[:16]:
+    elif record.weights != weights.identity[: zoo.IDENTITY_DIGITS]:
         reason = f"it was made by other weights ({record.model} {record.weights}) than {weights.name}"
     else:
         return
