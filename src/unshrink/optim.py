@@ -64,17 +64,24 @@ def orthogonalize(matrix: Tensor, steps: int = 5) -> Tensor:
 
 
 def make_optimizers(network: nn.Module, config: OptimConfig) -> list[torch.optim.Optimizer]:
-    """The optimisers of one run, together covering every parameter of the network once."""
-    params = list(network.parameters())
+    """The optimisers of one run, together covering every parameter once; the "peak" of a group is its rate at most."""
+    optimizers = _make(list(network.parameters()), config)
+    for group in (group for optimizer in optimizers for group in optimizer.param_groups):
+        group["peak"] = group["lr"]
+    return optimizers
+
+
+def _make(params: list[nn.Parameter], config: OptimConfig) -> list[torch.optim.Optimizer]:
     decay = config.weight_decay
+    way = {"fused": True} if params[0].is_cuda else {"foreach": True}
     if config.name == "adam":
-        return [torch.optim.Adam(params, config.lr, config.betas, weight_decay=decay, foreach=True)]
+        return [torch.optim.Adam(params, config.lr, config.betas, weight_decay=decay, **way)]
     if config.name == "adamw":
-        return [torch.optim.AdamW(params, config.lr, config.betas, weight_decay=decay, foreach=True)]
+        return [torch.optim.AdamW(params, config.lr, config.betas, weight_decay=decay, **way)]
     weights, biases = [p for p in params if p.ndim > 1], [p for p in params if p.ndim <= 1]
     return [
         Muon(weights, config.lr, weight_decay=decay),
-        torch.optim.Adam(biases, config.bias_lr, config.betas, foreach=True),
+        torch.optim.Adam(biases, config.bias_lr, config.betas, **way),
     ]
 
 
