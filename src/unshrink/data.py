@@ -19,6 +19,7 @@ from PIL import Image as PilImage
 from torch import Tensor
 
 from unshrink.config import DataConfig
+from unshrink.distributed import ALONE, Processes
 from unshrink.errors import ConfigError
 from unshrink.resize import resize
 
@@ -66,7 +67,7 @@ class Pixels:
     def __init__(self, sizes: Integers, dtype: torch.dtype) -> None:
         areas = sizes.prod(axis=1)
         self.widths, self.starts = sizes[:, 1], np.cumsum(areas) - areas
-        self.values = torch.empty(int(areas.sum()), 3, dtype=dtype)
+        self.values = torch.zeros(int(areas.sum()), 3, dtype=dtype)
 
     def put(self, index: int, picture: NDArray[Any]) -> None:
         """Fills in a picture (H, W, 3)."""
@@ -98,29 +99,28 @@ class Crops:
         config: folders, shares, crop, batch, candidates.
         scale: of the network.
         seed: of the random sequence.
-        device: where the pictures live and the crops are cut.
-        share: the part of every batch that this process takes; all of them draw the whole batch.
+        processes: who share the loading, and every batch: all of them draw the whole, and cut their own part.
 
     Raises:
         ConfigError: a folder without pictures, or a picture that is damaged or smaller than the crop.
     """
 
-    def __init__(
-        self, config: DataConfig, scale: int, seed: int, device: str = "cpu", share: slice = slice(None)
-    ) -> None:
+    def __init__(self, config: DataConfig, scale: int, seed: int, processes: Processes = ALONE) -> None:
         if not config.train:
             raise ConfigError("data.train names no folder: give at least one folder of pictures")
-        self.config, self.scale, self.device, self.share = config, scale, device, share
+        self.config, self.scale = config, scale
+        self.device, self.share = config.device or processes.device, processes.share(config.batch)
         self.random = np.random.default_rng(seed)
         folders = [find_pictures(folder) for folder in config.train]
         self.files = [path for folder in folders for path in folder]
         self.sizes = np.array([self._small_size(path) for path in self.files])
         self.odds = np.cumsum(self._odds([len(folder) for folder in folders]))
         self.hr, self.reference = Pixels(self.sizes * scale, torch.uint8), Pixels(self.sizes, torch.int16)
-        for index, path in enumerate(self.files):
-            self._load(index, path)
+        for index in range(processes.rank, len(self.files), processes.count):
+            self._load(index, self.files[index])
         for pixels in (self.hr, self.reference):
-            pixels.values = pixels.values.to(device)
+            pixels.values = pixels.values.to(self.device)
+            processes.merge(pixels.values)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Batches of (hr, reference), without end."""

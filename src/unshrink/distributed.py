@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from unshrink.errors import ConfigError, UnshrinkError
@@ -54,7 +54,7 @@ class Processes:
         if self.count == 1:
             return step
         ids = [torch.device(self.device)] if self.device.startswith("cuda") else None
-        return DistributedDataParallel(step, device_ids=ids, broadcast_buffers=False, gradient_as_bucket_view=True)
+        return DistributedDataParallel(step, device_ids=ids, gradient_as_bucket_view=True)
 
     def largest(self, *values: float) -> list[float]:
         """The largest of each value over the processes: the same for all."""
@@ -73,6 +73,12 @@ class Processes:
         parts: list[Any] = [None] * self.count
         dist.all_gather_object(parts, done)
         return [parts[i % self.count][i // self.count] for i in range(len(items))]
+
+    def merge(self, values: Tensor) -> None:
+        """Joins in place what each process has filled in of a tensor of zeros, where no two filled in the same."""
+        if self.count > 1:
+            for part in values.view(torch.uint8).flatten().split(1 << 28):  # in pieces: a piece is held twice
+                dist.all_reduce(part)
 
     def from_first(self, make: Callable[[], T]) -> T:
         """What ``make`` gives, or the UnshrinkError that it raises, in the first process: the same for all."""

@@ -128,13 +128,12 @@ def start(config: TrainConfig, resume: bool, processes: Processes = ALONE) -> Ru
     torch.manual_seed(config.run.seed)
     network = initial_network(config).to(device)
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    share = processes.share(config.data.batch)
     run = Run(
         config=config,
         network=network,
         average=copy.deepcopy(network).requires_grad_(False),
         optimizers=make_optimizers(network, config.optim),
-        crops=Crops(config.data, config.model.scale, config.run.seed, config.data.device or device, share),
+        crops=Crops(config.data, config.model.scale, config.run.seed, processes),
         generator=torch.Generator(device).manual_seed(config.run.seed),
         processes=processes,
     )
@@ -244,13 +243,14 @@ def advance(run: Run, step: nn.Module, hr: Tensor, reference: Tensor) -> dict[st
 
 def draw(run: Run, reference: Tensor) -> tuple[Tensor, Tensor | None]:
     """z and noise for this process's crops: its share of what every process draws for the whole batch alike."""
-    share, config = run.processes.share(run.config.data.batch), run.config
+    config, processes = run.config, run.processes
+    share = processes.share(config.data.batch)
     whole = reference.new_empty(config.data.batch, *reference.shape[1:])
-    z = run.network.latent(whole, run.generator)[share]
+    z = to_device(run.network.latent(whole, run.generator)[share], processes.device)
     if not config.loss.lr_noise:
         return z, None
     noise = torch.randn(whole.shape, generator=run.generator, device=whole.device)[share]
-    return z, noise * (config.loss.lr_noise / 255)
+    return z, to_device(noise * (config.loss.lr_noise / 255), processes.device)
 
 
 def clip_limit(run: Run) -> float:
@@ -351,5 +351,5 @@ def parameters(network: nn.Module) -> int:
 
 
 def to_device(batch: Tensor, device: str) -> Tensor:
-    """The batch on a device, in the memory layout that convolutions are fastest in."""
+    """(N, C, H, W) on a device, in the memory layout that convolutions are fastest in."""
     return batch.to(device, memory_format=torch.channels_last)
