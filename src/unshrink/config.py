@@ -48,6 +48,9 @@ class LossConfig:
         guide_penalty: penalty of the small picture's distance from the bicubic one: the same names.
         guide: weight of the guidance; published 4 / 9 / 16 / 64 at x2 / x3 / x4 / x8.
         latent: weight of z^2; needed only where z is drawn to restore.
+        luma: weight of the same penalty of the restored picture's error in luma (BT.601), added to that in R, G and B.
+        log: take the logarithm of each crop's total, so that crops of all difficulties count alike, as they do in a
+            mean of PSNR.
         lr_noise: standard deviation, in 8-bit levels, of noise on the quantised small picture before it is restored,
             so that restoring survives small changes such as recompression; 0 for none.
     """
@@ -56,6 +59,8 @@ class LossConfig:
     guide_penalty: str = "l2"
     guide: float = 4.0
     latent: float = 0.0
+    luma: float = 0.0
+    log: bool = False
     lr_noise: float = 0.0
 
 

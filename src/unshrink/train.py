@@ -68,11 +68,15 @@ class TrainStep(nn.Module):
             restored = self.network.inverse(small if noise is None else small + noise, z)
         parts = {
             "reconstruction": losses.reconstruction(restored, hr, self.loss.reconstruction),
+            "luma": losses.luma(restored, hr, self.loss.reconstruction),
             "guide": losses.guidance(lr, reference, hr, self.loss.guide_penalty),
             "latent": losses.latent(lost, hr),
         }
-        total = parts["reconstruction"] + self.loss.guide * parts["guide"] + self.loss.latent * parts["latent"]
-        return {"total": total, **parts}
+        total = parts["reconstruction"] + sum(
+            getattr(self.loss, name) * parts[name] for name in ("luma", "guide", "latent")
+        )
+        parts["total"] = total.log() if self.loss.log else total
+        return {name: values.mean() for name, values in parts.items()}
 
 
 def train(config: TrainConfig, *, resume: bool = False, report: Report = lambda line: None) -> Path | None:
