@@ -14,7 +14,7 @@ LAYERS = [  # each may import from its own layer and those before it
     {"errors"},
     {"architectures", "layers", "models", "resize", "losses", "metrics", "alpha"},
     {"files", "image", "_picture", "_pillow", "_png", "_tiff", "_vips", "provenance", "weights", "config"},
-    {"tiling", "backends", "rescaler", "kinds", "data", "optim", "train", "evaluate", "convert", "export"},
+    {"tiling", "backends", "refine", "rescaler", "kinds", "data", "optim", "train", "evaluate", "convert", "export"},
     {"compare", "tasks", "commands", "describe", "cli"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
