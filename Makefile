@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types check figures bench speedrun clean
+.PHONY: demo test lint types check figures bench effort speedrun clean
 
 demo: $(VENV)/base
 	mkdir -p demo
@@ -33,6 +33,10 @@ figures: $(VENV)/dev
 
 bench: $(VENV)/dev
 	$(BIN)/python benchmarks/backends.py --sizes 512
+	$(BIN)/python docs/generate_figures.py
+
+effort: $(VENV)/dev
+	$(BIN)/python benchmarks/effort.py
 	$(BIN)/python docs/generate_figures.py
 
 $(VENV)/base: pyproject.toml
