@@ -288,6 +288,20 @@ def test_losses_reach_every_parameter(settings):
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in run.network.parameters())
 
 
+@pytest.mark.parametrize("log", [False, True])
+def test_the_total_weighs_the_losses_of_each_crop(settings, log):
+    weight = {"luma": 2.0, "guide": 3.0, "latent": 0.5}
+    run = make_run(settings, loss={**weight, "log": log})
+    hr, reference = next(iter(run.crops))
+    step, z = train.TrainStep(run.network, run.config.loss, "float32"), torch.zeros(2, 9, 8, 8)
+    with torch.no_grad():
+        crops = [step(hr[i : i + 1], reference[i : i + 1], z[i : i + 1]) for i in range(2)]
+        both = step(hr, reference, z)
+    totals = [crop["reconstruction"] + sum(weight[name] * crop[name] for name in weight) for crop in crops]
+    wanted = torch.stack(totals).log() if log else torch.stack(totals)
+    assert both["total"] == pytest.approx(wanted.mean().item(), rel=1e-4)
+
+
 def test_crops_come_in_the_same_order_from_the_same_seed(settings):
     first, second = (make_run(settings, run={"folder": settings().run.folder + name}) for name in "ab")
     for (a, _), (b, _) in zip(itertools.islice(first.crops, 3), itertools.islice(second.crops, 3), strict=True):
