@@ -17,9 +17,8 @@ from torch import Tensor
 
 from unshrink.config import DataConfig
 from unshrink.errors import ConfigError
-from unshrink.resize import resize
-
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"}
+from unshrink.files import find_pictures
+from unshrink.resize import crop_to_multiple, resize
 
 
 @dataclass(frozen=True)
@@ -30,24 +29,10 @@ class Picture:
     reference: NDArray[np.float32]
 
 
-def find_pictures(folder: str | Path) -> list[Path]:
-    """All picture files under a folder, in the order of their names.  Raises ConfigError where there is none."""
-    files = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in SUFFIXES)
-    if not files:
-        raise ConfigError(f"no pictures in {folder}: data folders must hold {', '.join(sorted(SUFFIXES))} files")
-    return files
-
-
 def read_rgb(path: Path) -> NDArray[np.uint8]:
     """A picture file as (H, W, 3) uint8.  Pillow alone, so that a training machine needs nothing else."""
     with PilImage.open(path) as picture:
         return np.asarray(picture.convert("RGB"))
-
-
-def crop_to_multiple(image: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
-    """The picture without the last rows and columns that no multiple of ``scale`` covers."""
-    height, width = (side - side % scale for side in image.shape[:2])
-    return image[:height, :width]
 
 
 class Crops:

@@ -27,12 +27,14 @@ from torch import Tensor, nn
 
 from unshrink import losses, weights
 from unshrink.config import LossConfig, TrainConfig, to_dict, to_toml
-from unshrink.data import Crops, crop_to_multiple, find_pictures, read_rgb
+from unshrink.data import Crops, read_rgb
 from unshrink.errors import ConfigError
 from unshrink.evaluate import Figures, figures, mean, to_uint8
+from unshrink.files import find_pictures
 from unshrink.layers import quantize
 from unshrink.models import IRN
 from unshrink.optim import make_optimizers, rate
+from unshrink.resize import crop_to_multiple
 
 Report = Callable[[str], None]
 
