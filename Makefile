@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types check figures bench clean
+.PHONY: demo test lint types check figures bench effort speedrun clean
 
 demo: $(VENV)/base
 	mkdir -p demo
@@ -35,6 +35,10 @@ bench: $(VENV)/dev
 	$(BIN)/python benchmarks/backends.py --sizes 512
 	$(BIN)/python docs/generate_figures.py
 
+effort: $(VENV)/dev
+	$(BIN)/python benchmarks/effort.py
+	$(BIN)/python docs/generate_figures.py
+
 $(VENV)/base: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
@@ -45,6 +49,14 @@ $(VENV)/dev: $(VENV)/base
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	touch $@
+
+# The recipe of irn-x2.toml in ten minutes on two cores, loading and the last validation included: so recipes compare.
+speedrun: $(VENV)/dev
+	rm -rf runs/speedrun-x2
+	$(BIN)/torchrun --nproc-per-node 2 -m unshrink train configs/irn-x2.toml --max-time 10 \
+		--set run.name=speedrun-x2 --set run.folder=runs/speedrun-x2
+	mkdir -p results/speedrun-x2 && cp runs/speedrun-x2/log.jsonl results/speedrun-x2/training.jsonl
+	$(BIN)/python docs/generate_figures.py
 
 clean:
 	rm -rf $(VENV) demo runs

@@ -1,5 +1,5 @@
 """Writes measured figures into the pages, between their markers: results/ into README.md and cards/*.md, benchmarks/
-into docs/performance.md, training logs into docs/training.md.
+into docs/performance.md and docs/effort.md, training logs into docs/training.md.
 
 python docs/generate_figures.py          # rewrites the tables
 python docs/generate_figures.py --check  # exits 1 if a page is not what the measurements say
@@ -10,6 +10,7 @@ import json
 import re
 import sys
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
@@ -56,6 +57,30 @@ def backends() -> str:
     return "\n".join(lines) + f"\n\nMeasured on {where}\n"
 
 
+def effort() -> str:
+    """The table of benchmarks/effort.json, and the machine it was measured on."""
+    measured = json.loads((ROOT / "benchmarks" / "effort.json").read_text())
+    machine, backend = measured["machine"], measured["backend"]
+    lines = [
+        "| weights | set (pictures) | effort | restored, PSNR-Y (worst) | RGB (worst) "
+        "| small picture, PSNR-Y (worst) | seconds per megapixel |",
+        "|---" * 7 + "|",
+    ]
+    for r in measured["rows"]:
+        changes = [f"{r[key]:+.2f} ({r[f'least_{key}']:+.2f})" for key in ("gain_y", "gain_rgb", "lr_change_y")]
+        cells = (r["weights"], f"{r['set']} ({r['pictures']})", r["effort"], *changes)
+        lines.append(f"| {' | '.join(map(str, cells))} | {r['seconds_per_megapixel']:.0f} |")
+    plain = ", ".join(
+        f"{name} {median(r['plain_seconds_per_megapixel'] for r in measured['rows'] if r['weights'] == name):.0f}"
+        for name in dict.fromkeys(r["weights"] for r in measured["rows"])
+    )
+    threads = measured["threads"] or machine["cores"]
+    return (
+        "\n".join(lines) + f"\n\nEffort 0 takes, in seconds per megapixel: {plain}. Measured with {backend} "
+        f"{machine['versions'][backend]} on {threads} of {machine['cores']} cores, at a load of {machine['load'][0]:.1f}.\n"
+    )
+
+
 def curves() -> str:
     """The validations in the training logs of the shipped weights."""
     lines = ["| weights | step | minutes | Set5, restored, PSNR-Y | small picture against bicubic |", "|---" * 5 + "|"]
@@ -83,6 +108,7 @@ def pages() -> dict[Path, str]:
     wanted |= {path: [r for r in rows if r["model"] == path.stem] for path in (ROOT / "cards").glob("*.md")}
     tables = {path: HEADER + "".join(map(row, rows)) for path, rows in wanted.items()}
     tables[ROOT / "docs" / "performance.md"] = backends()
+    tables[ROOT / "docs" / "effort.md"] = effort()
     tables[ROOT / "docs" / "training.md"] = curves()
     return {path: fill(path.read_text(), table) for path, table in tables.items()}
 

@@ -14,8 +14,9 @@ LAYERS = [  # each may import from its own layer and those before it
     {"errors"},
     {"architectures", "layers", "models", "resize", "losses", "metrics", "alpha"},
     {"files", "image", "_picture", "_pillow", "_png", "_tiff", "_vips", "provenance", "weights", "config"},
-    {"tiling", "backends", "rescaler", "kinds", "data", "optim", "train", "evaluate", "convert", "export"},
-    {"compare", "tasks", "commands", "describe", "measure", "cli"},
+    {"tiling", "backends", "refine", "rescaler", "kinds", "evaluate", "convert", "export"}
+    | {"data", "optim", "distributed", "checkpoint", "journal", "validation", "train"},
+    {"compare", "tasks", "commands", "describe", "measure", "cli", "__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 

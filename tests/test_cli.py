@@ -4,6 +4,7 @@ import importlib.util
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -95,6 +96,24 @@ def test_a_picture_goes_small_and_comes_back(photo, tmp_path, capsys):
     assert read(tmp_path / "photo_x4.png").size == (10, 8)
     assert read(tmp_path / "photo_restored.png").size == (37, 29)
     assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_effort_says_what_it_gained(tmp_path, capsys):
+    noise = np.random.default_rng(0).integers(0, 256, (32, 40, 3)).astype(np.uint8)
+    photo = tmp_path / "noise.png"
+    write(Image(noise), photo)
+    assert unshrink("downscale", photo, "--effort", 3) == 0
+    said = re.search(r"; effort 3: restored picture \+(\S+) dB, small picture ([+-]\S+) dB", capsys.readouterr().err)
+    assert said is not None
+    assert unshrink("downscale", photo, "--effort", 3, "--overwrite", "--verify", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["effort"], f"{found['effort_gain']:.2f}") == (3, said[1])
+    assert f"{found['effort_lr_change']:+.2f}" == said[2]
+    assert unshrink("downscale", photo, "--overwrite", "--verify", "--json") == 0
+    plain = json.loads(capsys.readouterr().out)
+    assert plain["effort"] == 0
+    assert found["psnr_rgb"] - plain["psnr_rgb"] > 0
+    assert unshrink("downscale", photo, "--effort", 10, "--overwrite") == 2
 
 
 @pytest.mark.parametrize("option", [("-s", 2), ("-m", "tiny-x2"), ("-s", 2, "-m", "tiny-x2")])

@@ -6,7 +6,8 @@ import torch
 from PIL import Image
 
 from unshrink.config import DataConfig
-from unshrink.data import Crops, busyness, symmetry
+from unshrink.data import Crops, Pixels, busyness, read_rgb
+from unshrink.distributed import Processes
 from unshrink.errors import ConfigError
 from unshrink.resize import resize
 
@@ -34,12 +35,11 @@ def test_batches_have_the_stated_shapes_and_ranges(folder):
 def test_the_reference_is_cut_from_the_bicubic_of_the_whole_picture(folder):
     """Every crop is found again in its picture, and its reference at the same place of the small picture."""
     crops = Crops(DataConfig((folder,), crop=8, batch=20), 2, 0)
+    pictures = [crop_to_multiple(read_rgb(path), 2) for path in crops.files]
     hr, reference = batches(crops, 1)[0]
     for large, small in zip(hr, reference, strict=True):
         large, small = (np.asarray(image.permute(1, 2, 0)) * 255 for image in (large, small))
-        assert any(
-            found_at_one_place(picture.hr, large, small, turn) for picture in crops.pictures for turn in range(8)
-        )
+        assert any(found_at_one_place(picture, large, small, turn) for picture in pictures for turn in range(8))
 
 
 def found_at_one_place(picture: np.ndarray, large: np.ndarray, small: np.ndarray, turn: int) -> bool:
@@ -71,7 +71,7 @@ def test_candidates_choose_busier_crops(tmp_path):
 
     def detail(candidates: int) -> float:
         hr, _ = batches(Crops(DataConfig((str(tmp_path),), crop=16, batch=40, candidates=candidates), 2, 0), 1)[0]
-        return np.mean([busyness(np.uint8(image.permute(1, 2, 0) * 255)) for image in hr])
+        return float(busyness((hr * 255).byte().permute(0, 2, 3, 1)).float().mean())
 
     assert detail(4) > 1.2 * detail(1)
 
@@ -85,9 +85,43 @@ def test_shares_weigh_the_folders(tmp_path):
     assert hr.mean() == pytest.approx(0.1, abs=0.05)
 
 
-def test_the_eight_symmetries_differ():
-    image = np.arange(9).reshape(3, 3, 1)
-    assert len({symmetry(image, turn).tobytes() for turn in range(8)}) == 8
+def test_the_eight_symmetries_are_those_of_the_square():
+    """Two pictures, so that the second begins somewhere; a crop of it that touches no edge."""
+    sizes = np.array([(3, 4), (5, 7)])
+    pixels, picture = Pixels(sizes, torch.uint8), np.arange(5 * 7 * 3, dtype=np.uint8).reshape(5, 7, 3)
+    pixels.put(0, np.zeros((3, 4, 3), np.uint8))
+    pixels.put(1, picture)
+    one, turn = np.ones(8, np.int64), np.arange(8)
+    walks = pixels.walks(one, one, 2 * one, turn, 3)
+    cut = pixels.cut(torch.from_numpy(walks), 3).numpy()
+    straight = picture[1:4, 2:5]
+    turned = [np.rot90(side, quarter) for side in (straight, straight[:, ::-1]) for quarter in range(4)]
+    assert {crop.tobytes() for crop in cut} == {crop.tobytes() for crop in turned}
+
+
+def test_processes_share_the_batch_that_one_would_take(folder, monkeypatch):
+    config = DataConfig((folder,), crop=16, batch=6, candidates=3)
+    loaded = Crops(config, 2, seed=5)
+    whole = batches(loaded, 3)
+    monkeypatch.setattr(Processes, "merge", lambda self, values: None)
+    monkeypatch.setattr(Crops, "_load", lambda self, index, path: None)
+    parts = []
+    for rank in range(3):
+        crops = Crops(config, 2, 5, Processes(rank, 3))
+        crops.hr, crops.reference = loaded.hr, loaded.reference
+        parts.append(batches(crops, 3))
+    for i, pair in enumerate(whole):
+        for j, tensor in enumerate(pair):
+            assert torch.equal(tensor, torch.cat([part[i][j] for part in parts]))
+
+
+def test_a_damaged_picture_is_named(tmp_path, folder):
+    (tmp_path / "1.png").write_bytes((tmp_path / "1.png").read_bytes()[:200])
+    with pytest.raises(ConfigError, match=r"cannot read the picture .*1\.png"):
+        Crops(DataConfig((folder,), crop=16), 2, 0)
+    (tmp_path / "1.png").write_bytes(b"no picture")
+    with pytest.raises(ConfigError, match=r"cannot read the picture .*1\.png"):
+        Crops(DataConfig((folder,), crop=16), 2, 0)
 
 
 def test_unusable_folders_are_named(tmp_path, folder):

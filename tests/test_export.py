@@ -17,7 +17,10 @@ pytestmark = pytest.mark.xdist_group("export")  # one worker exports the graphs,
 
 
 @pytest.mark.parametrize("scale", [2, 4])
-@pytest.mark.parametrize("direction, inputs, output", [("down", ["hr"], "lr"), ("up", ["lr", "z"], "hr")])
+@pytest.mark.parametrize(
+    "direction, inputs, output",
+    [("down", ["hr"], "lr"), ("up", ["lr", "z"], "hr"), ("gradient", ["lr", "z", "hr"], "gradient")],
+)
 def test_a_graph_and_the_parameters_make_a_model(scale, direction, inputs, output):
     weights = portable_weights(scale)
     model = onnx.load_from_string(whole_model(weights, direction))

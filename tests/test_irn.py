@@ -81,3 +81,21 @@ def test_impossible_shapes_are_refused(config, message):
 def test_unknown_architecture_is_refused():
     with pytest.raises(WeightsError, match="unknown architecture 'srcnn': known is irn"):
         build("srcnn", {})
+
+
+@pytest.mark.parametrize("scale", SHAPES)
+def test_the_gradient_is_half_that_of_the_squared_error(scale):
+    network = random_network(scale).double()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.mul_(0.02) if parameter.ndim != 3 else None
+    draw = torch.Generator().manual_seed(0)
+    lr, step = (torch.rand(1, 3, 4, 5, generator=draw, dtype=torch.float64) for _ in range(2))
+    hr = torch.rand(1, 3, 4 * scale, 5 * scale, generator=draw, dtype=torch.float64)
+    lr, z = 0.4 + 0.2 * lr, network.latent(lr)
+    with torch.no_grad():
+        there, back = ((network.inverse(lr + sign * 1e-6 * step, z) - hr).square().sum() / 2 for sign in (1, -1))
+        restored = network.inverse(lr, z)
+        assert 0 < restored.min() < restored.max() < 1, "nothing is clamped"
+        slope = (network.gradient(lr, z, hr) * step).sum()
+    assert slope.item() == pytest.approx((there - back).item() / 2e-6, rel=1e-4)

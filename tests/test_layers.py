@@ -101,3 +101,18 @@ def test_quantize_rounds_clamps_and_lets_the_gradient_through():
     y.sum().backward()
     assert x.grad is not None
     assert x.grad.tolist() == [1, 1, 1, 1]
+
+
+def test_dense_block_keeps_channels_last_when_fed_with_a_slice_of_channels():
+    x = torch.rand(2, 12, 4, 6).to(memory_format=torch.channels_last)[:, 3:]
+    plain = DenseBlock(9, 3)
+    for p in plain.parameters():
+        nn.init.normal_(p, std=0.1)
+    y = plain(x)
+    seen = []
+    block = plain.to(memory_format=torch.channels_last)
+    for conv in block.convs:
+        conv.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    torch.testing.assert_close(block(x), y)
+    assert len(seen) == 5
+    assert all(features.is_contiguous(memory_format=torch.channels_last) for features in seen)

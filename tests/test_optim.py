@@ -14,6 +14,27 @@ def test_orthogonalize_brings_all_singular_values_near_one(shape):
     assert values.max() < 1.3
 
 
+def test_matrices_are_orthogonalised_together_as_alone():
+    stack = torch.randn(5, 32, 90, generator=torch.Generator().manual_seed(0))
+    together = orthogonalize(stack)
+    assert all(
+        torch.allclose(one, orthogonalize(matrix), atol=1e-5) for one, matrix in zip(together, stack, strict=True)
+    )
+    assert orthogonalize(torch.zeros(2, 3, 4)).abs().max() == 0
+
+
+def test_muon_does_not_care_how_weights_lie_in_memory():
+    torch.manual_seed(0)
+    value, grad, made = torch.randn(8, 6, 3, 3), torch.randn(8, 6, 3, 3), []
+    for layout in (torch.contiguous_format, torch.channels_last):
+        weight = nn.Parameter(value.clone(memory_format=layout))
+        weight.grad = grad.clone(memory_format=layout)
+        Muon([weight], lr=0.1).step()
+        made.append(weight.detach())
+    assert torch.allclose(*made, atol=1e-6)
+    assert not torch.allclose(made[0], value, atol=1e-3)
+
+
 @pytest.mark.parametrize("name", ["adam", "adamw", "muon"])
 def test_every_parameter_is_optimised_once_and_the_loss_falls(name):
     torch.manual_seed(0)

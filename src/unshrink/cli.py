@@ -240,6 +240,15 @@ def _downscale(commands: Commands) -> None:
     parser.add_argument(
         "--depth", type=int, choices=(8, 16), help="bits of the small picture's values (default: as the large one)"
     )
+    parser.add_argument(
+        "--effort",
+        type=int,
+        choices=range(10),
+        default=0,
+        metavar="N",
+        help="0 to 9 steps in search of a small picture of which more comes back, each as long as a few runs "
+        "(default: %(default)s)",
+    )
     _runtime(parser)
 
 

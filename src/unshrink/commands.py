@@ -30,6 +30,7 @@ from unshrink.evaluate import over_white
 from unshrink.files import atomic_write
 from unshrink.image import Image
 from unshrink.provenance import Record
+from unshrink.refine import Refined
 from unshrink.rescaler import Rescaler
 from unshrink.tasks import Result, Task, UsageError
 
@@ -63,7 +64,8 @@ def _downscale(args: Namespace, model: Rescaler, job: Job) -> Result:
         image, file_bytes = read(job.source, args.max_pixels)
         image = image.strip() if args.strip else image
         depth = args.depth or min(image.depth, images.max_depth(f"picture.{job.form}"))
-        small = model.downscale(image, depth=depth)
+        refined: list[Refined] = []
+        small = model.downscale(image, depth=depth, effort=args.effort, report=refined.append)
         file = _encoded(small, job.form, args.lossy)
         figures = _verify(model, image, file, args.max_pixels) if args.verify else {}
         stream.write(file)
@@ -76,8 +78,16 @@ def _downscale(args: Namespace, model: Rescaler, job: Job) -> Result:
     }
     verified = "; comes back at {} dB (luma), {} dB (RGB)".format(*map(decibels, figures.values())) if figures else ""
     sizes = f"{_size(image)} -> {_size(small)} pixels, {human_bytes(file_bytes)} -> {human_bytes(len(file))}"
-    logger.info(f"{_names(job)}: {sizes}{verified}")
-    return Result({**_about(job, model, began), **outcome, **figures})
+    searched = {f"effort_{key}": value for one in refined for key, value in dataclasses.asdict(one).items()}
+    logger.info(f"{_names(job)}: {sizes}{_gained(args.effort, refined)}{verified}")
+    return Result({**_about(job, model, began), **outcome, "effort": args.effort, **searched, **figures})
+
+
+def _gained(effort: int, refined: list[Refined]) -> str:
+    return "".join(
+        f"; effort {effort}: restored picture {one.gain:+.2f} dB, small picture {one.lr_change:+.2f} dB"
+        for one in refined
+    )
 
 
 def _verify(model: Rescaler, image: Image, file: bytes, max_pixels: int | None) -> dict[str, float]:
@@ -234,7 +244,7 @@ def export(args: Namespace) -> list[Task]:
 def _exported(weights: zoo.Weights) -> zoo.Weights:
     from unshrink.export import export as add_graphs
 
-    logger.info("making the graphs: this can take a minute")
+    logger.info("making the graphs: this can take a few minutes")
     return add_graphs(weights)
 
 

@@ -25,8 +25,9 @@ class DataConfig:
         shares: how much of the batches each folder gives, in proportion; empty: by its pixels.
         validation: folder of pictures that are measured but never trained on; "" for none.
         crop: side of the square crops of the large picture, in pixels; a multiple of the scale.
-        batch: crops per step.
+        batch: crops per step, of all processes together.
         candidates: crops drawn for each one used: the busiest is taken (1: the first drawn, as published).
+        device: where the pictures live: "" for run.device, "cpu" for more pictures than a GPU holds.
     """
 
     train: tuple[str, ...] = ()
@@ -35,6 +36,7 @@ class DataConfig:
     crop: int = 144
     batch: int = 16
     candidates: int = 1
+    device: str = ""
 
 
 @dataclass(frozen=True)
@@ -46,12 +48,20 @@ class LossConfig:
         guide_penalty: penalty of the small picture's distance from the bicubic one: the same names.
         guide: weight of the guidance; published 4 / 9 / 16 / 64 at x2 / x3 / x4 / x8.
         latent: weight of z^2; needed only where z is drawn to restore.
+        luma: weight of the same penalty of the restored picture's error in luma (BT.601), added to that in R, G and B.
+        log: take the logarithm of each crop's total, so that crops of all difficulties count alike, as they do in a
+            mean of PSNR.
+        lr_noise: standard deviation, in 8-bit levels, of noise on the quantised small picture before it is restored,
+            so that restoring survives small changes such as recompression; 0 for none.
     """
 
     reconstruction: str = "charbonnier"
     guide_penalty: str = "l2"
     guide: float = 4.0
     latent: float = 0.0
+    luma: float = 0.0
+    log: bool = False
+    lr_noise: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -69,6 +79,7 @@ class OptimConfig:
         milestones: shares of the run at which "step" halves the rate.
         clip_norm: global gradient norm above which a step is scaled down; 0 for no limit.
         clip_factor: the same limit as a multiple of the running mean of the norm; 0 for no limit.
+        skip_factor: multiple of the same mean above which a step is skipped; 0 to skip only what is not finite.
         average: decay per step of the averaged weights, which are the ones validated and shipped.
     """
 
@@ -82,6 +93,7 @@ class OptimConfig:
     milestones: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8)
     clip_norm: float = 10.0
     clip_factor: float = 0.0
+    skip_factor: float = 10.0
     average: float = 0.999
 
 
@@ -93,16 +105,17 @@ class RunConfig:
         name: name of the weights that come out.
         folder: where log, checkpoint and weights go.
         steps: steps of the whole run.
-        max_time: minutes of the whole run, resumed parts included; it ends, and its schedule with it, at whatever
-            comes first of steps and time.  0 for no limit.
+        max_time: minutes of the whole run, resumed parts and the last validation included; it ends, and its schedule
+            with it, at whatever comes first of steps and time.  0 for no limit.
         start: weights file to begin from; "" for the untrained network.
         seed: of the crops, the draws of z and the untrained network.
         precision: "float32", "bfloat16" (subnets in bfloat16, couplings and pictures in float32), or "auto" for
             whichever is faster here.
-        device: "cpu", "cuda", ...
-        threads: CPU threads; 0 for all cores.
+        device: "cpu", "cuda", "cuda:1", ..., or "auto" for a GPU where there is one.
+        compile: whether torch compiles the step: "on", "off", or "auto" for on a GPU.
+        threads: CPU threads of each process; 0 for all cores.
         validate_every: minutes between validations.
-        checkpoint_every: minutes between checkpoints.
+        checkpoint_every: minutes between checkpoints; a kill loses no more than these and a step or a validation.
         log_every: steps between lines of the log.
     """
 
@@ -114,9 +127,10 @@ class RunConfig:
     seed: int = 0
     precision: str = "auto"
     device: str = "cpu"
+    compile: str = "auto"
     threads: int = 0
     validate_every: float = 10.0
-    checkpoint_every: float = 5.0
+    checkpoint_every: float = 4.0
     log_every: int = 50
 
 
@@ -137,6 +151,7 @@ class TrainConfig:
         _choice("optim.name", self.optim.name, ("adam", "adamw", "muon"))
         _choice("optim.schedule", self.optim.schedule, ("linear", "cosine", "step"))
         _choice("run.precision", self.run.precision, ("auto", "float32", "bfloat16"))
+        _choice("run.compile", self.run.compile, ("auto", "on", "off"))
         if self.data.crop % self.model.scale or self.data.crop < 1:
             raise ConfigError(f"data.crop is {self.data.crop}: allowed are multiples of the scale {self.model.scale}")
         if self.data.shares and len(self.data.shares) != len(self.data.train):

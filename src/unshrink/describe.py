@@ -113,7 +113,7 @@ def _weights_info(name: str) -> Result:
         "installed": any(row.identity == weights.identity for row in zoo.ROWS),
         "architecture": weights.architecture,
         "config": weights.config,
-        "graphs": {direction: len(graph) for direction, graph in weights.graphs.items()},
+        "graphs": {name: len(graph) for name, graph in weights.graphs.items()},
         "about": weights.about,
     }
     return Result(data, _lines(name, _weights_rows(data)))
@@ -133,7 +133,7 @@ def _weights_rows(data: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "weights", f"{data['name']}, scale {data['scale']}, {numbers}"
     yield "identity", data["identity"]
     yield "network", f"{data['architecture']}: {_pairs(data['config'])}"
-    graphs = ", ".join(f"{direction} {human_bytes(size)}" for direction, size in data["graphs"].items())
+    graphs = ", ".join(f"{name} {human_bytes(size)}" for name, size in data["graphs"].items())
     yield "graphs", graphs or "none: runs on torch alone; add them with unshrink export"
     for key, value in data["about"].items():
         yield key, _pairs(value) if isinstance(value, dict) else str(value)

@@ -1,4 +1,4 @@
-"""The losses of invertible rescaling, each a function of tensors to one number.
+"""The losses of invertible rescaling, each a function of tensors to one number per crop.
 
 Each is a mean per value of the large picture: the published sums over a picture divided by 3HW.  So the weights of
 the publications hold (guidance 4 / 16 / 64 at x2 / x4 / x8), and no figure depends on the crop.
@@ -19,6 +19,8 @@ def charbonnier(difference: Tensor) -> Tensor:
     return torch.sqrt(difference.square() + 1e-6)
 
 
+LUMA = (65.481 / 255, 128.553 / 255, 24.966 / 255)  # of R, G and B
+
 PENALTIES: dict[str, Callable[[Tensor], Tensor]] = {
     "charbonnier": charbonnier,
     "l1": torch.abs,
@@ -27,15 +29,26 @@ PENALTIES: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def reconstruction(restored: Tensor, hr: Tensor, penalty: str = "charbonnier") -> Tensor:
-    """How far the restored picture is from the original: two (N, 3, H, W) -> ()."""
-    return PENALTIES[penalty](restored - hr).mean()
+    """How far the restored picture is from the original: two (N, 3, H, W) -> (N,)."""
+    return per_value(PENALTIES[penalty](restored - hr), hr)
+
+
+def luma(restored: Tensor, hr: Tensor, penalty: str = "charbonnier") -> Tensor:
+    """How far the restored picture's luma (BT.601, of the published PSNR) is off: two (N, 3, H, W) -> (N,)."""
+    difference = torch.einsum("nchw,c->nhw", restored - hr, hr.new_tensor(LUMA))
+    return PENALTIES[penalty](difference).mean(dim=(1, 2))
 
 
 def guidance(lr: Tensor, reference: Tensor, hr: Tensor, penalty: str = "l2") -> Tensor:
-    """How far the small picture, not yet quantised, is from the bicubic one: two (N, 3, H/s, W/s) -> ()."""
-    return PENALTIES[penalty](lr - reference).sum() / hr.numel()
+    """How far the small picture, not yet quantised, is from the bicubic one: two (N, 3, H/s, W/s) -> (N,)."""
+    return per_value(PENALTIES[penalty](lr - reference), hr)
 
 
 def latent(z: Tensor, hr: Tensor) -> Tensor:
-    """The negative log-likelihood of z under N(0, 1), up to constants: (N, 3s^2-3, H/s, W/s) -> ()."""
-    return z.square().sum() / hr.numel()
+    """The negative log-likelihood of z under N(0, 1), up to constants: (N, 3s^2-3, H/s, W/s) -> (N,)."""
+    return per_value(z.square(), hr)
+
+
+def per_value(values: Tensor, hr: Tensor) -> Tensor:
+    """Sums over each crop, divided by the number of values of its large picture: (N, C, h, w) -> (N,)."""
+    return values.flatten(1).sum(dim=1) / hr[0].numel()

@@ -9,7 +9,7 @@ import os
 import re
 import warnings
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -17,19 +17,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unshrink import alpha as transparency
-from unshrink import backends, provenance
+from unshrink import backends, metrics, provenance, refine
 from unshrink import image as images
 from unshrink import weights as zoo
-from unshrink.errors import ImageError, UnshrinkError, UnshrinkWarning
+from unshrink.errors import ConfigError, ImageError, UnshrinkError, UnshrinkWarning
 from unshrink.image import Image
 from unshrink.kinds import is_path, is_tensor, unwrap
 from unshrink.provenance import Record
-from unshrink.tiling import halo, largest_side, run_tiled
+from unshrink.refine import Refined
+from unshrink.resize import resize
+from unshrink.tiling import BYTES_PER_PIXEL, BYTES_PER_PIXEL_OF_GRADIENT, halo, largest_side, run_tiled
 
 Picture = TypeVar("Picture")  # a path, an Image, a PIL image, an array (H, W[, C]) or a tensor (N, 3, H, W)
 Pixels = NDArray[np.unsignedinteger]
 Planes = NDArray[np.float32]
 Size = tuple[int, int]
+Report = Callable[[Refined], object]
 
 SMALL = r"_x[2348]$"  # what the name of a small picture ends in, unless its maker chose another
 
@@ -56,6 +59,14 @@ def load(model: str | os.PathLike[str], *, backend: str = "auto", device: str = 
     """
     weights = zoo.load(model)
     return Rescaler(weights, backends.make(weights, backend, threads=threads, device=device))
+
+
+@dataclass(frozen=True)
+class _Search:
+    """How much effort to spend on each picture, and whom to tell what it came to."""
+
+    effort: int
+    report: Report
 
 
 class Rescaler:
@@ -89,6 +100,8 @@ class Rescaler:
         out: str | os.PathLike[str] | None = None,
         *,
         depth: int | None = None,
+        effort: int = 0,
+        report: Report | None = None,
         overwrite: bool = False,
     ) -> Picture:
         """Makes a picture small.
@@ -98,6 +111,10 @@ class Rescaler:
             out: for a path: the file to write, its extension choosing a lossless format.  Default
                 ``<stem>_x<scale>.png`` beside the picture.
             depth: bits of the small picture's values, 8 or 16; default: the large one's, or what the format holds.
+            effort: 0 to 9 gradient steps in search of a small picture of which more comes back (`refine`).  Each takes
+                as long as a few runs of the network.  The small picture stays within 0.5 dB of its likeness to the
+                bicubic one; what restores is the same, and never restores worse.  Alpha is not searched.
+            report: what to call with what a search came to, once a picture.
             overwrite: for a path: replace a file that exists.
 
         Returns:
@@ -106,18 +123,23 @@ class Rescaler:
 
         Raises:
             ImageError: the picture cannot be read, used or written.
+            ConfigError: an effort that there is not.
+            WeightsError: an effort above 0 with weights without the graph of the gradient, unless on torch.
         """
+        if effort not in range(refine.MOST_EFFORT + 1):
+            raise ConfigError(f"effort is {effort!r:.20}: allowed are 0 (the network alone) to {refine.MOST_EFFORT}")
+        search = _Search(effort, report or (lambda refined: None))
         if is_path(picture):
             target = _target(picture, out, f"_x{self.scale}")
             image = images.read(picture)
-            small = self._downscale(image, depth or min(image.depth, images.max_depth(target)))
+            small = self._downscale(image, depth or min(image.depth, images.max_depth(target)), search)
             images.write(small, target, overwrite=overwrite)
             return cast(Picture, type(picture)(target))  # type: ignore[call-arg]
         _only_for_paths(out)
         if is_tensor(picture):
-            return cast(Picture, _each(picture, lambda hr: _on_grid(self._down(hr))))
+            return cast(Picture, _each(picture, lambda hr: self._downscale_planes(hr, search)))
         image, wrap = unwrap(picture)
-        return cast(Picture, wrap(self._downscale(image, depth or image.depth)))
+        return cast(Picture, wrap(self._downscale(image, depth or image.depth, search)))
 
     def upscale(
         self,
@@ -160,11 +182,11 @@ class Rescaler:
 
     # -- images ----------------------------------------------------------------------------------------------------
 
-    def _downscale(self, image: Image, depth: int) -> Image:
+    def _downscale(self, image: Image, depth: int, search: "_Search") -> Image:
         colour, alpha = _split(image.pixels)
         if alpha is not None:
             colour = transparency.spread(colour, alpha)
-        small = self._downscale_pixels(colour, depth)
+        small = self._refined(self._downscale_pixels(colour, depth), colour, search)
         if alpha is not None:
             small_alpha = np.full_like(small[..., :1], 2**depth - 1)
             if not _is_opaque(alpha):
@@ -207,13 +229,58 @@ class Rescaler:
         """(h, w, 1 or 3) integers -> (H, W, same) integers of ``depth`` bits."""
         return _to_pixels(self._up(_to_planes(pixels), size, seed), pixels.shape[2], depth)
 
+    def _downscale_planes(self, hr: Planes, search: "_Search") -> Planes:
+        """(3, H, W) in [0, 1] -> (3, h, w) on the 8-bit grid."""
+        small = _to_pixels(self._down(hr), 3, 8)
+        return _to_planes(self._refined(small, _to_pixels(hr, 3, 16), search))
+
+    # -- search ----------------------------------------------------------------------------------------------------
+
+    def _refined(self, small: Pixels, large: Pixels, search: "_Search") -> Pixels:
+        """The small pixels (h, w, 1 or 3), or others of which more of ``large`` (H, W, same) comes back."""
+        if not search.effort:
+            return small
+        depth, channels = 8 * small.itemsize, small.shape[2]
+        start, hr = _to_planes(small), self._padded(_to_planes(large))
+        reference = resize(hr.transpose(1, 2, 0), (small.shape[1], small.shape[0])).transpose(2, 0, 1)
+        reference = _to_planes(_to_pixels(reference.astype(np.float32), channels, depth))
+        found = refine.descend(self._gradient(hr, channels), start, search.effort, refine.RATE / self.scale**2)
+        near = refine.stay_close(found, start, reference, lambda lr: _to_planes(_to_pixels(lr, channels, depth)))
+        other = _to_pixels(near, channels, depth)
+        gain = self._restored_psnr(other, large) - self._restored_psnr(small, large)
+        if not gain > 0:  # also where both come back exactly
+            search.report(Refined(0.0, 0.0))
+            return small
+        before, after = (refine.fidelity(lr, reference)[0] for lr in (start, near))
+        search.report(Refined(gain, after - before))
+        return other
+
+    def _gradient(self, hr: Planes, channels: int) -> Callable[[Planes], Planes]:
+        """Planes (3, h, w) -> half the gradient of the squared error against ``hr``; for grey, that of equal planes."""
+        z = self._latent(hr.shape[1] // self.scale, hr.shape[2] // self.scale, 0)
+
+        def gradient(lr: Planes) -> Planes:
+            inputs = [(lr, 1), (z, 1), (hr, self.scale)]
+            slope = self._tiled(self.backend.gradient, inputs, (3, 1), refine.HALO, BYTES_PER_PIXEL_OF_GRADIENT)
+            return slope if channels == 3 else np.broadcast_to(slope.mean(axis=0), slope.shape)
+
+        return gradient
+
+    def _restored_psnr(self, small: Pixels, large: Pixels) -> float:
+        """PSNR in dB, over all values, of what comes back of ``small``."""
+        size, peak = (large.shape[1], large.shape[0]), np.iinfo(large.dtype).max
+        return metrics.psnr(large, self._upscale_pixels(small, 8 * large.itemsize, size, 0), peak=peak)
+
     # -- planes ----------------------------------------------------------------------------------------------------
 
     def _down(self, hr: Planes) -> Planes:
         """(3, H, W) in [0, 1] -> (3, h, w), neither clipped nor rounded."""
+        return self._tiled(self.backend.down, [(self._padded(hr), self.scale)], (3, 1))
+
+    def _padded(self, hr: Planes) -> Planes:
+        """(3, H, W) -> the same with sides that are multiples of the scale."""
         padding = [(0, -side % self.scale) for side in hr.shape[1:]]
-        padded = np.pad(hr, [(0, 0), *padding], mode="reflect")  # reflects as far as legal, then repeats
-        return self._tiled(self.backend.down, [(padded, self.scale)], (3, 1))
+        return np.pad(hr, [(0, 0), *padding], mode="reflect")  # reflects as far as legal, then repeats
 
     def _up(self, lr: Planes, size: Size | None, seed: int) -> Planes:
         """(3, h, w) in [0, 1] -> (3, H, W), neither clipped nor rounded."""
@@ -234,11 +301,18 @@ class Rescaler:
             return np.zeros(shape, np.float32)
         return np.random.default_rng(seed).standard_normal(shape, np.float32)
 
-    def _tiled(self, run: Callable[..., Planes], inputs: list[tuple[Planes, int]], out: tuple[int, int]) -> Planes:
-        reach = halo(self.weights.config)
+    def _tiled(
+        self,
+        run: Callable[..., Planes],
+        inputs: list[tuple[Planes, int]],
+        out: tuple[int, int],
+        reach: int | None = None,
+        bytes_per_pixel: int = BYTES_PER_PIXEL,
+    ) -> Planes:
+        reach = halo(self.weights.config) if reach is None else reach
         array, factor = inputs[0]
         height, width = array.shape[1] // factor, array.shape[2] // factor
-        side = self.tile or largest_side(height, width, self.scale, reach)
+        side = self.tile or largest_side(height, width, self.scale, reach, bytes_per_pixel)
         result = run_tiled(run, inputs, out, side, reach)
         if not np.isfinite(result).all():
             raise UnshrinkError(
@@ -299,11 +373,6 @@ def _to_pixels(planes: Planes, channels: int, depth: int) -> Pixels:
     top = 2**depth - 1
     integers = np.rint(planes.clip(0, 1) * np.float32(top)).astype(np.uint8 if depth == 8 else np.uint16)
     return np.ascontiguousarray(integers.transpose(1, 2, 0))
-
-
-def _on_grid(planes: Planes) -> Planes:
-    """Values in [0, 1] on the 8-bit grid."""
-    return np.asarray(np.rint(planes.clip(0, 1) * 255) / 255, np.float32)
 
 
 def _each(tensor: Any, run: Callable[[Planes], Planes]) -> Any:

@@ -14,7 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 Planes = NDArray[np.float32]
-BYTES_PER_PIXEL = 1000  # of the large picture, at the peak of a run: measured with OpenVINO, the hungriest backend
+# Per pixel of the large picture, at the peak of a run: measured with OpenVINO, the hungriest backend
+BYTES_PER_PIXEL = 1000
+BYTES_PER_PIXEL_OF_GRADIENT = 11_000  # on the way back, it needs the features of all layers
+LEAST_MEMORY = 4 << 30
 RADIUS = 10  # of one coupling block at its own level: five 3x3 convolutions, twice one after the other
 
 
@@ -32,9 +35,9 @@ def halo(config: dict[str, Any]) -> int:
     return sum(-(-RADIUS * blocks // 2 ** (levels - 1 - level)) for level, blocks in enumerate(config["blocks"]))
 
 
-def largest_side(height: int, width: int, scale: int, halo: int) -> int:
+def largest_side(height: int, width: int, scale: int, halo: int, bytes_per_pixel: int = BYTES_PER_PIXEL) -> int:
     """The largest core for which half of the machine's memory is enough: the whole picture, or a part of it."""
-    area = max(machine_memory() // 2 // BYTES_PER_PIXEL, 4_000_000)
+    area = max(machine_memory() // 2, LEAST_MEMORY) // bytes_per_pixel
     if height * width * scale**2 <= area:
         return max(height, width)
     return max(math.isqrt(area) // scale - 2 * halo, halo)  # smaller, and surroundings would be most of the work

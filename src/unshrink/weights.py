@@ -1,7 +1,8 @@
 """Weights: one named, hashed, self-describing file, and the table of those that are installed.
 
-A weights file is one safetensors file.  It holds the parameters under the network's own names, the two ONNX graphs
-that run them (``graph.down`` and ``graph.up``: deflated, without the parameters), and a header that says what they are:
+A weights file is one safetensors file.  It holds the parameters under the network's own names, the ONNX graphs that
+run them (``graph.down``, ``graph.up``, and ``graph.gradient`` for the search of ``refine``: deflated, without the
+parameters), and a header that says what they are:
 
     {"unshrink": '{"format": 1, "name": "irn-x2", "architecture": "irn", "config": {...}, "licence": ..., ...}'}
 
@@ -30,6 +31,7 @@ from unshrink.files import atomic_write
 FORMAT = 1
 SUFFIX = ".safetensors"
 DIRECTIONS = ("down", "up")
+GRAPHS = (*DIRECTIONS, "gradient")
 IDENTITY_DIGITS = 16  # of the identity's 64, in the record of a small picture
 _MAX_GRAPH_BYTES = 16 << 20  # of a graph when inflated; a real one has a hundredth of it
 _ZOO = Path(__file__).parent / "zoo"
@@ -110,7 +112,8 @@ class Weights:
         architecture: "irn".
         config: every field of the architecture's configuration.
         tensors: parameters by the network's own names, all float16 or all float32.
-        graphs: the ONNX graphs "down" and "up" without parameters; empty if not exported.
+        graphs: the ONNX graphs "down", "up" and "gradient" without parameters; empty if not exported, and without
+            "gradient" if exported before there was one.
         about: what else the header says: licence, training, figures.
     """
 
@@ -157,7 +160,7 @@ def save(path: str | os.PathLike[str], weights: Weights) -> None:
         "architecture": weights.architecture,
         "config": weights.config,
     }
-    graphs = {f"graph.{d}": np.frombuffer(zlib.compress(graph, 9), np.uint8) for d, graph in weights.graphs.items()}
+    graphs = {f"graph.{n}": np.frombuffer(zlib.compress(graph, 9), np.uint8) for n, graph in weights.graphs.items()}
     parameters = {name: np.ascontiguousarray(tensor) for name, tensor in weights.tensors.items()}
     with atomic_write(path, overwrite=True, error=WeightsError) as stream:
         stream.write(to_safetensors({**parameters, **graphs}, {"unshrink": json.dumps(header)}))
@@ -305,20 +308,20 @@ def _parse_header(metadata: Mapping[str, str]) -> dict[str, Any]:
 
 def _take_graphs(tensors: dict[str, np.ndarray]) -> dict[str, bytes]:
     """Takes the graphs out of the tensors and inflates them."""
-    found = {d: tensors.pop(f"graph.{d}") for d in DIRECTIONS if f"graph.{d}" in tensors}
-    if len(found) == 1:
+    found = {name: tensors.pop(f"graph.{name}") for name in GRAPHS if f"graph.{name}" in tensors}
+    if found and not found.keys() >= set(DIRECTIONS):
         raise WeightsError("it has one of the graphs up and down without the other")
-    return {direction: _inflate(direction, data) for direction, data in found.items()}
+    return {name: _inflate(name, data) for name, data in found.items()}
 
 
-def _inflate(direction: str, data: np.ndarray) -> bytes:
+def _inflate(name: str, data: np.ndarray) -> bytes:
     inflater = zlib.decompressobj()
     try:
         graph = inflater.decompress(data.tobytes(), _MAX_GRAPH_BYTES)
     except zlib.error as exc:
-        raise WeightsError(f"graph.{direction} is damaged: {exc}") from exc
+        raise WeightsError(f"graph.{name} is damaged: {exc}") from exc
     if not inflater.eof:
-        raise WeightsError(f"graph.{direction} is cut short or larger than {_MAX_GRAPH_BYTES >> 20} MiB")
+        raise WeightsError(f"graph.{name} is cut short or larger than {_MAX_GRAPH_BYTES >> 20} MiB")
     return graph
 
 

@@ -1,4 +1,4 @@
-"""The runtimes that run a network: the same two functions each, chosen by name or "auto".
+"""The runtimes that run a network: the same three functions each, chosen by name or "auto".
 
 Every one computes in float32: small pictures agree between them to at most one value in 10,000, by one level of 255.
 """
@@ -28,6 +28,14 @@ class Backend(Protocol):
 
     def up(self, lr: np.ndarray, z: np.ndarray) -> np.ndarray:
         """lr (1, 3, h, w) and z (1, 3s^2-3, h, w) -> hr (1, 3, sh, sw), not clamped."""
+        ...
+
+    def gradient(self, lr: np.ndarray, z: np.ndarray, hr: np.ndarray) -> np.ndarray:
+        """lr (1, 3, h, w), z (1, 3s^2-3, h, w), hr (1, 3, sh, sw) -> `models.irn.IRN.gradient` (1, 3, h, w).
+
+        Raises:
+            WeightsError: the weights carry no graph of it, and the backend needs one.
+        """
         ...
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from unshrink.errors import WeightsError
 from unshrink.weights import Weights
 
 _MODEL_GRAPH, _GRAPH_INITIALIZER = 7, 5
@@ -17,9 +18,18 @@ _TENSOR_DIMS, _TENSOR_DATA_TYPE, _TENSOR_NAME, _TENSOR_RAW_DATA = 1, 2, 8, 9
 _FLOAT = 1  # TensorProto.DataType
 
 
-def whole_model(weights: Weights, direction: str) -> bytes:
-    """The ONNX model of one direction, "down" or "up", for weights with graphs; parameters in float32."""
-    return weights.graphs[direction] + encode_initializers(weights.tensors)
+def whole_model(weights: Weights, name: str) -> bytes:
+    """The ONNX model of one graph, "down", "up" or "gradient"; parameters in float32.
+
+    Raises:
+        WeightsError: the weights do not carry that graph.
+    """
+    if name not in weights.graphs:
+        raise WeightsError(
+            f"weights {weights.name} carry no ONNX graph {name!r}: "
+            "add it to their file with `unshrink export FILE`, or use backend torch"
+        )
+    return weights.graphs[name] + encode_initializers(weights.tensors)
 
 
 def encode_initializers(tensors: Mapping[str, np.ndarray]) -> bytes:

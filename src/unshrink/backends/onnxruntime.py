@@ -10,7 +10,7 @@ from unshrink.weights import Weights
 
 
 class OnnxRuntime:
-    """A network on ONNX Runtime's CPU provider.  A direction is loaded when it is first used.
+    """A network on ONNX Runtime's CPU provider.  A graph is loaded when it is first used.
 
     Args:
         weights: what to run; must carry graphs.
@@ -23,7 +23,7 @@ class OnnxRuntime:
         self._weights = weights
         self._options = onnxruntime.SessionOptions()
         self._options.intra_op_num_threads = threads
-        self._options.log_severity_level = 3  # it would warn of parameters that only the other direction uses
+        self._options.log_severity_level = 3  # it would warn of parameters that only another graph uses
 
     def down(self, hr: np.ndarray) -> np.ndarray:
         """hr (1, 3, H, W) -> lr (1, 3, H/s, W/s)."""
@@ -33,6 +33,10 @@ class OnnxRuntime:
         """lr (1, 3, h, w) and z (1, 3s^2-3, h, w) -> hr (1, 3, sh, sw)."""
         return self._up.run(None, {"lr": lr, "z": z})[0]
 
+    def gradient(self, lr: np.ndarray, z: np.ndarray, hr: np.ndarray) -> np.ndarray:
+        """lr (1, 3, h, w), z (1, 3s^2-3, h, w) and hr (1, 3, sh, sw) -> gradient (1, 3, h, w)."""
+        return self._gradient.run(None, {"lr": lr, "z": z, "hr": hr})[0]
+
     @cached_property
     def _down(self) -> onnxruntime.InferenceSession:
         return self._session("down")
@@ -41,6 +45,10 @@ class OnnxRuntime:
     def _up(self) -> onnxruntime.InferenceSession:
         return self._session("up")
 
-    def _session(self, direction: str) -> onnxruntime.InferenceSession:
-        model = whole_model(self._weights, direction)
+    @cached_property
+    def _gradient(self) -> onnxruntime.InferenceSession:
+        return self._session("gradient")
+
+    def _session(self, name: str) -> onnxruntime.InferenceSession:
+        model = whole_model(self._weights, name)
         return onnxruntime.InferenceSession(model, self._options, providers=["CPUExecutionProvider"])

@@ -32,7 +32,7 @@ def _core() -> Any:
 
 
 class OpenVINO:
-    """A network on OpenVINO's CPU plug-in.  A direction is compiled when it is first used.
+    """A network on OpenVINO's CPU plug-in.  A graph is compiled when it is first used.
 
     Args:
         weights: what to run; must carry graphs.
@@ -60,10 +60,14 @@ class OpenVINO:
         """lr (1, 3, h, w) and z (1, 3s^2-3, h, w) -> hr (1, 3, sh, sw)."""
         return self._run("up", {"lr": lr, "z": z})
 
-    def _run(self, direction: str, inputs: dict[str, np.ndarray]) -> np.ndarray:
+    def gradient(self, lr: np.ndarray, z: np.ndarray, hr: np.ndarray) -> np.ndarray:
+        """lr (1, 3, h, w), z (1, 3s^2-3, h, w) and hr (1, 3, sh, sw) -> gradient (1, 3, h, w)."""
+        return self._run("gradient", {"lr": lr, "z": z, "hr": hr})
+
+    def _run(self, graph: str, inputs: dict[str, np.ndarray]) -> np.ndarray:
         with self._lock:
-            if direction not in self._compiled:
-                model = _core().read_model(whole_model(self._weights, direction))
-                self._compiled[direction] = _core().compile_model(model, "CPU", self._config)
-            result: np.ndarray = self._compiled[direction](inputs, share_inputs=True, share_outputs=False)[0]
+            if graph not in self._compiled:
+                model = _core().read_model(whole_model(self._weights, graph))
+                self._compiled[graph] = _core().compile_model(model, "CPU", self._config)
+            result: np.ndarray = self._compiled[graph](inputs, share_inputs=True, share_outputs=False)[0]
         return result

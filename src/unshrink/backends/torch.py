@@ -28,7 +28,7 @@ class Torch:
         net = build(weights.architecture, weights.config)
         net.load_state_dict({name: torch.tensor(values) for name, values in weights.tensors.items()})
         try:
-            self._net = net.float().to(device).eval()
+            self._net = net.float().to(device).eval().requires_grad_(False)
         except (RuntimeError, AssertionError) as exc:
             raise ConfigError(f"torch cannot use the device {device!r}: {exc}") from exc
         self._device = device
@@ -44,6 +44,10 @@ class Torch:
         """lr (1, 3, h, w) and z (1, 3s^2-3, h, w) -> hr (1, 3, sh, sw)."""
         with torch.inference_mode():
             return _to_array(self._net.inverse(self._to_tensor(lr), self._to_tensor(z)))
+
+    def gradient(self, lr: np.ndarray, z: np.ndarray, hr: np.ndarray) -> np.ndarray:
+        """lr (1, 3, h, w), z (1, 3s^2-3, h, w) and hr (1, 3, sh, sw) -> gradient (1, 3, h, w)."""
+        return _to_array(self._net.gradient(*map(self._to_tensor, (lr, z, hr))))
 
     def _to_tensor(self, array: np.ndarray) -> torch.Tensor:
         return torch.tensor(array, device=self._device)

@@ -54,6 +54,25 @@ class IRN(nn.Module):
             y = layer.inverse(y)  # type: ignore[operator]
         return y
 
+    def gradient(self, lr: Tensor, z: Tensor, hr: Tensor) -> Tensor:
+        """How to change lr so that hr comes back: half the gradient, by lr, of the squared error of ``inverse``.
+
+        Restored values beyond [0, 1] count as clamped, but their gradient passes.
+
+        Args:
+            lr: (N, 3, H/s, W/s).
+            z: (N, 3s^2-3, H/s, W/s).
+            hr: (N, 3, H, W) in [0, 1], what should come back.
+
+        Returns:
+            (N, 3, H/s, W/s), summed over the error of all values of hr.
+        """
+        with torch.enable_grad():
+            lr = lr.detach().requires_grad_()
+            restored = self.inverse(lr, z)
+            (gradient,) = torch.autograd.grad(restored, lr, restored.detach().clamp(0, 1) - hr)
+        return gradient
+
     def downscale(self, hr: Tensor) -> Tensor:
         """hr (N, 3, H, W) in [0, 1] -> lr (N, 3, H/s, W/s) on the 8-bit grid, multiples of 1/255 in [0, 1]."""
         return quantize(self(hr)[0])

@@ -1,0 +1,101 @@
+"""What searching at encode time gains and costs: `downscale --effort`, by the published protocol.
+
+    python benchmarks/effort.py                                  # all weights, Set5 and BSD100, efforts 1, 3, 5, 9
+    python benchmarks/effort.py new.safetensors --sets BSD100 --every 20 --efforts 1 2 3 4 5 6 7 8 9
+
+Prints a table and writes benchmarks/effort.json: per weights, set and effort the mean of the differences to effort 0,
+the worst of them, and seconds of the whole downscale per megapixel of the large picture.
+"""
+
+import argparse
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from backends import machine
+
+import unshrink
+from unshrink import weights as zoo
+from unshrink.data import read_rgb
+from unshrink.evaluate import Figures, figures
+from unshrink.files import find_pictures
+from unshrink.resize import crop_to_multiple
+
+HERE = Path(__file__).parent
+DATA = Path(os.environ.get("UNSHRINK_DATA", HERE.parents[1] / "shared" / "data")) / "test"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="*", default=unshrink.list_models())
+    parser.add_argument("--sets", nargs="+", default=["Set5", "BSD100"])
+    parser.add_argument("--efforts", type=int, nargs="+", default=[1, 3, 5, 9])
+    parser.add_argument("--every", type=int, default=1, help="take only one of so many pictures")
+    parser.add_argument("--backend", default="auto")
+    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=HERE / "effort.json")
+    options = parser.parse_args()
+    rows = []
+    for model in options.models:
+        rescaler = unshrink.load(model, backend=options.backend, threads=options.threads)
+        warm_up(rescaler)
+        for name in options.sets:
+            pictures = find_pictures(DATA / name)[:: options.every]
+            for effort, row in measure(rescaler, pictures, options.efforts).items():
+                about = {"weights": rescaler.weights.name, "set": name, "pictures": len(pictures), "effort": effort}
+                rows.append(about | row)
+                print(*(f"{key} {value:.3f}" if isinstance(value, float) else value for key, value in rows[-1].items()))
+    result = {"machine": machine(), "backend": rescaler.backend.name, "threads": options.threads, "rows": rows}
+    result["identities"] = {model: zoo.load(model).identity[: zoo.IDENTITY_DIGITS] for model in options.models}
+    options.out.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def warm_up(rescaler: unshrink.Rescaler) -> None:
+    """Compiles all graphs, so that the first picture does not pay for it."""
+    rescaler.downscale(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8), effort=1)
+
+
+def measure(rescaler: unshrink.Rescaler, pictures: list[Path], efforts: list[int]) -> dict[int, dict[str, Any]]:
+    """Effort -> means over the pictures."""
+    rows: dict[int, list[dict[str, float]]] = {effort: [] for effort in efforts}
+    for path in pictures:
+        hr = crop_to_multiple(read_rgb(path), rescaler.scale)
+        plain, plain_seconds = one(rescaler, hr, 0)
+        for effort in efforts:
+            found, seconds = one(rescaler, hr, effort)
+            rows[effort].append(differences(plain, found, seconds, plain_seconds, hr.shape[0] * hr.shape[1] / 1e6))
+    return {effort: summary(found) for effort, found in rows.items()}
+
+
+def one(rescaler: unshrink.Rescaler, hr: np.ndarray, effort: int) -> tuple[Figures, float]:
+    """The figures of a round trip, and the seconds of its downscale."""
+    began = time.perf_counter()
+    small = rescaler.downscale(hr, effort=effort)
+    seconds = time.perf_counter() - began
+    size = hr.shape[1], hr.shape[0]
+    return figures(hr, small, rescaler.upscale(small, size=size), rescaler.scale), seconds
+
+
+def differences(plain: Figures, found: Figures, seconds: float, before: float, megapixels: float) -> dict[str, float]:
+    return {
+        "plain_psnr_y": plain.psnr_y,
+        "gain_y": found.psnr_y - plain.psnr_y,
+        "gain_rgb": found.psnr_rgb - plain.psnr_rgb,
+        "lr_change_y": found.lr_psnr_y - plain.lr_psnr_y,
+        "seconds_per_megapixel": seconds / megapixels,
+        "plain_seconds_per_megapixel": before / megapixels,
+    }
+
+
+def summary(rows: list[dict[str, float]]) -> dict[str, float]:
+    """Means, and the least of the gains."""
+    means = {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
+    least = {f"least_{key}": min(row[key] for row in rows) for key in ("gain_y", "gain_rgb", "lr_change_y")}
+    return means | least
+
+
+if __name__ == "__main__":
+    main()
