@@ -9,7 +9,7 @@ from unshrink.config import DataConfig
 from unshrink.data import Crops, Pixels, busyness, read_rgb
 from unshrink.distributed import Processes
 from unshrink.errors import ConfigError
-from unshrink.resize import resize
+from unshrink.resize import crop_to_multiple, resize
 
 
 @pytest.fixture
