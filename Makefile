@@ -3,8 +3,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+SETS ?= Set5 Set14 BSD100 Kodak12odd
 
-.PHONY: demo test lint types check figures bench effort speedrun clean
+.PHONY: demo test lint types check eval bench effort speedrun clean
 
 demo: $(VENV)/base
 	mkdir -p demo
@@ -26,8 +27,10 @@ types: $(VENV)/dev
 
 check: lint types test
 
-figures: $(VENV)/dev
-	$(BIN)/python benchmarks/quality.py --sets Set5 Set14 Kodak12odd
+# Every measured figure of the weights and of the older ways, and the pages that show them.
+eval: $(VENV)/dev
+	$(BIN)/unshrink eval --data $(SETS) --overwrite
+	$(BIN)/python benchmarks/baselines.py --data $(SETS) --overwrite
 	$(BIN)/unshrink compare examples/astronaut.png -s 4 -o docs/images/astronaut_x4.png --overwrite
 	$(BIN)/python docs/generate_figures.py
 

@@ -19,8 +19,10 @@ from backends import machine
 
 import unshrink
 from unshrink import weights as zoo
-from unshrink.data import crop_to_multiple, find_pictures, read_rgb
+from unshrink.data import read_rgb
 from unshrink.evaluate import Figures, figures
+from unshrink.files import find_pictures
+from unshrink.resize import crop_to_multiple
 
 HERE = Path(__file__).parent
 DATA = Path(os.environ.get("UNSHRINK_DATA", HERE.parents[1] / "shared" / "data")) / "test"

@@ -23,21 +23,37 @@ HEADER = (
 )
 
 
-def results() -> list[dict[str, Any]]:
-    """Every measured result: by weights, then in the order of SETS."""
-    found = [json.loads(path.read_text()) for path in sorted((ROOT / "results").glob("irn-*/*.json"))]
-    return sorted(found, key=lambda result: (result["model"], SETS.index(result["set"])))
+Result = dict[str, Any]  # what `unshrink eval` writes
 
 
-def row(result: dict[str, Any]) -> str:
-    """One line of the table."""
-    mean = result["mean"]
+def results() -> dict[tuple[str, str], Result]:
+    """Every measured result by method and set: methods by name, sets in the order of SETS."""
+    found = [json.loads(path.read_text()) for path in sorted((ROOT / "results").glob("*/*.json"))]
+    known = [result for result in found if result["set"] in SETS]
+    return {(r["method"], r["set"]): r for r in sorted(known, key=lambda r: (r["method"], SETS.index(r["set"])))}
+
+
+def row(result: Result, bicubic: Result) -> str:
+    """One line of the table: weights beside bicubic both ways."""
+    mean, plain = result["mean"], bicubic["mean"]
     return (
-        f"| {result['model']} | {result['set']} | **{mean['psnr_y']:.2f}** / {mean['ssim_y']:.4f} "
-        f"| {mean['psnr_rgb']:.2f} "
-        f"| {mean['bicubic_psnr_y']:.2f} / {mean['bicubic_ssim_y']:.4f} "
-        f"| {mean['lr_psnr_y']:.2f} / {mean['lr_ssim_y']:.4f} | {mean['bits_per_pixel']:.2f} |\n"
+        f"| {result['method']} | {result['set']} | **{mean['psnr_y']:.2f}** / {mean['ssim_y']:.4f} "
+        f"| {mean['psnr_rgb']:.2f} | {plain['psnr_y']:.2f} / {plain['ssim_y']:.4f} "
+        f"| {mean['lr_psnr_y']:.2f} / {mean['lr_ssim_y']:.4f} | {mean['png_bits_per_pixel']:.2f} |\n"
     )
+
+
+def shipped() -> dict[str, str]:
+    """The lines of each shipped weights."""
+    measured = results()
+    return {
+        card.stem: "".join(
+            row(result, measured[f"bicubic-x{result['scale']}", name])
+            for (method, name), result in measured.items()
+            if method == card.stem
+        )
+        for card in sorted((ROOT / "cards").glob("*.md"))
+    }
 
 
 def backends() -> str:
@@ -58,8 +74,11 @@ def backends() -> str:
 
 
 def effort() -> str:
-    """The table of benchmarks/effort.json, and the machine it was measured on."""
-    measured = json.loads((ROOT / "benchmarks" / "effort.json").read_text())
+    """The table of benchmarks/effort.json, and the machine it was measured on; nothing before the first measurement."""
+    source = ROOT / "benchmarks" / "effort.json"
+    if not source.exists():
+        return ""  # not measured yet
+    measured = json.loads(source.read_text())
     machine, backend = measured["machine"], measured["backend"]
     lines = [
         "| weights | set (pictures) | effort | restored, PSNR-Y (worst) | RGB (worst) "
@@ -75,10 +94,10 @@ def effort() -> str:
         for name in dict.fromkeys(r["weights"] for r in measured["rows"])
     )
     threads = measured["threads"] or machine["cores"]
-    return (
-        "\n".join(lines) + f"\n\nEffort 0 takes, in seconds per megapixel: {plain}. Measured with {backend} "
-        f"{machine['versions'][backend]} on {threads} of {machine['cores']} cores, at a load of {machine['load'][0]:.1f}.\n"
-    )
+    where = f"{backend} {machine['versions'][backend]} on {threads} of {machine['cores']} cores"
+    load = f"at a load of {machine['load'][0]:.1f}"
+    lines.append(f"\nEffort 0 takes, in seconds per megapixel: {plain}. Measured with {where}, {load}.")
+    return "\n".join(lines) + "\n"
 
 
 def curves() -> str:
@@ -103,10 +122,9 @@ def curves() -> str:
 
 def pages() -> dict[Path, str]:
     """Each page with its table as measured."""
-    rows = results()
-    wanted = {ROOT / "README.md": rows}
-    wanted |= {path: [r for r in rows if r["model"] == path.stem] for path in (ROOT / "cards").glob("*.md")}
-    tables = {path: HEADER + "".join(map(row, rows)) for path, rows in wanted.items()}
+    rows = shipped()
+    tables = {ROOT / "cards" / f"{name}.md": HEADER + lines for name, lines in rows.items()}
+    tables[ROOT / "README.md"] = HEADER + "".join(rows.values())
     tables[ROOT / "docs" / "performance.md"] = backends()
     tables[ROOT / "docs" / "effort.md"] = effort()
     tables[ROOT / "docs" / "training.md"] = curves()

@@ -16,7 +16,7 @@ LAYERS = [  # each may import from its own layer and those before it
     {"files", "image", "_picture", "_pillow", "_png", "_tiff", "_vips", "provenance", "weights", "config"},
     {"tiling", "backends", "refine", "rescaler", "kinds", "evaluate", "convert", "export"}
     | {"data", "optim", "distributed", "checkpoint", "journal", "validation", "train"},
-    {"compare", "tasks", "commands", "describe", "cli", "__main__"},
+    {"compare", "tasks", "commands", "describe", "measure", "cli", "__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
@@ -59,7 +59,9 @@ def test_public_names_are_exactly_these_and_all_documented():
         assert getattr(unshrink, name).__doc__, name
 
 
-@pytest.mark.parametrize("module", ["unshrink", "unshrink.cli", "unshrink.rescaler", "unshrink.image"])
+@pytest.mark.parametrize(
+    "module", ["unshrink", "unshrink.cli", "unshrink.rescaler", "unshrink.image", "unshrink.measure"]
+)
 def test_the_base_never_imports_torch(module):
     code = f"import sys, {module}; assert not {{'torch', 'onnx'}} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -6,10 +6,10 @@ import torch
 from PIL import Image
 
 from unshrink.config import DataConfig
-from unshrink.data import Crops, Pixels, busyness, crop_to_multiple, read_rgb
+from unshrink.data import Crops, Pixels, busyness, read_rgb
 from unshrink.distributed import Processes
 from unshrink.errors import ConfigError
-from unshrink.resize import resize
+from unshrink.resize import crop_to_multiple, resize
 
 
 @pytest.fixture

@@ -9,9 +9,11 @@ import torch
 
 import unshrink
 from unshrink import backends, cli, metrics, weights
-from unshrink.data import crop_to_multiple, find_pictures, read_rgb
+from unshrink.data import read_rgb
 from unshrink.evaluate import figures, mean
+from unshrink.files import find_pictures
 from unshrink.models import build
+from unshrink.resize import crop_to_multiple
 
 ROOT = Path(__file__).parents[1]
 PROMISED = {"irn-x2": (40.0, 38.0), "irn-x4": (33.0, 38.0)}  # Set5 PSNR-Y of the large and of the small picture

@@ -204,7 +204,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"unshrink {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for add in (_downscale, _upscale, _compare, _info, _models, _convert, _export, _train, _doctor):
+    for add in (_downscale, _upscale, _compare, _info, _models, _convert, _export, _train, _eval, _doctor):
         add(commands)
     return parser
 
@@ -319,6 +319,25 @@ def _train(commands: Commands) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="replace a setting; may be repeated"
     )
+
+
+def _eval(commands: Commands) -> None:
+    parser = _command(
+        commands, "eval", ("measure", "measure"), "measure weights over folders of pictures, by the published protocol"
+    )
+    parser.add_argument("models", metavar="MODEL", nargs="*", help="weights, names or files (default: all installed)")
+    parser.add_argument(
+        "--data",
+        metavar="SET",
+        nargs="+",
+        required=True,
+        help="folders of large pictures, or names of test sets: folders in $UNSHRINK_DATA/test",
+    )
+    parser.add_argument(
+        "-o", "--output", default="results", metavar="FOLDER", help="for MODEL/SET.json (default: %(default)s)"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace results that exist")
+    _runtime(parser)
 
 
 def _doctor(commands: Commands) -> None:

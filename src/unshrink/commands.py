@@ -24,8 +24,9 @@ from unshrink import backends, metrics, provenance, rescaler
 from unshrink import compare as comparison
 from unshrink import image as images
 from unshrink import weights as zoo
-from unshrink.compare import decibels, human_bytes, over_white
+from unshrink.compare import decibels, human_bytes
 from unshrink.errors import ImageError, MissingDependencyError, ModelNotFoundError, ProvenanceError, WeightsError
+from unshrink.evaluate import over_white
 from unshrink.files import atomic_write
 from unshrink.image import Image
 from unshrink.provenance import Record

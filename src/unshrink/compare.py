@@ -5,7 +5,6 @@ Sides that are no multiple of the scale are padded for the ordinary methods as t
 padding is cut off again, so every pixel counts.
 """
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,9 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image as PIL
 from PIL import ImageDraw, ImageFont
 
-from unshrink import image as images
 from unshrink import metrics
-from unshrink.evaluate import to_uint8
+from unshrink.evaluate import encoded, over_white, to_uint8
 from unshrink.image import Image
 from unshrink.rescaler import Rescaler
 from unshrink.resize import resize
@@ -84,18 +82,8 @@ def compare(image: Image, rescaler: Rescaler, file_bytes: int | None = None) -> 
         quality={name: quality(original, picture, scale) for name, picture in large.items()},
         fidelity=quality(bicubic_small, small, 0),
         file_bytes=file_bytes,
-        small_bytes=png_bytes(made),
+        small_bytes=len(encoded(made, "png")),
     )
-
-
-def over_white(image: Image) -> Picture:
-    """Any picture as 8-bit RGB, transparency over white."""
-    top = np.iinfo(image.pixels.dtype).max
-    values = image.pixels.astype(np.float32) / np.float32(top)
-    if image.alpha:
-        alpha = values[..., -1:]
-        values = values[..., :-1] * alpha + (1 - alpha)
-    return to_uint8(np.broadcast_to(values * 255, (*values.shape[:2], 3)))
 
 
 def ordinary_round_trip(original: Picture, scale: int, kernel: str) -> tuple[Picture, Picture]:
@@ -110,13 +98,6 @@ def ordinary_round_trip(original: Picture, scale: int, kernel: str) -> tuple[Pic
 def quality(a: Picture, b: Picture, border: int) -> Quality:
     """Quality of b against a."""
     return Quality(metrics.psnr_y(a, b, border), metrics.ssim_y(a, b, border))
-
-
-def png_bytes(image: Image) -> int:
-    """Size of the picture as a PNG file."""
-    stream = io.BytesIO()
-    images.write(image, stream, format="png")
-    return stream.tell()
 
 
 # -- table ---------------------------------------------------------------------------------------------------------

@@ -21,20 +21,12 @@ from torch import Tensor
 from unshrink.config import DataConfig
 from unshrink.distributed import ALONE, Processes
 from unshrink.errors import ConfigError
-from unshrink.resize import resize
+from unshrink.files import find_pictures
+from unshrink.resize import crop_to_multiple, resize
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"}
 FINENESS = 64  # of the reference: steps to a level, so that 16 bits hold what overshoots [0, 255]
 
 Integers = NDArray[np.int64]
-
-
-def find_pictures(folder: str | Path) -> list[Path]:
-    """All picture files under a folder, in the order of their names.  Raises ConfigError where there is none."""
-    files = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in SUFFIXES)
-    if not files:
-        raise ConfigError(f"no pictures in {folder}: data folders must hold {', '.join(sorted(SUFFIXES))} files")
-    return files
 
 
 def read_rgb(path: Path) -> NDArray[np.uint8]:
@@ -48,12 +40,6 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
             return np.asarray(picture.convert("RGB"))
     except OSError as error:
         raise ConfigError(f"cannot read the picture {path} ({error}): mend it, or take it out of the folder") from None
-
-
-def crop_to_multiple(image: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
-    """The picture without the last rows and columns that no multiple of ``scale`` covers."""
-    height, width = (side - side % scale for side in image.shape[:2])
-    return image[:height, :width]
 
 
 class Pixels:

@@ -1,4 +1,7 @@
-"""Files that are there whole or not at all: written beside their target, flushed to the disk, then renamed."""
+"""Files that are there whole or not at all: written beside their target, flushed to the disk, then renamed.
+
+And the pictures in a folder.
+"""
 
 import contextlib
 import errno
@@ -8,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from unshrink.errors import UnshrinkError
+from unshrink.errors import ConfigError, UnshrinkError
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 
@@ -86,3 +89,14 @@ def _place(temporary: Path, target: Path, overwrite: bool) -> None:
     except OSError:  # no hard links here (FAT, some network shares): a last look is the best there is
         _refuse_unsuitable(target, overwrite)
         os.replace(temporary, target)
+
+
+PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"}
+
+
+def find_pictures(folder: str | Path) -> list[Path]:
+    """All picture files under a folder, in the order of their names.  Raises ConfigError where there is none."""
+    files = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in PICTURES)
+    if not files:
+        raise ConfigError(f"no pictures in {folder}: data folders must hold {', '.join(sorted(PICTURES))} files")
+    return files

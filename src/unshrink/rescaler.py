@@ -85,6 +85,11 @@ class Rescaler:
         self.weights, self.backend, self.tile = weights, backend, tile
         self.scale = weights.scale
 
+    @property
+    def name(self) -> str:
+        """The name of the weights."""
+        return self.weights.name
+
     def __repr__(self) -> str:
         """Name, scale and backend."""
         return f"Rescaler({self.weights.name!r}, scale={self.scale}, backend={self.backend.name!r})"

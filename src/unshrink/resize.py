@@ -28,7 +28,16 @@ def lanczos(x: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(np.abs(x) < 3, np.sinc(x) * np.sinc(x / 3), 0.0)
 
 
-KERNELS: dict[str, tuple[Kernel, float]] = {"bicubic": (cubic, 4.0), "lanczos": (lanczos, 6.0)}
+def triangle(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Linear interpolation, support 2."""
+    return np.maximum(1 - np.abs(x), 0.0)
+
+
+KERNELS: dict[str, tuple[Kernel, float]] = {
+    "bilinear": (triangle, 2.0),
+    "bicubic": (cubic, 4.0),
+    "lanczos": (lanczos, 6.0),
+}
 
 
 def resize(image: NDArray[np.generic], size: tuple[int, int], kernel: str = "bicubic") -> NDArray[np.float32]:
@@ -37,7 +46,7 @@ def resize(image: NDArray[np.generic], size: tuple[int, int], kernel: str = "bic
     Args:
         image: (H, W, C), any float or integer dtype and range.
         size: the new (width, height).
-        kernel: "bicubic" or "lanczos".
+        kernel: "bilinear", "bicubic" or "lanczos".
 
     Returns:
         (h, w, C) float32 in the range of ``image``, neither rounded nor clipped.
@@ -49,6 +58,12 @@ def resize(image: NDArray[np.generic], size: tuple[int, int], kernel: str = "bic
 
 
 Taps = tuple[NDArray[np.intp], NDArray[np.float32]]
+
+
+def crop_to_multiple(image: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
+    """The picture (H, W, C) without the last rows and columns that no multiple of ``scale`` covers."""
+    height, width = (side - side % scale for side in image.shape[:2])
+    return image[:height, :width]
 
 
 @lru_cache(maxsize=64)

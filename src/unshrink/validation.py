@@ -7,10 +7,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unshrink.data import crop_to_multiple, find_pictures, read_rgb
+from unshrink.data import read_rgb
 from unshrink.distributed import ALONE, Processes
 from unshrink.evaluate import Figures, figures, mean, to_uint8
+from unshrink.files import find_pictures
 from unshrink.models import IRN
+from unshrink.resize import crop_to_multiple
 
 
 @torch.no_grad()
