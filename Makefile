@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+export UNSHRINK_DATA ?= ../shared/data
 SETS ?= Set5 Set14 BSD100 Kodak12odd
 
 .PHONY: demo test lint types check eval bench effort speedrun clean

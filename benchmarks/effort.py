@@ -1,7 +1,7 @@
 """What searching at encode time gains and costs: `downscale --effort`, by the published protocol.
 
-    python benchmarks/effort.py                                  # all weights, Set5 and BSD100, efforts 1, 3, 5, 9
-    python benchmarks/effort.py new.safetensors --sets BSD100 --every 20 --efforts 1 2 3 4 5 6 7 8 9
+    python benchmarks/effort.py                                  # all weights, 20 pictures a set, four efforts
+    python benchmarks/effort.py new.safetensors --sets BSD100 --most 5 --efforts 1 2 3 4 5 6 7 8 9
 
 Prints a table and writes benchmarks/effort.json: per weights, set and effort the mean of the differences to effort 0,
 the worst of them, and seconds of the whole downscale per megapixel of the large picture.
@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("models", nargs="*", default=unshrink.list_models())
     parser.add_argument("--sets", nargs="+", default=["Set5", "BSD100"])
     parser.add_argument("--efforts", type=int, nargs="+", default=[1, 3, 5, 9])
-    parser.add_argument("--every", type=int, default=1, help="take only one of so many pictures")
+    parser.add_argument("--most", type=int, default=20, help="pictures of a set, taken evenly from it (default: 20)")
     parser.add_argument("--backend", default="auto")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--out", type=Path, default=HERE / "effort.json")
@@ -43,7 +43,8 @@ def main() -> None:
         rescaler = unshrink.load(model, backend=options.backend, threads=options.threads)
         warm_up(rescaler)
         for name in options.sets:
-            pictures = find_pictures(DATA / name)[:: options.every]
+            pictures = find_pictures(DATA / name)
+            pictures = pictures[:: -(-len(pictures) // options.most)]
             for effort, row in measure(rescaler, pictures, options.efforts).items():
                 about = {"weights": rescaler.weights.name, "set": name, "pictures": len(pictures), "effort": effort}
                 rows.append(about | row)

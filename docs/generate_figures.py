@@ -1,5 +1,5 @@
 """Writes measured figures into the pages, between their markers: results/ into README.md and cards/*.md, benchmarks/
-into docs/performance.md and docs/effort.md, training logs into docs/training.md.
+into docs/performance.md and docs/effort.md, training logs and trials into docs/training.md and README.md.
 
 python docs/generate_figures.py          # rewrites the tables
 python docs/generate_figures.py --check  # exits 1 if a page is not what the measurements say
@@ -14,7 +14,7 @@ from statistics import median
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-MARKED = re.compile(r"(<!-- figures -->\n).*?(<!-- /figures -->)", re.DOTALL)
+MARKED = re.compile(r"(<!-- (figures|trials|speedrun) -->\n).*?(<!-- /\2 -->)", re.DOTALL)
 SETS = ("Set5", "Set14", "BSD100", "Kodak12odd", "DIV2Kcrop50odd", "Urban100quarter", "Screens")
 HEADER = (
     "| weights | set | restored, PSNR-Y / SSIM-Y | RGB | bicubic both ways "
@@ -28,7 +28,7 @@ Result = dict[str, Any]  # what `unshrink eval` writes
 
 def results() -> dict[tuple[str, str], Result]:
     """Every measured result by method and set: methods by name, sets in the order of SETS."""
-    found = [json.loads(path.read_text()) for path in sorted((ROOT / "results").glob("*/*.json"))]
+    found = [json.loads(path.read_text()) for path in sorted((ROOT / "results").glob("*-x*/*.json"))]
     known = [result for result in found if result["set"] in SETS]
     return {(r["method"], r["set"]): r for r in sorted(known, key=lambda r: (r["method"], SETS.index(r["set"])))}
 
@@ -101,39 +101,58 @@ def effort() -> str:
 
 
 def curves() -> str:
-    """The validations in the training logs of the shipped weights."""
-    lines = ["| weights | step | minutes | Set5, restored, PSNR-Y | small picture against bicubic |", "|---" * 5 + "|"]
-    for path in sorted((ROOT / "results").glob("irn-*/training.jsonl")):
-        logged = [json.loads(line) for line in path.read_text().splitlines()]
-        for r in logged:
+    """The validations in the training logs of the shipped weights, one log after the other."""
+    lines = ["| weights | log | step | minutes | Set5, restored, PSNR-Y | RGB | LR |", "|---" * 7 + "|"]
+    for path in sorted((ROOT / "results").glob("irn-*/training*.jsonl")):
+        for r in map(json.loads, path.read_text().splitlines()):
             figures = r.get("final") or r
             if "psnr_y" in figures:
                 minutes = f"{r['seconds'] / 60:.0f}" if "seconds" in r else "end"
-                cells = (
-                    path.parent.name,
-                    r["step"],
-                    minutes,
-                    f"{figures['psnr_y']:.2f}",
-                    f"{figures['lr_psnr_y']:.2f}",
-                )
+                decibels = [f"{figures[key]:.2f}" for key in ("psnr_y", "psnr_rgb", "lr_psnr_y")]
+                cells = (path.parent.name, path.stem, r["step"], minutes, *decibels)
                 lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines) + "\n"
 
 
+def trials() -> str:
+    """The rows of every study in results/ablations, and the commands that ran them."""
+    parts = []
+    for path in sorted((ROOT / "results" / "ablations").glob("*.json")):
+        lines = ["| trial | what and why | steps | PSNR-Y | RGB | LR |", "|---" * 6 + "|"]
+        for r in json.loads(path.read_text()):
+            decibels = [f"{r[key]:.2f}" for key in ("psnr_y", "psnr_rgb", "lr_psnr_y")]
+            settings = f" (`{' '.join(r['set'])}`)" if r["set"] else ""
+            lines.append(f"| {' | '.join((r['name'], r['why'] + settings, str(r['steps']), *decibels))} |")
+        parts.append(f"`python tools/ablate.py results/ablations/{path.stem}.toml`:\n\n" + "\n".join(lines) + "\n")
+    return "\n".join(parts)
+
+
+def speedrun() -> str:
+    """What the last `make speedrun` reached."""
+    log = (ROOT / "results" / "speedrun-x2" / "training.jsonl").read_text().splitlines()
+    end = json.loads(log[-1])
+    final = end["final"]
+    return (
+        f"`make speedrun` trains x2 from nothing, ten minutes on two cores: {end['step']} steps, "
+        f"**{final['psnr_y']:.2f} dB** PSNR-Y on Set5, {final['psnr_rgb']:.2f} dB RGB, "
+        f"{final['lr_psnr_y']:.2f} dB of the small picture against bicubic.\n"
+    )
+
+
 def pages() -> dict[Path, str]:
-    """Each page with its table as measured."""
+    """Each page with its tables as measured."""
     rows = shipped()
-    tables = {ROOT / "cards" / f"{name}.md": HEADER + lines for name, lines in rows.items()}
-    tables[ROOT / "README.md"] = HEADER + "".join(rows.values())
-    tables[ROOT / "docs" / "performance.md"] = backends()
-    tables[ROOT / "docs" / "effort.md"] = effort()
-    tables[ROOT / "docs" / "training.md"] = curves()
-    return {path: fill(path.read_text(), table) for path, table in tables.items()}
+    tables = {ROOT / "cards" / f"{name}.md": {"figures": HEADER + lines} for name, lines in rows.items()}
+    tables[ROOT / "README.md"] = {"figures": HEADER + "".join(rows.values()), "speedrun": speedrun()}
+    tables[ROOT / "docs" / "performance.md"] = {"figures": backends()}
+    tables[ROOT / "docs" / "effort.md"] = {"figures": effort()}
+    tables[ROOT / "docs" / "training.md"] = {"figures": curves(), "trials": trials()}
+    return {path: fill(path.read_text(), named) for path, named in tables.items()}
 
 
-def fill(text: str, table: str) -> str:
+def fill(text: str, tables: dict[str, str]) -> str:
     """The page with what stands between its markers replaced."""
-    return MARKED.sub(lambda match: match[1] + table + match[2], text)
+    return MARKED.sub(lambda match: match[1] + tables[match[2]] + match[3], text)
 
 
 def main() -> None:
