@@ -1,12 +1,15 @@
 """What the tests share."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 import torch
 
 torch.set_num_threads(1)  # tiny tensors, and one process per core: threads would only fight
+# A background job of a shell starts with Ctrl-C ignored, and so would every process that the tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 DATA = Path(os.environ.get("UNSHRINK_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
