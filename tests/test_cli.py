@@ -103,12 +103,16 @@ def test_effort_says_what_it_gained(tmp_path, capsys):
     photo = tmp_path / "noise.png"
     write(Image(noise), photo)
     assert unshrink("downscale", photo, "--effort", 3) == 0
-    said = re.search(r"; effort 3: restored picture \+(\S+) dB, small picture ([+-]\S+) dB", capsys.readouterr().err)
+    said = re.search(
+        r"; effort 3: restored picture \+(\S+) dB \(luma\), \+(\S+) dB \(RGB\), small picture ([+-]\S+) dB",
+        capsys.readouterr().err,
+    )
     assert said is not None
     assert unshrink("downscale", photo, "--effort", 3, "--overwrite", "--verify", "--json") == 0
     found = json.loads(capsys.readouterr().out)
-    assert (found["effort"], f"{found['effort_gain']:.2f}") == (3, said[1])
-    assert f"{found['effort_lr_change']:+.2f}" == said[2]
+    assert found["effort"] == 3
+    assert (f"{found['effort_gain_luma']:.2f}", f"{found['effort_gain_rgb']:.2f}") == (said[1], said[2])
+    assert f"{found['effort_lr_change']:+.2f}" == said[3]
     assert unshrink("downscale", photo, "--overwrite", "--verify", "--json") == 0
     plain = json.loads(capsys.readouterr().out)
     assert plain["effort"] == 0

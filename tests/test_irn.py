@@ -4,7 +4,7 @@ import torch
 from unshrink.architectures import IRNConfig
 from unshrink.errors import ConfigError, WeightsError
 from unshrink.layers import HaarDownsample
-from unshrink.models import build
+from unshrink.models import build, irn
 from unshrink.models.irn import IRN
 
 SHAPES = {2: (2,), 3: (2,), 4: (2, 2), 8: (1, 1, 1)}
@@ -89,12 +89,17 @@ def test_the_gradient_is_half_that_of_the_squared_error(scale):
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.mul_(0.02) if parameter.ndim != 3 else None
+
+    def error(difference: torch.Tensor) -> torch.Tensor:
+        luma = torch.einsum("nchw,c->nhw", difference, difference.new_tensor([65.481, 128.553, 24.966]) / 255)
+        return difference.square().sum() + irn.LUMA_WEIGHT * luma.square().sum()
+
     draw = torch.Generator().manual_seed(0)
     lr, step = (torch.rand(1, 3, 4, 5, generator=draw, dtype=torch.float64) for _ in range(2))
     hr = torch.rand(1, 3, 4 * scale, 5 * scale, generator=draw, dtype=torch.float64)
     lr, z = 0.4 + 0.2 * lr, network.latent(lr)
     with torch.no_grad():
-        there, back = ((network.inverse(lr + sign * 1e-6 * step, z) - hr).square().sum() / 2 for sign in (1, -1))
+        there, back = (error(network.inverse(lr + sign * 1e-6 * step, z) - hr) / 2 for sign in (1, -1))
         restored = network.inverse(lr, z)
         assert 0 < restored.min() < restored.max() < 1, "nothing is clamped"
         slope = (network.gradient(lr, z, hr) * step).sum()

@@ -85,7 +85,8 @@ def _downscale(args: Namespace, model: Rescaler, job: Job) -> Result:
 
 def _gained(effort: int, refined: list[Refined]) -> str:
     return "".join(
-        f"; effort {effort}: restored picture {one.gain:+.2f} dB, small picture {one.lr_change:+.2f} dB"
+        f"; effort {effort}: restored picture {one.gain_luma:+.2f} dB (luma), {one.gain_rgb:+.2f} dB (RGB), "
+        f"small picture {one.lr_change:+.2f} dB"
         for one in refined
     )
 

@@ -31,11 +31,13 @@ class Refined:
     """What a search came to.
 
     Attributes:
-        gain: dB of PSNR, over all values, by which the restored picture is closer; 0 if nothing better was found.
+        gain_luma: dB of PSNR by which the restored picture's luma is closer; 0 if nothing better was found.
+        gain_rgb: the same over all values.
         lr_change: dB of PSNR by which the small picture is closer to the bicubic one; at least -`LOSS`.
     """
 
-    gain: float
+    gain_luma: float
+    gain_rgb: float
     lr_change: float
 
 

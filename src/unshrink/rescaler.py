@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unshrink import alpha as transparency
-from unshrink import backends, metrics, provenance, refine
+from unshrink import backends, provenance, refine
 from unshrink import image as images
 from unshrink import weights as zoo
 from unshrink.errors import ConfigError, ImageError, UnshrinkError, UnshrinkWarning
@@ -247,12 +247,12 @@ class Rescaler:
         found = refine.descend(self._gradient(hr, channels), start, search.effort, refine.RATE / self.scale**2)
         near = refine.stay_close(found, start, reference, lambda lr: _to_planes(_to_pixels(lr, channels, depth)))
         other = _to_pixels(near, channels, depth)
-        gain = self._restored_psnr(other, large) - self._restored_psnr(small, large)
-        if not gain > 0:  # also where both come back exactly
-            search.report(Refined(0.0, 0.0))
+        before, after = (self._restored_psnr(lr, large) for lr in (small, other))
+        if after == before or any(a < b for a, b in zip(after, before, strict=True)):
+            search.report(Refined(0.0, 0.0, 0.0))
             return small
-        before, after = (refine.fidelity(lr, reference)[0] for lr in (start, near))
-        search.report(Refined(gain, after - before))
+        lr_before, lr_after = (refine.fidelity(lr, reference)[0] for lr in (start, near))
+        search.report(Refined(after[0] - before[0], after[1] - before[1], lr_after - lr_before))
         return other
 
     def _gradient(self, hr: Planes, channels: int) -> Callable[[Planes], Planes]:
@@ -266,10 +266,10 @@ class Rescaler:
 
         return gradient
 
-    def _restored_psnr(self, small: Pixels, large: Pixels) -> float:
-        """PSNR in dB, over all values, of what comes back of ``small``."""
-        size, peak = (large.shape[1], large.shape[0]), np.iinfo(large.dtype).max
-        return metrics.psnr(large, self._upscale_pixels(small, 8 * large.itemsize, size, 0), peak=peak)
+    def _restored_psnr(self, small: Pixels, large: Pixels) -> tuple[float, float]:
+        """PSNR in dB of what comes back of ``small``: of the luma, and over all values."""
+        restored = self._upscale_pixels(small, 8 * large.itemsize, (large.shape[1], large.shape[0]), 0)
+        return refine.fidelity(*(_to_planes(pixels) for pixels in (restored, large)))
 
     # -- planes ----------------------------------------------------------------------------------------------------
 

@@ -15,6 +15,9 @@ from torch import Tensor, nn
 
 from unshrink.architectures import COLOURS, IRNConfig
 from unshrink.layers import AffineCoupling, DenseBlock, HaarDownsample, LearnedDownsample, quantize
+from unshrink.losses import LUMA
+
+LUMA_WEIGHT = 3.0  # of the squared error of luma beside those of R, G and B, in the gradient: each gains
 
 
 class IRN(nn.Module):
@@ -57,6 +60,7 @@ class IRN(nn.Module):
     def gradient(self, lr: Tensor, z: Tensor, hr: Tensor) -> Tensor:
         """How to change lr so that hr comes back: half the gradient, by lr, of the squared error of ``inverse``.
 
+        Of the error in R, G, B and, with the weight `LUMA_WEIGHT`, in luma: a picture that gains in both.
         Restored values beyond [0, 1] count as clamped, but their gradient passes.
 
         Args:
@@ -70,7 +74,10 @@ class IRN(nn.Module):
         with torch.enable_grad():
             lr = lr.detach().requires_grad_()
             restored = self.inverse(lr, z)
-            (gradient,) = torch.autograd.grad(restored, lr, restored.detach().clamp(0, 1) - hr)
+            error = (restored.detach().clamp(0, 1) - hr).unbind(1)
+            luma = sum(share * colour for share, colour in zip(LUMA, error, strict=True))
+            weighted = [colour + LUMA_WEIGHT * share * luma for share, colour in zip(LUMA, error, strict=True)]
+            (gradient,) = torch.autograd.grad(restored, lr, torch.stack(weighted, dim=1))
         return gradient
 
     def downscale(self, hr: Tensor) -> Tensor:
