@@ -28,12 +28,16 @@ types: $(VENV)/dev
 
 check: lint types test
 
-# Every measured figure of the weights and of the older ways, and the pages that show them.
+# Every measured figure of the weights and of the older ways, and the pages that show them; after new weights of one
+# scale, `make eval MODELS=irn-x2 WAYS="'*-irn-x2-*'"` measures only what depends on them.
 eval: $(VENV)/dev
-	$(BIN)/unshrink eval --data $(SETS) --overwrite
-	$(BIN)/python benchmarks/baselines.py --data $(SETS) --overwrite
+	$(BIN)/unshrink eval $(MODELS) --data $(SETS) --overwrite
+	$(BIN)/python benchmarks/baselines.py $(WAYS) --data $(SETS) --overwrite
+	$(BIN)/python benchmarks/latent.py
+	$(BIN)/python benchmarks/crops.py
 	$(BIN)/unshrink compare examples/astronaut.png -s 4 -o docs/images/astronaut_x4.png --overwrite
 	$(BIN)/python docs/generate_figures.py
+	$(BIN)/unshrink report -o report.html --overwrite
 
 bench: $(VENV)/dev
 	$(BIN)/python benchmarks/backends.py --sizes 512

@@ -147,8 +147,9 @@ class SuperResolved(Resized):
         weights = hashlib.sha256(self._checkpoint.read_bytes()).hexdigest()
         from torch import get_num_threads
 
-        threads = get_num_threads()
-        return {"weights": weights, "backend": f"torch {importlib.metadata.version('torch')}", "threads": threads}
+        parameters = sum(values.numel() for values in self._loaded.parameters())
+        backend = f"torch {importlib.metadata.version('torch')}"
+        return {"weights": weights, "parameters": parameters, "backend": backend, "threads": get_num_threads()}
 
     def upscale(self, picture: Image) -> Image:
         import torch

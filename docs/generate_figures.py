@@ -1,5 +1,6 @@
-"""Writes measured figures into the pages, between their markers: results/ into README.md and cards/*.md, benchmarks/
-into docs/performance.md and docs/effort.md, training logs and trials into docs/training.md and README.md.
+"""Writes measured figures into the pages, between their markers: results/ into README.md, cards/*.md and
+docs/results.md, benchmarks/ into docs/performance.md and docs/effort.md, training logs and trials into docs/training.md
+and README.md.
 
 python docs/generate_figures.py          # rewrites the tables
 python docs/generate_figures.py --check  # exits 1 if a page is not what the measurements say
@@ -11,11 +12,12 @@ import re
 import sys
 from pathlib import Path
 from statistics import median
-from typing import Any
+
+from unshrink.report import LATENT, sentence
+from unshrink.results import Measured, Results, read, tables
 
 ROOT = Path(__file__).parents[1]
 MARKED = re.compile(r"(<!-- (figures|trials|speedrun) -->\n).*?(<!-- /\2 -->)", re.DOTALL)
-SETS = ("Set5", "Set14", "BSD100", "Kodak12odd", "DIV2Kcrop50odd", "Urban100quarter", "Screens")
 HEADER = (
     "| weights | set | restored, PSNR-Y / SSIM-Y | RGB | bicubic both ways "
     "| small picture against bicubic | bits per pixel |\n"
@@ -23,17 +25,7 @@ HEADER = (
 )
 
 
-Result = dict[str, Any]  # what `unshrink eval` writes
-
-
-def results() -> dict[tuple[str, str], Result]:
-    """Every measured result by method and set: methods by name, sets in the order of SETS."""
-    found = [json.loads(path.read_text()) for path in sorted((ROOT / "results").glob("*-x*/*.json"))]
-    known = [result for result in found if result["set"] in SETS]
-    return {(r["method"], r["set"]): r for r in sorted(known, key=lambda r: (r["method"], SETS.index(r["set"])))}
-
-
-def row(result: Result, bicubic: Result) -> str:
+def row(result: Measured, bicubic: Measured) -> str:
     """One line of the table: weights beside bicubic both ways."""
     mean, plain = result["mean"], bicubic["mean"]
     return (
@@ -43,17 +35,23 @@ def row(result: Result, bicubic: Result) -> str:
     )
 
 
-def shipped() -> dict[str, str]:
-    """The lines of each shipped weights."""
-    measured = results()
-    return {
-        card.stem: "".join(
-            row(result, measured[f"bicubic-x{result['scale']}", name])
-            for (method, name), result in measured.items()
-            if method == card.stem
-        )
-        for card in sorted((ROOT / "cards").glob("*.md"))
-    }
+def shipped(found: Results) -> dict[str, str]:
+    """The lines of each shipped weights, set by set."""
+    lines = {card.stem: "" for card in sorted((ROOT / "cards").glob("*.md"))}
+    for result in found.measured:
+        bicubic = found.one(f"bicubic-x{result['scale']}", result["set"])
+        if result["method"] in lines and bicubic:
+            lines[result["method"]] += row(result, bicubic)
+    return lines
+
+
+def everything(found: Results) -> str:
+    """All tables, the sources of the published ones, then what the study of z says."""
+    study = json.loads((ROOT / "results" / LATENT).read_text())
+    latent = "\n\n".join(sentence(name, one) for name, one in study["weights"].items())
+    sources = "\n".join(f"- {source['title']}: {source['url']}" for source in (found.sources or {}).values())
+    shown = "\n".join(table.markdown() for table in tables(found))
+    return f"{shown}\n### Sources of what others published\n\n{sources}\n\n### What z does\n\n{latent}\n"
 
 
 def backends() -> str:
@@ -141,18 +139,20 @@ def speedrun() -> str:
 
 def pages() -> dict[Path, str]:
     """Each page with its tables as measured."""
-    rows = shipped()
-    tables = {ROOT / "cards" / f"{name}.md": {"figures": HEADER + lines} for name, lines in rows.items()}
-    tables[ROOT / "README.md"] = {"figures": HEADER + "".join(rows.values()), "speedrun": speedrun()}
-    tables[ROOT / "docs" / "performance.md"] = {"figures": backends()}
-    tables[ROOT / "docs" / "effort.md"] = {"figures": effort()}
-    tables[ROOT / "docs" / "training.md"] = {"figures": curves(), "trials": trials()}
-    return {path: fill(path.read_text(), named) for path, named in tables.items()}
+    found = read(ROOT / "results")
+    rows = shipped(found)
+    shown = {ROOT / "cards" / f"{name}.md": {"figures": HEADER + lines} for name, lines in rows.items()}
+    shown[ROOT / "README.md"] = {"figures": HEADER + "".join(rows.values()), "speedrun": speedrun()}
+    shown[ROOT / "docs" / "results.md"] = {"figures": everything(found)}
+    shown[ROOT / "docs" / "performance.md"] = {"figures": backends()}
+    shown[ROOT / "docs" / "effort.md"] = {"figures": effort()}
+    shown[ROOT / "docs" / "training.md"] = {"figures": curves(), "trials": trials()}
+    return {path: fill(path.read_text(), named) for path, named in shown.items()}
 
 
-def fill(text: str, tables: dict[str, str]) -> str:
+def fill(text: str, named: dict[str, str]) -> str:
     """The page with what stands between its markers replaced."""
-    return MARKED.sub(lambda match: match[1] + tables[match[2]] + match[3], text)
+    return MARKED.sub(lambda match: match[1] + named[match[2]] + match[3], text)
 
 
 def main() -> None:

@@ -17,7 +17,19 @@ from unshrink import cli, commands, provenance, weights
 from unshrink.image import Image, read, write
 
 ROOT = Path(__file__).parent.parent
-COMMANDS = ("downscale", "upscale", "compare", "info", "models", "convert", "export", "train", "eval", "doctor")
+COMMANDS = (
+    "downscale",
+    "upscale",
+    "compare",
+    "info",
+    "models",
+    "convert",
+    "export",
+    "train",
+    "eval",
+    "report",
+    "doctor",
+)
 EXIF = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"  # orientation 6
 
 

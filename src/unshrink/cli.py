@@ -204,7 +204,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"unshrink {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for add in (_downscale, _upscale, _compare, _info, _models, _convert, _export, _train, _eval, _doctor):
+    for add in (_downscale, _upscale, _compare, _info, _models, _convert, _export, _train, _eval, _report, _doctor):
         add(commands)
     return parser
 
@@ -338,6 +338,17 @@ def _eval(commands: Commands) -> None:
     )
     parser.add_argument("--overwrite", action="store_true", help="replace results that exist")
     _runtime(parser)
+
+
+def _report(commands: Commands) -> None:
+    parser = _command(
+        commands, "report", ("report", "report"), "make a page of results: tables, plots, crops, in one HTML file"
+    )
+    parser.add_argument(
+        "folder", metavar="RESULTS", nargs="?", default="results", help="what eval wrote (default: %(default)s)"
+    )
+    parser.add_argument("-o", "--output", default="report.html", metavar="PAGE", help="(default: %(default)s)")
+    parser.add_argument("--overwrite", action="store_true", help="replace a page that exists")
 
 
 def _doctor(commands: Commands) -> None:

@@ -52,6 +52,7 @@ def of_rescaler(model: Rescaler, data: DataSet, threads: int) -> Evaluation:
     name = model.backend.name
     about = {
         "weights": model.weights.identity,
+        "parameters": sum(tensor.size for tensor in model.weights.tensors.values()),
         "backend": f"{name} {importlib.metadata.version(name)}",
         "threads": threads or os.cpu_count(),
     }

@@ -1,0 +1,115 @@
+"""The older ways and the study of z measure what they say."""
+
+from pathlib import Path
+
+import baselines
+import latent
+import numpy as np
+import pytest
+import torch
+from super_resolution import BSRN, RLFN
+
+from networks import random_weights
+from unshrink.errors import ImageError
+from unshrink.evaluate import DataSet, closeness
+from unshrink.image import Image, read
+
+ROOT = Path(__file__).parents[1]
+
+
+def smooth(height, width):
+    y, x = np.mgrid[:height, :width]
+    waves = np.stack([np.sin(x / 5 + c) + np.cos(y / (4 + c)) for c in range(3)], axis=-1)
+    return np.uint8(127 + 60 * waves)
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+@pytest.mark.parametrize("kind", ["bilinear", "bicubic", "lanczos", "haar"])
+def test_older_ways_give_pictures_of_the_right_size(kind, scale):
+    method = baselines.Haar(scale) if kind == "haar" else baselines.Resized(kind, scale)
+    hr = Image(smooth(32, 48))
+    small = method.downscale(hr)
+    assert small.size == (48 // scale, 32 // scale)
+    assert method.upscale(small).size == hr.size
+    assert method.name == f"{kind}-x{scale}"
+
+
+def test_haar_keeps_means_and_repeats_them():
+    hr = np.zeros((2, 4, 3), np.uint8)
+    hr[:, :2], hr[0, 2:] = 100, 50
+    small = baselines.Haar(2).downscale(Image(hr))
+    assert small.pixels[0, :, 0].tolist() == [100, 25]
+    assert baselines.Haar(2).upscale(small).pixels[1, :, 2].tolist() == [100, 100, 25, 25]
+
+
+@pytest.mark.parametrize("form", ["jpeg", "webp"])
+def test_a_codec_takes_the_highest_quality_that_fits(form):
+    hr, options = smooth(64, 96), baselines.CODECS[form][0]
+    sizes = {quality: len(baselines.encoded(hr, form, quality=quality, **options)) for quality in (1, 40, 41)}
+    assert sizes[1] < sizes[40]
+    quality, file = baselines.largest_within(sizes[40], hr, form, options)
+    assert len(file) <= sizes[40]
+    assert len(baselines.encoded(hr, form, quality=quality + 1, **options)) > sizes[40]
+    assert baselines.largest_within(1, hr, form, options) == (1, baselines.encoded(hr, form, quality=1, **options))
+
+
+def test_the_best_of_what_fits_is_measured():
+    hr = smooth(64, 96)
+    rows = {budget: baselines.at_bytes("jpeg", 2, {"a.png": budget})("a.png", hr) for budget in (1500, 4000)}
+    for budget, row in rows.items():
+        assert row["file_bytes"] <= budget == row["budget_bytes"]
+        assert row["file_bits_per_pixel"] == 8 * row["file_bytes"] / hr[..., 0].size
+    assert rows[4000]["psnr_rgb"] > rows[1500]["psnr_rgb"]
+    options = baselines.CODECS["jpeg"]
+    files = [baselines.largest_within(4000, hr, "jpeg", one)[1] for one in options]
+    assert rows[4000]["psnr_rgb"] == max(closeness(hr, baselines.decoded(file), 2)["psnr_rgb"] for file in files)
+
+
+def test_a_codec_needs_the_bytes_of_weights(tmp_path):
+    with pytest.raises(ImageError, match="run unshrink eval first"):
+        baselines.of_codec("jpeg", 2, "png", DataSet("any", tmp_path, ()), tmp_path)
+
+
+@pytest.mark.parametrize("network", [RLFN, BSRN])
+@pytest.mark.parametrize("scale", [2, 4])
+def test_super_resolution_networks_enlarge(network, scale):
+    with torch.inference_mode():
+        assert network(scale)(torch.rand(1, 3, 24, 20)).shape == (1, 3, 24 * scale, 20 * scale)
+
+
+@pytest.mark.parametrize("name", baselines.CHECKPOINTS)
+def test_published_checkpoints_do_better_than_bicubic(name, data, monkeypatch):
+    monkeypatch.setenv("UNSHRINK_DATA", str(data))
+    hr = read(ROOT / "examples/astronaut.png").pixels[348:428, 120:200]
+    plain, network = baselines.Resized("bicubic", 2), baselines.SuperResolved(name, 2)
+    found = [closeness(hr, method.upscale(method.downscale(Image(hr))).pixels, 2) for method in (plain, network)]
+    assert found[1]["psnr_y"] > found[0]["psnr_y"] + 2
+    assert network.about["parameters"] < 1e6
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+def test_with_its_own_z_a_picture_is_exact_and_without_it_is_not(scale):
+    found = latent.study(random_weights(scale), [smooth(32, 32), smooth(24, 40)])
+    assert found["values_exact_with_z"] == 1
+    shares, drawn = (dict(map(tuple, found[key])) for key in ("shares", "drawn"))
+    assert shares[1] == max(shares.values()) == found["kept_rounded"]
+    assert shares[0] == drawn[0]
+    assert dict(map(tuple, found["drawn_pixel_deviation"]))[0] == 0
+    density = np.array(found["histogram"])
+    assert density[:, 1].sum() * (density[1, 0] - density[0, 0]) == pytest.approx(1, abs=0.03)
+
+
+def test_normal_z_is_found_normal_and_independent():
+    draw = torch.Generator().manual_seed(0)
+    z = torch.randn(1, 9, 64, 64, generator=draw)
+    assert latent.shape_of([z])["kurtosis"] == pytest.approx(3, abs=0.1)
+    assert latent.correlation(torch.rand(1, 3, 64, 64, generator=draw), z) == pytest.approx(0, abs=0.06)
+
+
+def test_z_as_large_as_the_detail_is_found_dependent():
+    lr = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    change = torch.zeros(1, 1, 64, 64)
+    luma = lr.mean(1, keepdim=True)
+    change[..., :-1, :-1] = (luma[..., 1:, :-1] - luma[..., :-1, :-1]).abs()
+    change[..., :-1, :-1] += (luma[..., :-1, 1:] - luma[..., :-1, :-1]).abs()
+    assert latent.correlation(lr, change.repeat(1, 9, 1, 1)) == pytest.approx(1)

@@ -1,0 +1,201 @@
+"""What is committed in results/ says what we claim of it; tables and the page hold it."""
+
+import itertools
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from unshrink import cli, plots, report, results, weights
+from unshrink.errors import ConfigError
+
+ROOT = Path(__file__).parents[1]
+TOLERANCE = {"bicubic": {"BSD100": 0.02, "Set5": 0.1, "Set14": 0.1}, "rlfn": {"Set5": 0.1}, "bsrn": {"Set5": 0.1}}
+
+
+@pytest.fixture(scope="module")
+def committed():
+    return results.read(ROOT / "results")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """One method, one codec and one published row."""
+    means = {"psnr_y": 30.0, "ssim_y": 0.9, "psnr_rgb": 28.0, "lr_psnr_y": None, "lr_ssim_y": 1.0}
+    means |= {"png_bits_per_pixel": 2.0, "webp_bits_per_pixel": 1.5}
+    write(tmp_path, "<b>mine</b>", "Set5", means, parameters=1000)
+    sizes = {"file_bits_per_pixel": 2.0, "psnr_y": 35.0, "ssim_y": 0.95, "psnr_rgb": 33.0}
+    write(tmp_path, "jpeg-mine-png", "Set5", sizes, bytes_of={"method": "<b>mine</b>", "file": "png"})
+    source = '[sources.them]\ntitle = "Them & co, Their way, 2020"\nurl = "https://example.org"\n'
+    row = '[[row]]\nmethod = "theirs"\nscale = 2\nparameters = "2 M"\nsource = "them"\nSet5 = [31.0]\n'
+    (tmp_path / "published.toml").write_text(source + row)
+    return tmp_path
+
+
+def write(folder, method, data, mean, **about):
+    path = folder / re.sub(r"\W", "", method) / f"{data}.json"
+    path.parent.mkdir()
+    row = {"file_bytes": 11, "budget_bytes": 10}
+    made = {"commit": "abc", "unshrink": "1", "machine": {"cpu": "any"}}
+    result = {"schema": 1, "method": method, "scale": 2, "set": data, "mean": mean, "pictures": {"a": row}}
+    path.write_text(json.dumps(result | made | about))
+
+
+def claims():
+    for method, bounds in TOLERANCE.items():
+        for scale in (2, 4):
+            yield from (pytest.param(f"{method}-x{scale}", name, bound) for name, bound in bounds.items())
+
+
+@pytest.mark.parametrize("method, data, bound", list(claims()))
+def test_older_ways_reproduce_their_published_figures(committed, method, data, bound):
+    (row,) = (row for row in committed.published if row.get("ours") == method)
+    assert committed.one(method, data)["mean"]["psnr_y"] == pytest.approx(row[data][0], abs=bound)
+
+
+def test_results_of_shipped_weights_are_of_these_weights(committed):
+    for row in weights.ROWS:
+        assert committed.one(row.name, "Set5")["weights"] == row.identity
+
+
+def test_every_method_at_equal_bytes_was_measured_against_the_same_weights(committed):
+    for one in (one for one in committed.measured if "bytes_of" in one):
+        assert one["bytes_of"]["weights"] == committed.one(one["bytes_of"]["method"], one["set"])["weights"]
+
+
+def test_published_and_measured_stand_apart(folder):
+    made = {table.title: table for table in results.tables(results.read(folder))}
+    assert [table.published for table in made.values()] == [False, False, False, True]
+    restored, small, codecs, published = made.values()
+    assert restored.rows == (("<b>mine</b>", "30.00 / 0.9000 / 28.00"),)
+    assert small.rows == (("<b>mine</b>", "exact / 1.0000; 2.00, 1.50"),)
+    assert codecs.rows == (("JPEG", "<b>mine</b>, PNG", "Set5", "2.00", "35.00 / 33.00", "30.00 / 28.00", "1"),)
+    assert published.rows == (("theirs", "2 M", "31.00", "Them & co"),)
+    assert "| theirs | 2 M | 31.00 | Them & co |" in published.markdown()
+
+
+def test_the_study_of_z_is_of_the_shipped_weights():
+    study = json.loads((ROOT / "results" / report.LATENT).read_text())["weights"]
+    assert {name: one["identity"] for name, one in study.items()} == {row.name: row.identity for row in weights.ROWS}
+    assert all(one["values_exact_with_z"] == 1 for one in study.values())
+
+
+@pytest.mark.parametrize("text", ["{", '{"schema": 99}'])
+def test_damaged_results_are_named(folder, text):
+    (folder / "other").mkdir()
+    (folder / "other" / "Set5.json").write_text(text)
+    with pytest.raises(ConfigError, match=r"Set5\.json"):
+        results.read(folder)
+
+
+def test_other_files_are_left_alone(folder):
+    (folder / "other").mkdir()
+    (folder / "other" / "trials.json").write_text("[]")
+    assert len(results.read(folder).measured) == 2
+
+
+def test_broken_published_figures_are_named(folder):
+    (folder / "published.toml").write_text("[[row]")
+    with pytest.raises(ConfigError, match=r"published\.toml"):
+        results.read(folder)
+
+
+def test_a_folder_without_results(tmp_path, capsys):
+    assert cli.main(["report", str(tmp_path), "-o", str(tmp_path / "page.html")]) == 1
+    assert "no results" in capsys.readouterr().err
+    assert not (tmp_path / "page.html").exists()
+
+
+# -- the page ------------------------------------------------------------------------------------------------------
+
+
+class Page(HTMLParser):
+    """Notes what would need another file, and tags that are not closed."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.outside, self.words = [], [], []
+        self.feed(text)
+        assert not self.open
+
+    def handle_starttag(self, tag, attributes):
+        values = dict(attributes)
+        self.outside += [v for k, v in values.items() if k in ("src", "srcset", "data") and not v.startswith("data:")]
+        if tag not in ("meta", "img"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        """Closed as it opens."""
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, text):
+        self.words.append(text)
+
+
+def test_the_page_of_the_committed_results_needs_no_other_file(tmp_path, capsys):
+    target = tmp_path / "page.html"
+    assert cli.main(["report", str(ROOT / "results"), "-o", str(target)]) == 0
+    text = target.read_text()
+    page = Page(text)
+    assert not page.outside
+    assert not re.search(r"@import|url\(|<script|<link", text)
+    assert 'name="viewport"' in text
+    words = "".join(page.words)
+    for needed in ("irn-x2", "published by others, not measured here", "the small picture not rounded", "bicubic-x4"):
+        assert needed in words
+    assert text.count("data:image/webp") == sum(
+        1 + len(json.loads(path.read_text())["panels"]) for path in (ROOT / "results").glob("crops/*/crop.json")
+    )
+    assert cli.main(["report", str(ROOT / "results"), "-o", str(target)]) == 1
+    assert "--overwrite" in capsys.readouterr().err
+
+
+def test_names_are_text_not_markup(folder):
+    text = report.page(results.read(folder), folder)
+    assert "<b>mine" not in text
+    assert "&lt;b&gt;mine" in text
+    assert Page(text)
+
+
+def test_a_broken_study_is_named(folder):
+    (folder / "latent.json").write_text('{"weights": {"x": {}}}')
+    with pytest.raises(ConfigError, match=r"latent\.json"):
+        report.page(results.read(folder), folder)
+
+
+# -- plots ---------------------------------------------------------------------------------------------------------
+
+
+def circles(drawing):
+    return [(float(x), float(y)) for x, y in re.findall(r'cx="([\d.-]+)" cy="([\d.-]+)"', drawing)]
+
+
+def test_points_lie_inside_and_in_order():
+    drawing = plots.plot([plots.Series("a", ((0.1, -3.0), (0.7, 12.0), (2.0, 4.0)))], "x", "y")
+    xs, ys = zip(*circles(drawing), strict=True)
+    assert list(xs) == sorted(xs)
+    assert ys[1] < ys[2] < ys[0]  # y grows downward in SVG
+    assert all(plots.LEFT <= x <= plots.WIDTH - plots.RIGHT for x in xs)
+    assert all(plots.TOP <= y <= plots.HEIGHT - plots.BOTTOM for y in ys)
+
+
+def test_powers_of_ten_lie_evenly():
+    drawing = plots.plot([plots.Series("a", ((1e3, 1.0), (1e4, 1.0), (1e5, 1.0)))], "x", "y", logarithmic=True)
+    xs = [x for x, _ in circles(drawing)]
+    assert xs[1] - xs[0] == pytest.approx(xs[2] - xs[1], abs=0.2)
+    assert {"1000", "10k", "100k"} <= set(re.findall(r">([^<>]+)</text>", drawing))
+
+
+def test_labels_of_equal_points_do_not_overlap():
+    drawing = plots.plot([plots.Series(f"m{i}", ((1.0, 2.0),), label=True) for i in range(4)], "x", "y")
+    heights = sorted(float(y) for y in re.findall(r'y="([\d.]+)" text-anchor="(?:start|end)">m', drawing))
+    assert len(heights) == 4
+    assert all(b - a >= plots.LINE - 0.2 for a, b in itertools.pairwise(heights))
+
+
+def test_nothing_to_draw():
+    assert plots.plot([plots.Series("a", ())], "x", "y") == ""
