@@ -280,6 +280,19 @@ def test_training_can_start_from_weights(settings, tmp_path):
             train.initial_network(settings(model=other, run={"start": str(first)}))
 
 
+def test_weights_of_a_smaller_scale_give_the_first_levels(settings):
+    first = train.train(settings())
+    blocks = settings().model.blocks
+    network = train.initial_network(settings(model={"scale": 4, "blocks": [*blocks, 2]}, run={"start": str(first)}))
+    smaller = train.initial_network(settings(run={"start": str(first)}))
+    hr = torch.rand(1, 3, 16, 16)
+    with torch.no_grad():
+        x = torch.cat(smaller(hr), dim=1)
+        lr, z = network.layers[1 + blocks[0]](x).split([3, 45], dim=1)  # the untrained second level is Haar alone
+        assert torch.equal(network(hr)[0], lr)
+        assert torch.equal(network(hr)[1], z)
+
+
 def test_losses_reach_every_parameter(settings):
     run = make_run(settings)
     for parameter in run.network.parameters():

@@ -107,7 +107,8 @@ class RunConfig:
         steps: steps of the whole run.
         max_time: minutes of the whole run, resumed parts and the last validation included; it ends, and its schedule
             with it, at whatever comes first of steps and time.  0 for no limit.
-        start: weights file to begin from; "" for the untrained network.
+        start: weights to begin from, a name or a file, of the same network or, for its first levels, of a smaller
+            scale; "" for the untrained network.
         seed: of the crops, the draws of z and the untrained network.
         precision: "float32", "bfloat16" (subnets in bfloat16, couplings and pictures in float32), or "auto" for
             whichever is faster here.

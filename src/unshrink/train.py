@@ -162,16 +162,18 @@ def faster_precision(device: str) -> str:
 
 
 def initial_network(config: TrainConfig) -> IRN:
-    """The untrained network, or the one that ``run.start`` names."""
+    """The untrained network, or the one that ``run.start`` names; one of a smaller scale gives the first levels."""
     network = IRN(config.model)
     if config.run.start:
         given = weights.load(config.run.start)
         shapes = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+        if given.scale < config.model.scale:
+            shapes = {name: shape for name, shape in shapes.items() if name in given.tensors}
         wrong = weights.differences({name: value.shape for name, value in given.tensors.items()}, shapes)
         if wrong:
             raise ConfigError(f"run.start = {config.run.start!r} is of another network than model: {wrong}")
         tensors = {name: torch.from_numpy(np.asarray(value, np.float32)) for name, value in given.tensors.items()}
-        network.load_state_dict(tensors)
+        network.load_state_dict({**network.state_dict(), **tensors})
     return network
 
 
