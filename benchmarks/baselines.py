@@ -3,8 +3,8 @@
     python benchmarks/baselines.py --data Set5 Set14                    all of them
     python benchmarks/baselines.py 'bicubic-*' rlfn-x2 --data Set5      some; patterns as in a shell
 
-    bilinear- bicubic- lanczos-x2 -x4   resized both ways as MATLAB does it
-    haar-x2 -x4                         the low band of the Haar transform; its details are restored as zero
+    bilinear- bicubic- lanczos-x2 ...   resized both ways as MATLAB does it; -x2 -x4 -x8
+    haar-x2 -x4 -x8                     the low band of the Haar transform; its details are restored as zero
     rlfn- bsrn-x2 -x4                   bicubic down, and up by a super-resolution network of $UNSHRINK_DATA/baselines
     jpeg- webp- avif-irn-x2-png ...     the large picture itself, in as many bytes as the small PNG (or lossless WebP)
                                         file of irn-x2 takes; they need the result of those weights over the same set
@@ -47,9 +47,10 @@ from unshrink.image import Image
 from unshrink.resize import KERNELS, resize
 
 ROOT = Path(__file__).parents[1]
-SCALES = (2, 4)
-WEIGHTS = {2: "irn-x2", 4: "irn-x4"}  # whose files say how many bytes a codec may use
+SCALES = (2, 4, 8)
+WEIGHTS = {2: "irn-x2", 4: "irn-x4", 8: "irn-x8"}  # whose files say how many bytes a codec may use
 CHECKPOINTS = {"rlfn": "RLFN/rlfn_x{}.pth", "bsrn": "BSRN/net_g_BSRN_x{}.pth"}
+NETWORK_SCALES = (2, 4)  # those of the published checkpoints
 CODECS: dict[str, list[dict[str, Any]]] = {  # ways to write each; of several, the one that comes closest is kept
     "jpeg": [{"optimize": True, "progressive": True, "subsampling": sampling} for sampling in ("4:2:0", "4:4:4")],
     "webp": [{"method": 6}],
@@ -96,7 +97,8 @@ def methods_of(scale: int) -> Iterator[Method]:
     """Those that make small pictures."""
     yield from (Resized(kernel, scale) for kernel in KERNELS)
     yield Haar(scale)
-    yield from (SuperResolved(network, scale) for network in CHECKPOINTS)
+    if scale in NETWORK_SCALES:
+        yield from (SuperResolved(network, scale) for network in CHECKPOINTS)
 
 
 def of_method(method: Method, data: DataSet, results: Path) -> Evaluation:

@@ -1,6 +1,6 @@
 """The same place of a picture as every way gives it back, for the report: writes results/crops/<picture>-x<scale>/.
 
-    python benchmarks/crops.py                              # two photos of examples/, x2 and x4
+    python benchmarks/crops.py                              # two photos of examples/, all scales
     python benchmarks/crops.py photo.jpg --scales 4
 
 The place is where bicubic errs most.  The row of a super-resolution network (bsrn) is there where its checkpoint is.
@@ -31,7 +31,7 @@ WHOLE = 480  # longest side of the whole picture, in pixels
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pictures", nargs="*", type=Path, default=[ROOT / "examples" / n for n in PHOTOS])
-    parser.add_argument("--scales", type=int, nargs="+", default=[2, 4])
+    parser.add_argument("--scales", type=int, nargs="+", default=list(WEIGHTS))
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "crops")
     options = parser.parse_args()
     for scale in options.scales:
