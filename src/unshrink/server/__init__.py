@@ -1,0 +1,35 @@
+"""The service: ``unshrink serve``."""
+
+import os
+from argparse import Namespace
+
+from unshrink.errors import MissingDependencyError
+from unshrink.tasks import Result, Task
+
+
+def serve(args: Namespace) -> list[Task]:
+    """Answers requests until it is told to stop."""
+    try:
+        from unshrink.server.run import run
+        from unshrink.server.service import Settings
+    except ModuleNotFoundError as error:
+        if error.name not in ("fastapi", "uvicorn", "prometheus_client", "pydantic", "starlette"):
+            raise
+        raise MissingDependencyError('serve needs a web framework: pip install "unshrink[server]"') from None
+    named = [key.strip() for key in os.environ.get("UNSHRINK_API_KEYS", "").split(",")]
+    concurrency = args.concurrency
+    settings = Settings(
+        max_body=args.max_body << 20,
+        max_pixels=args.max_pixels,
+        queue=args.queue,
+        concurrency=concurrency,
+        threads=args.threads or max(1, (os.cpu_count() or 1) // concurrency),
+        timeout=args.timeout,
+        keys=tuple(key for key in [*named, *args.api_key] if key),
+    )
+
+    def work() -> Result:
+        run(settings, args.host, args.port)
+        return Result({"stopped": True})
+
+    return [Task("", work)]

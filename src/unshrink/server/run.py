@@ -1,0 +1,65 @@
+"""The service as a process: its log, its signals, its end."""
+
+import asyncio
+import logging
+import os
+import signal
+from types import FrameType
+
+import uvicorn
+
+from unshrink.server.app import create_app
+from unshrink.server.service import Service, Settings
+from unshrink.server.watch import JsonLines
+
+GRACE = 20.0  # seconds for what is being done, once the service is told to stop
+MOST_CONNECTIONS = 1000
+
+said = logging.getLogger("unshrink")
+
+
+class Server(uvicorn.Server):
+    """Stops in two steps: for a while it finishes what it has and refuses what comes, then it is gone."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """The first signal begins the end, a second one is the end."""
+        service: Service | None = getattr(self.config.app.state, "service", None)  # type: ignore[union-attr]
+        if service is None or service.stopping.is_set() or self.should_exit:
+            super().handle_exit(sig, frame)
+            return
+        self._captured_signals.append(sig)
+        service.stopping.set()
+        asyncio.get_running_loop().create_task(self._drain(service))
+
+    async def _drain(self, service: Service) -> None:
+        try:
+            async with asyncio.timeout(GRACE):
+                while service.inside:
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
+            service.stopped.set()
+            await asyncio.sleep(0.1)
+        self.should_exit = True
+
+
+def run(settings: Settings, host: str, port: int) -> None:
+    """Serves until a signal ends it."""
+    os.environ.setdefault("MALLOC_ARENA_MAX", "2")  # for the workers: fewer arenas keep less of what was freed
+    log = logging.StreamHandler()
+    log.setFormatter(JsonLines())
+    for name in ("unshrink.server", "uvicorn"):
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = [log], False
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    config = uvicorn.Config(
+        create_app(settings),
+        host=host,
+        port=port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        limit_concurrency=MOST_CONNECTIONS,
+        timeout_graceful_shutdown=5,
+    )
+    said.info(f"the page is at http://{host}:{port}/, what programs can ask for at http://{host}:{port}/docs")
+    Server(config).run()
