@@ -392,6 +392,9 @@ def _serve(commands: Commands) -> None:
         metavar="KEY",
         help="ask for it; may be repeated; also UNSHRINK_API_KEYS",
     )
+    jobs = parser.add_argument_group("jobs")
+    jobs.add_argument("--jobs-db", metavar="FILE", help="their database (default: in the user's state folder)")
+    jobs.add_argument("--keep", type=float, default=1, metavar="HOURS", help="of results (default: %(default)s)")
     computing = parser.add_argument_group("computing")
     computing.add_argument(
         "--concurrency", type=_count, default=2, metavar="N", help="pictures at once, a process each (default: 2)"

@@ -2,6 +2,7 @@
 
 import os
 from argparse import Namespace
+from pathlib import Path
 
 from unshrink.errors import MissingDependencyError
 from unshrink.tasks import Result, Task
@@ -17,15 +18,16 @@ def serve(args: Namespace) -> list[Task]:
             raise
         raise MissingDependencyError('serve needs a web framework: pip install "unshrink[server]"') from None
     named = [key.strip() for key in os.environ.get("UNSHRINK_API_KEYS", "").split(",")]
-    concurrency = args.concurrency
     settings = Settings(
         max_body=args.max_body << 20,
         max_pixels=args.max_pixels,
         queue=args.queue,
-        concurrency=concurrency,
-        threads=args.threads or max(1, (os.cpu_count() or 1) // concurrency),
+        concurrency=args.concurrency,
+        threads=args.threads or max(1, (os.cpu_count() or 1) // args.concurrency),
         timeout=args.timeout,
         keys=tuple(key for key in [*named, *args.api_key] if key),
+        jobs=Path(args.jobs_db) if args.jobs_db else state_folder() / "jobs.sqlite3",
+        keep=args.keep * 3600,
     )
 
     def work() -> Result:
@@ -33,3 +35,8 @@ def serve(args: Namespace) -> list[Task]:
         return Result({"stopped": True})
 
     return [Task("", work)]
+
+
+def state_folder() -> Path:
+    """Where a user's programs keep what is to outlive them."""
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "unshrink"

@@ -3,11 +3,12 @@
 import asyncio
 import logging
 import os
-import signal
+import socket
 from types import FrameType
 
 import uvicorn
 
+from unshrink.errors import ConfigError
 from unshrink.server.app import create_app
 from unshrink.server.service import Service, Settings
 from unshrink.server.watch import JsonLines
@@ -23,8 +24,8 @@ class Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """The first signal begins the end, a second one is the end."""
-        service: Service | None = getattr(self.config.app.state, "service", None)  # type: ignore[union-attr]
-        if service is None or service.stopping.is_set() or self.should_exit:
+        service: Service = self.config.app.state.service  # type: ignore[union-attr]
+        if service.stopping.is_set():
             super().handle_exit(sig, frame)
             return
         self._captured_signals.append(sig)
@@ -53,13 +54,22 @@ def run(settings: Settings, host: str, port: int) -> None:
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     config = uvicorn.Config(
         create_app(settings),
-        host=host,
-        port=port,
         log_config=None,
         access_log=False,
         server_header=False,
         limit_concurrency=MOST_CONNECTIONS,
         timeout_graceful_shutdown=5,
     )
-    said.info(f"the page is at http://{host}:{port}/, what programs can ask for at http://{host}:{port}/docs")
-    Server(config).run()
+    with listening(host, port) as here:
+        place = f"http://{f'[{host}]' if ':' in host else host}:{here.getsockname()[1]}"
+        said.info(f"the page is at {place}/, what programs can ask for at {place}/docs")
+        Server(config).run(sockets=[here])
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """A socket that takes connections.  Raises ConfigError if that is not possible there."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as fault:
+        raise ConfigError(f"cannot listen at {host}, port {port}: {fault.strerror}; choose another --port") from None

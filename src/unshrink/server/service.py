@@ -3,18 +3,32 @@
 import asyncio
 import hashlib
 import hmac
-from collections.abc import Callable
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from prometheus_client import CollectorRegistry, Gauge
 from starlette.requests import ClientDisconnect, Request
 
+from unshrink.errors import UnshrinkError
 from unshrink.server import work
+from unshrink.server.jobs import LEASE, MOST_JOBS, Job, Jobs
+from unshrink.server.watch import BUG
 from unshrink.server.work import Answer, Limits, Options
-from unshrink.server.workers import Pool, Worker, WorkerDied
+from unshrink.server.workers import Bug, Pool, Worker, WorkerDied
 
 BODY_SECONDS = 30  # for a body to arrive: whoever is slower would keep a place from others
 RETRY_SECONDS = 2
+STARTING_SECONDS = 120  # for a worker to import and read all that it needs
+JOB_SECONDS = 3600.0  # for one job
+SWEEP_SECONDS = 60.0
+JOB_POLL_SECONDS = 0.5  # between looks at an empty queue: other services may share it
+DIED = "the process that worked on this picture died; it may need more memory than there is"
+
+logger = logging.getLogger("unshrink.server")
 
 
 class Refusal(Exception):
@@ -42,6 +56,8 @@ class Settings:
         threads: of one of them, to compute with.
         timeout: seconds that a request may wait, and then be worked on.
         keys: API keys; without any, everybody may come.
+        jobs: database of jobs.
+        keep: seconds that the result of a job is kept.
     """
 
     max_body: int
@@ -51,10 +67,12 @@ class Settings:
     threads: int
     timeout: float
     keys: tuple[str, ...]
+    jobs: Path
+    keep: float
 
 
 class Service:
-    """Takes requests in, up to what it can hold, and has them done one after the other.
+    """Takes requests in, up to what it can hold, and has them done one after the other; between them, jobs.
 
     Args:
         settings: the limits.
@@ -65,25 +83,59 @@ class Service:
         self.stopping = asyncio.Event()  # no more requests
         self.stopped = asyncio.Event()  # no more waiting either
         self.inside = 0  # requests taken in and not answered
-        self.ready = False
+        self.registry = CollectorRegistry()
+        Gauge("unshrink_inside", "Requests not answered yet", registry=self.registry).set_function(lambda: self.inside)
         limits = Limits(settings.max_pixels, settings.threads, settings.concurrency)
         self.pool = Pool(settings.concurrency, work.prepare, limits)
+        self.jobs = Jobs(settings.jobs, settings.keep)
+        # One worker is left to requests, if there are two: nobody waits for an hour
+        self._runners = [Runner(self.jobs, self.pool) for _ in range(max(1, settings.concurrency - 1))]
 
-    async def start(self) -> None:
-        """Starts the workers; `ready` once all are."""
-        workers = [await self.pool.take() for _ in range(self.settings.concurrency)]
-        await asyncio.gather(*(self.pool.run(worker, self.settings.timeout, work.ready) for worker in workers))
-        self.ready = True
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Works; begins once all workers are ready, ends by killing them."""
+        tasks = []
+        try:
+            workers = [await self.pool.take() for _ in range(self.settings.concurrency)]
+            await asyncio.gather(*(self.pool.run(worker, STARTING_SECONDS, work.ready) for worker in workers))
+            tasks = [asyncio.ensure_future(work) for work in (*(one.run() for one in self._runners), self._sweep())]
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            self.pool.close()
 
-    def owner(self, key: str | None) -> str:
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.to_thread(self.jobs.sweep)
+            await asyncio.sleep(SWEEP_SECONDS)
+
+    async def add_job(self, request: Request, owner: str, action: str, options: Options) -> Job:
+        """Reads the picture and puts a job into the queue.  Raises Refusal as `answer`, or if there are too many."""
+        with self.place():
+            body = await read_body(request, self.settings.max_body)
+            job = await asyncio.to_thread(self.jobs.add, owner, action, options.model_dump(), body)
+        if job is None:
+            raise Refusal(429, f"{MOST_JOBS} jobs are kept already; delete one, or wait until one expires")
+        return job
+
+    async def delete_job(self, job_id: str, owner: str) -> bool:
+        """Removes a job, and stops the work on it; False if there is none."""
+        found = await asyncio.to_thread(self.jobs.delete, job_id, owner)
+        if found:
+            for runner in self._runners:
+                runner.stop(job_id)
+        return found
+
+    def owner(self, key: str) -> str:
         """Whose key it is, as a hash; "" if keys are not asked for.  Raises Refusal for a wrong one."""
         if not self.settings.keys:
             return ""
-        digest = hashlib.sha256((key or "").encode()).digest()
-        matches = [hmac.compare_digest(digest, hashlib.sha256(known.encode()).digest()) for known in self.settings.keys]
-        if not any(matches):
+        digests = [hashlib.sha256(text.encode()).digest() for text in (key, *self.settings.keys)]
+        if not sum(hmac.compare_digest(digests[0], digest) for digest in digests[1:]):  # all: time tells nothing
             raise Refusal(401, "the API key is missing or wrong; send the header Authorization: Bearer KEY")
-        return digest.hex()
+        return digests[0].hex()
 
     async def answer(self, request: Request, task: Callable[[bytes, Any], Answer], options: Options) -> Answer:
         """Reads the picture, waits for a worker and has it do the task.
@@ -92,44 +144,113 @@ class Service:
             Refusal: full, stopping, too slow, or the client has gone.
             UnshrinkError: what is wrong with the picture or the options.
         """
+        with self.place():
+            body = await read_body(request, self.settings.max_body)
+            worker = await self._worker(request)
+            try:
+                return await self.pool.run(worker, self.settings.timeout, task, body, options)
+            except TimeoutError:
+                raise Refusal(503, f"it took longer than {self.settings.timeout:g} seconds; send it as a job") from None
+            except WorkerDied:
+                raise Refusal(503, DIED) from None
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """One of the places for requests, taken before the body is read so that bodies cannot fill the memory."""
         if self.stopping.is_set():
             raise Refusal(503, "the service is stopping; try again in a moment")
         if self.inside >= self.settings.concurrency + self.settings.queue:
             raise Refusal(429, f"all places are taken; try again in {RETRY_SECONDS} seconds")
         self.inside += 1
         try:
-            body = await read_body(request, self.settings.max_body)
-            worker = await self._worker(request)
-            return await self._run(worker, task, body, options)
+            yield
         finally:
             self.inside -= 1
 
     async def _worker(self, request: Request) -> Worker:
         """An idle worker, unless the client goes or the service stops while it waits."""
-        got = asyncio.create_task(self.pool.take())
-        gone = asyncio.create_task(request.receive())  # after the body comes only the news that the client has gone
-        stopped = asyncio.create_task(self.stopped.wait())
-        tasks = {got, gone, stopped}
+        got = asyncio.ensure_future(self.pool.take())
+        gone = asyncio.ensure_future(request.receive())  # after the body comes only the news that the client has gone
+        stopped = asyncio.ensure_future(self.stopped.wait())
+        events: set[asyncio.Future[Any]] = {got, gone, stopped}
         try:
-            await asyncio.wait(tasks, timeout=self.settings.timeout, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(events, timeout=self.settings.timeout, return_when=asyncio.FIRST_COMPLETED)
             if got.done():
                 return got.result()
         finally:
-            for task in tasks:
-                task.cancel()
+            for event in events:
+                event.cancel()
         if gone.done():
             raise Refusal(499, "the client has gone")
         raise Refusal(503, "no worker had time for this picture; try again later")
 
-    async def _run(self, worker: Worker, task: Callable[..., Any], *args: Any) -> Any:
+
+class Runner:
+    """Does jobs, one after the other, on one worker at a time.
+
+    Args:
+        jobs: where they are.
+        pool: who does them.
+    """
+
+    def __init__(self, jobs: Jobs, pool: Pool) -> None:
+        self._jobs, self._pool = jobs, pool
+        self._working: tuple[str, Worker] | None = None
+
+    async def run(self) -> None:
+        """Does jobs until it is cancelled."""
+        while True:
+            try:
+                if await self._next():
+                    continue
+            except Exception:  # a full disk, for one: it may have room again
+                logger.exception("bug")
+            await asyncio.sleep(JOB_POLL_SECONDS)
+
+    async def _next(self) -> bool:
+        """Does a job, if there is one; when cancelled, it goes back into the queue."""
+        job = await asyncio.to_thread(self._jobs.claim)
+        if job is None:
+            return False
+        beat = asyncio.ensure_future(self._renew(job))
         try:
-            return await self.pool.run(worker, self.settings.timeout, task, *args)
-        except TimeoutError:
-            raise Refusal(503, f"the picture took longer than {self.settings.timeout:g} s; send it as a job") from None
+            await self._do(job)
+        except asyncio.CancelledError:
+            self._jobs.release(job)
+            raise
+        finally:
+            beat.cancel()
+            self._working = None
+        return True
+
+    def stop(self, job_id: str) -> None:
+        """Stops working on a job that was deleted, if it is the one."""
+        if self._working and self._working[0] == job_id:
+            self._working[1].kill()
+
+    async def _do(self, job: Job) -> None:
+        worker = await self._pool.take()
+        self._working = job.id, worker
+        try:
+            facts = await self._pool.run(worker, JOB_SECONDS, work.do_job, self._jobs, job)
         except WorkerDied:
-            raise Refusal(
-                503, "the process working on this picture died; it may need more memory than there is"
-            ) from None
+            error = DIED
+        except TimeoutError:
+            error = f"it took longer than {JOB_SECONDS:g} seconds"
+        except UnshrinkError as fault:
+            error = str(fault)
+        except Bug as bug:
+            logger.error("bug", extra={"about": {"traceback": str(bug)}})
+            error = BUG
+        else:
+            await asyncio.to_thread(self._jobs.finish, job, facts)
+            return
+        await asyncio.to_thread(self._jobs.fail, job, error)
+
+    async def _renew(self, job: Job) -> None:
+        while True:
+            await asyncio.sleep(LEASE / 3)
+            await asyncio.to_thread(self._jobs.renew, job)
 
 
 async def read_body(request: Request, limit: int) -> bytes:

@@ -10,6 +10,8 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessColl
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+BUG = "something went wrong here that is not the picture's fault; the log of the service has it"
+
 logger = logging.getLogger("unshrink.server")
 
 CONTENT_POLICY = (
@@ -22,7 +24,6 @@ HEADERS = {
     "referrer-policy": "no-referrer",
     "cross-origin-resource-policy": "same-origin",
 }
-BUG = "something went wrong here that is not the picture's fault; the log of the service has it"
 
 
 class JsonLines(logging.Formatter):
@@ -60,7 +61,8 @@ class Watch:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began, about = time.perf_counter(), {"id": secrets.token_hex(4), "bytes_in": 0, "status": 0, "bytes_out": 0}
+        began = time.perf_counter()
+        about: dict[str, Any] = {"id": secrets.token_hex(4), "bytes_in": 0, "status": 0, "bytes_out": 0}
 
         async def counted_receive() -> Message:
             message = await receive()

@@ -5,12 +5,13 @@ Everything here runs in a process of its own (`workers`) and holds one picture a
 
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any, Literal
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from unshrink import backends, commands
@@ -18,13 +19,21 @@ from unshrink import compare as comparison
 from unshrink import image as images
 from unshrink import weights as zoo
 from unshrink.errors import UnshrinkWarning
+from unshrink.files import atomic_write
 from unshrink.image import Image
 from unshrink.rescaler import Rescaler
+from unshrink.server.jobs import Job, Jobs
 from unshrink.tasks import UsageError
 from unshrink.tiling import BYTES_PER_PIXEL, BYTES_PER_PIXEL_OF_GRADIENT, halo, largest_side
 
 NAME = "the picture"  # what messages call it: the service is told no names
 ENDLESS = 1 << 20  # a side longer than any picture's
+Tell = Callable[[float], object]  # is told which share of the work is done
+
+
+def _nobody(progress: float) -> None:
+    """To whom a request's progress is told."""
+
 
 Scale = Annotated[int, Field(ge=2, le=8, description="how many times smaller each side is (default: 2)")]
 Model = Annotated[
@@ -112,12 +121,15 @@ def ready() -> bool:
     return True
 
 
-def downscale(body: bytes, options: DownscaleOptions) -> Answer:
+def downscale(body: bytes, options: DownscaleOptions, tell: Tell = _nobody) -> Answer:
     """A large picture to a small one."""
     with _noting() as notes:
         began = time.perf_counter()
         image = _read(body, notes)
         model = _named(options, options.effort)
+        small_size = (-(-side // model.scale) for side in image.size)
+        steps = options.effort + 2 if options.effort else 0  # gradients, and what both small pictures restore to
+        model.backend = Told(model.backend, _tiles(model, *small_size) * (1 + image.alpha + steps), tell)
         image = image.strip() if options.strip else image
         depth = options.depth or min(image.depth, images.max_depth(f"picture.{options.format}"))
         small = model.downscale(image, depth=depth, effort=options.effort)
@@ -125,7 +137,7 @@ def downscale(body: bytes, options: DownscaleOptions) -> Answer:
         return Answer(file, _facts(model, image, began, notes))
 
 
-def upscale(body: bytes, options: UpscaleOptions) -> Answer:
+def upscale(body: bytes, options: UpscaleOptions, tell: Tell = _nobody) -> Answer:
     """A small picture to a large one."""
     with _noting() as notes:
         began = time.perf_counter()
@@ -137,6 +149,7 @@ def upscale(body: bytes, options: UpscaleOptions) -> Answer:
             record = commands._required_record(image, NAME)
             model = _rescaler(_recorded(record.model, record.weights))
         commands._refuse_huge(image, model.scale, _limits.max_pixels, NAME)
+        model.backend = Told(model.backend, _tiles(model, *image.size) * (1 + image.alpha), tell)
         large = model.upscale(image, seed=options.seed)
         file = commands._encoded(large.strip() if options.strip else large, options.format, True)
         return Answer(file, _facts(model, image, began, notes))
@@ -150,6 +163,23 @@ def compare(body: bytes, options: CompareOptions) -> Answer:
         model = _named(options)
         figures = comparison.as_json(comparison.compare(image, model, len(body)))
         return Answer(figures, _facts(model, image, began, notes))
+
+
+TASKS: dict[str, tuple[Callable[..., Answer], type[Options]]] = {
+    "downscale": (downscale, DownscaleOptions),
+    "upscale": (upscale, UpscaleOptions),
+}
+
+
+def do_job(jobs: Jobs, job: Job) -> dict[str, Any]:
+    """What a request asks for, from file to file; the facts come back."""
+    task, options = TASKS[job.action]
+    answer = task(
+        jobs.source(job.id).read_bytes(), options(**job.options), lambda progress: jobs.advance(job, progress)
+    )
+    with atomic_write(jobs.result(job.id), overwrite=True) as stream:
+        stream.write(answer.data)
+    return answer.facts
 
 
 def _read(body: bytes, notes: list[str]) -> Image:
@@ -193,6 +223,41 @@ def _recorded(name: str, identity: str) -> str:
 def _network(name: str) -> tuple[zoo.Weights, backends.Backend]:
     weights = zoo.load(name)
     return weights, backends.make(weights, threads=_limits.threads)
+
+
+class Told:
+    """A backend that tells after each tile which share of the work is done.
+
+    Args:
+        backend: what runs the network.
+        tiles: how many there will be.
+        tell: whom to tell.
+    """
+
+    def __init__(self, backend: backends.Backend, tiles: int, tell: Tell) -> None:
+        self.name = backend.name
+        self._backend, self._tiles, self._tell, self._done = backend, tiles, tell, 0
+
+    def down(self, hr: np.ndarray) -> np.ndarray:
+        """As the backend's."""
+        return self._told(self._backend.down(hr))
+
+    def up(self, lr: np.ndarray, z: np.ndarray) -> np.ndarray:
+        """As the backend's."""
+        return self._told(self._backend.up(lr, z))
+
+    def gradient(self, lr: np.ndarray, z: np.ndarray, hr: np.ndarray) -> np.ndarray:
+        """As the backend's."""
+        return self._told(self._backend.gradient(lr, z, hr))
+
+    def _told(self, result: np.ndarray) -> np.ndarray:
+        self._done += 1
+        self._tell(min(self._done / self._tiles, 1.0))
+        return result
+
+
+def _tiles(model: Rescaler, width: int, height: int) -> int:
+    return -(-width // model.tile) * -(-height // model.tile)
 
 
 def _facts(model: Rescaler, image: Image, began: float, notes: list[str]) -> dict[str, Any]:

@@ -64,11 +64,11 @@ class Worker:
                 raise TimeoutError
             done, result = self._pipe.recv()
         except (EOFError, OSError) as error:  # a TimeoutError is an OSError, too
-            self.kill()
+            self._end()
             raise error if isinstance(error, TimeoutError) else WorkerDied from None
         self._tasks += 1
         if self._tasks >= TASKS:
-            self.kill()
+            self._end()
         if not done:
             raise result
         return result
@@ -77,14 +77,17 @@ class Worker:
         """Ends the process, whatever it is doing; any thread may do so."""
         if self._process is not None:
             self._process.kill()
-            self._process.join()
+
+    def _end(self) -> None:
+        self.kill()
+        self._process.join()
 
     def _start(self) -> None:
         self._pipe, theirs = _spawn.Pipe()
-        self._process = _spawn.Process(target=_work, args=(theirs, *self._prepare), daemon=True)
-        self._process.start()
+        process = _spawn.Process(target=_work, args=(theirs, *self._prepare), daemon=True)
+        process.start()
         theirs.close()
-        self._tasks = 0
+        self._process, self._tasks = process, 0
 
 
 def _work(pipe: Connection, prepare: Callable[..., object], args: tuple[Any, ...]) -> None:
