@@ -16,7 +16,8 @@ LAYERS = [  # each may import from its own layer and those before it
     {"files", "image", "_picture", "_pillow", "_png", "_tiff", "_vips", "provenance", "weights", "config"},
     {"tiling", "backends", "refine", "rescaler", "kinds", "evaluate", "convert", "export"}
     | {"data", "optim", "distributed", "checkpoint", "journal", "validation", "train"},
-    {"compare", "results", "plots", "tasks", "commands", "describe", "measure", "report", "cli", "__main__"},
+    {"compare", "results", "plots", "tasks", "commands", "describe", "measure", "report", "cli", "__main__"}
+    | {"server"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
@@ -60,7 +61,8 @@ def test_public_names_are_exactly_these_and_all_documented():
 
 
 @pytest.mark.parametrize(
-    "module", ["unshrink", "unshrink.cli", "unshrink.rescaler", "unshrink.image", "unshrink.measure"]
+    "module",
+    ["unshrink", "unshrink.cli", "unshrink.rescaler", "unshrink.image", "unshrink.measure", "unshrink.server.work"],
 )
 def test_the_base_never_imports_torch(module):
     code = f"import sys, {module}; assert not {{'torch', 'onnx'}} & set(sys.modules)"

@@ -383,23 +383,23 @@ def _serve(commands: Commands) -> None:
         "--queue", type=_count, default=16, metavar="N", help="requests that may wait (default: %(default)s)"
     )
     limits.add_argument(
-        "--timeout", type=float, default=60, metavar="S", help="to wait, and to be worked on (default: %(default)s)"
+        "--timeout", type=_count, default=60, metavar="S", help="to wait, and to be worked on (default: %(default)s)"
     )
     limits.add_argument(
         "--api-key",
         action="append",
         default=[],
         metavar="KEY",
-        help="ask for it; may be repeated; also UNSHRINK_API_KEYS",
+        help="ask for it; may be repeated; or UNSHRINK_API_KEYS=KEY,KEY, which other users of the machine cannot see",
     )
     jobs = parser.add_argument_group("jobs")
     jobs.add_argument("--jobs-db", metavar="FILE", help="their database (default: in the user's state folder)")
-    jobs.add_argument("--keep", type=float, default=1, metavar="HOURS", help="of results (default: %(default)s)")
+    jobs.add_argument("--keep", type=_count, default=1, metavar="HOURS", help="of results (default: %(default)s)")
     computing = parser.add_argument_group("computing")
     computing.add_argument(
         "--concurrency", type=_count, default=2, metavar="N", help="pictures at once, a process each (default: 2)"
     )
-    computing.add_argument("--threads", type=_count, metavar="N", help="of each (default: the cores, shared evenly)")
+    computing.add_argument("--threads", type=int, default=0, metavar="N", help="of each (default: all cores)")
 
 
 def _doctor(commands: Commands) -> None:

@@ -23,7 +23,7 @@ def serve(args: Namespace) -> list[Task]:
         max_pixels=args.max_pixels,
         queue=args.queue,
         concurrency=args.concurrency,
-        threads=args.threads or max(1, (os.cpu_count() or 1) // args.concurrency),
+        threads=args.threads,
         timeout=args.timeout,
         keys=tuple(key for key in [*named, *args.api_key] if key),
         jobs=Path(args.jobs_db) if args.jobs_db else state_folder() / "jobs.sqlite3",

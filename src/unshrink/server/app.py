@@ -280,11 +280,13 @@ def about(action: str, form: str, facts: dict[str, Any]) -> dict[str, str]:
 # -- refusals ------------------------------------------------------------------------------------------------------
 
 
+RETRY = {"Retry-After": str(RETRY_SECONDS)}
+WITH_ERRORS = {401: {"WWW-Authenticate": "Bearer"}, 429: RETRY, 503: RETRY}
+
+
 def error(status: int, sentence: str) -> Response:
     """An error as all are sent."""
-    headers = {429: {"Retry-After": str(RETRY_SECONDS)}, 503: {"Retry-After": str(RETRY_SECONDS)}}
-    headers[401] = {"WWW-Authenticate": "Bearer"}
-    return JSONResponse({"error": sentence}, status, headers.get(status))
+    return JSONResponse({"error": sentence}, status, WITH_ERRORS.get(status))
 
 
 async def on_refusal(request: Request, refusal: Refusal) -> Response:
@@ -305,7 +307,7 @@ async def on_invalid(request: Request, invalid: RequestValidationError) -> Respo
 
 async def on_http(request: Request, fault: HTTPException) -> Response:
     """What the framework refuses: unknown places, methods and bodies that are too large."""
-    return error(fault.status_code, fault.detail)
+    return JSONResponse({"error": fault.detail}, fault.status_code, fault.headers)
 
 
 HANDLERS: dict[Any, Callable[[Request, Any], Coroutine[Any, Any, Response]]] = {

@@ -17,7 +17,7 @@ from typing import Any
 
 from unshrink.files import atomic_write
 
-LEASE = 30.0  # seconds without a sign of life after which a job is taken up again
+LEASE = 15.0  # seconds without a sign of life after which a job is taken up again
 MOST_ATTEMPTS = 3  # a picture that has ended the service three times will end it again
 MOST_JOBS = 100  # kept at once; each may hold two large files
 STRAY = 3600.0  # seconds after which a file that belongs to no job is removed

@@ -53,7 +53,7 @@ class Settings:
         max_pixels: of a picture, in or out.
         queue: requests that may wait while all workers are busy.
         concurrency: pictures worked on at once, each in a process of its own.
-        threads: of one of them, to compute with.
+        threads: of one of them, to compute with; 0 for all cores.
         timeout: seconds that a request may wait, and then be worked on.
         keys: API keys; without any, everybody may come.
         jobs: database of jobs.
@@ -108,14 +108,21 @@ class Service:
 
     async def _sweep(self) -> None:
         while True:
-            await asyncio.to_thread(self.jobs.sweep)
+            try:
+                await asyncio.to_thread(self.jobs.sweep)
+            except Exception:
+                logger.exception("bug")
             await asyncio.sleep(SWEEP_SECONDS)
 
     async def add_job(self, request: Request, owner: str, action: str, options: Options) -> Job:
         """Reads the picture and puts a job into the queue.  Raises Refusal as `answer`, or if there are too many."""
         with self.place():
             body = await read_body(request, self.settings.max_body)
-            job = await asyncio.to_thread(self.jobs.add, owner, action, options.model_dump(), body)
+            try:
+                job = await asyncio.to_thread(self.jobs.add, owner, action, options.model_dump(), body)
+            except UnshrinkError as fault:  # the message names a place that is nobody's business
+                logger.error(str(fault))
+                raise Refusal(503, "there is no room to keep another job; try again later") from None
         if job is None:
             raise Refusal(429, f"{MOST_JOBS} jobs are kept already; delete one, or wait until one expires")
         return job
@@ -220,7 +227,6 @@ class Runner:
             raise
         finally:
             beat.cancel()
-            self._working = None
         return True
 
     def stop(self, job_id: str) -> None:
@@ -229,28 +235,41 @@ class Runner:
             self._working[1].kill()
 
     async def _do(self, job: Job) -> None:
+        try:
+            facts = await self._work(job)
+        except (UnshrinkError, WorkerDied, TimeoutError, Bug) as fault:
+            await asyncio.to_thread(self._jobs.fail, job, _sentence(fault))
+            status = "failed"
+        else:
+            await asyncio.to_thread(self._jobs.finish, job, facts)
+            status = "done"
+        logger.info("job", extra={"about": {"job": job.id[:8], "attempt": job.attempt, "status": status}})
+
+    async def _work(self, job: Job) -> Any:
         worker = await self._pool.take()
         self._working = job.id, worker
         try:
-            facts = await self._pool.run(worker, JOB_SECONDS, work.do_job, self._jobs, job)
-        except WorkerDied:
-            error = DIED
-        except TimeoutError:
-            error = f"it took longer than {JOB_SECONDS:g} seconds"
-        except UnshrinkError as fault:
-            error = str(fault)
-        except Bug as bug:
-            logger.error("bug", extra={"about": {"traceback": str(bug)}})
-            error = BUG
-        else:
-            await asyncio.to_thread(self._jobs.finish, job, facts)
-            return
-        await asyncio.to_thread(self._jobs.fail, job, error)
+            return await self._pool.run(worker, JOB_SECONDS, work.do_job, self._jobs, job)
+        finally:
+            self._working = None
 
     async def _renew(self, job: Job) -> None:
         while True:
             await asyncio.sleep(LEASE / 3)
             await asyncio.to_thread(self._jobs.renew, job)
+
+
+def _sentence(fault: Exception) -> str:
+    """What is told of a job that failed."""
+    match fault:
+        case Bug():
+            logger.error("bug", extra={"about": {"traceback": str(fault)}})
+            return BUG
+        case WorkerDied():
+            return DIED
+        case TimeoutError():
+            return f"it took longer than {JOB_SECONDS:g} seconds"
+    return str(fault)
 
 
 async def read_body(request: Request, limit: int) -> bytes:

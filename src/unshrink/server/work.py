@@ -35,11 +35,19 @@ def _nobody(progress: float) -> None:
     """To whom a request's progress is told."""
 
 
-Scale = Annotated[int, Field(ge=2, le=8, description="how many times smaller each side is (default: 2)")]
+Scale = Annotated[int | None, Field(ge=2, le=8, description="how many times smaller each side is (default: 2)")]
 Model = Annotated[
-    str, Field(pattern=r"^[a-z0-9-]{1,64}$", description="weights to use, one of /v1/models (default: by the scale)")
+    str | None,
+    Field(pattern=r"^[a-z0-9-]{1,64}$", description="weights to use, one of /v1/models (default: by the scale)"),
 ]
-Format = Annotated[Literal["png", "webp", "tiff", "jpeg", "avif"], Field(description="of the picture that comes back")]
+Form = Annotated[Literal["png", "webp", "tiff", "jpeg", "avif"], Field(description="of the picture that comes back")]
+Lossy = Annotated[bool, Field(description="allow jpeg and avif; what comes back is then much worse")]
+Depth = Annotated[
+    int | None,
+    Field(ge=8, le=16, multiple_of=8, description="bits of the small picture's values, 8 or 16 (default: the large's)"),
+]
+Effort = Annotated[int, Field(ge=0, le=9, description="steps in search of a small picture of which more comes back")]
+Seed = Annotated[int, Field(ge=0, lt=1 << 63, description="of the draw, for weights that restore by one")]
 Strip = Annotated[bool, Field(description="leave out colour profile, EXIF (orientation too), XMP and resolution")]
 
 
@@ -52,28 +60,26 @@ class Options(BaseModel):
 class CompareOptions(Options):
     """Which weights."""
 
-    scale: Scale | None = None
-    model: Model | None = None
+    scale: Scale = None
+    model: Model = None
 
 
 class DownscaleOptions(CompareOptions):
     """How to make a picture small."""
 
-    format: Format = "png"
-    lossy: Annotated[bool, Field(description="allow jpeg and avif; what comes back is then much worse")] = False
-    depth: (
-        Annotated[int, Field(ge=8, le=16, multiple_of=8, description="bits of the small picture's values")] | None
-    ) = None
-    effort: Annotated[int, Field(ge=0, le=9, description="steps in search of a better small picture")] = 0
+    format: Form = "png"
+    lossy: Lossy = False
+    depth: Depth = None
+    effort: Effort = 0
     strip: Strip = False
 
 
 class UpscaleOptions(Options):
     """How to restore a picture."""
 
-    model: Model | None = None
-    format: Format = "png"
-    seed: Annotated[int, Field(ge=0, lt=1 << 63, description="of the draw, for weights that restore by one")] = 0
+    model: Model = None
+    format: Form = "png"
+    seed: Seed = 0
     strip: Strip = False
 
 
@@ -112,7 +118,6 @@ def prepare(limits: Limits) -> None:
     """Makes a new process ready: the default network is read, so that the first request need not wait for it."""
     global _limits
     _limits = limits
-    warnings.simplefilter("always", UnshrinkWarning)
     _network(zoo.for_scale(commands.DEFAULT_SCALE).name)
 
 
@@ -123,9 +128,9 @@ def ready() -> bool:
 
 def downscale(body: bytes, options: DownscaleOptions, tell: Tell = _nobody) -> Answer:
     """A large picture to a small one."""
-    with _noting() as notes:
+    with _warnings() as caught:
         began = time.perf_counter()
-        image = _read(body, notes)
+        image = images.read(body, max_pixels=_limits.max_pixels)
         model = _named(options, options.effort)
         small_size = (-(-side // model.scale) for side in image.size)
         steps = options.effort + 2 if options.effort else 0  # gradients, and what both small pictures restore to
@@ -134,16 +139,16 @@ def downscale(body: bytes, options: DownscaleOptions, tell: Tell = _nobody) -> A
         depth = options.depth or min(image.depth, images.max_depth(f"picture.{options.format}"))
         small = model.downscale(image, depth=depth, effort=options.effort)
         file = commands._encoded(small, options.format, options.lossy)
-        return Answer(file, _facts(model, image, began, notes))
+        return Answer(file, _facts(model, image, began, caught))
 
 
 def upscale(body: bytes, options: UpscaleOptions, tell: Tell = _nobody) -> Answer:
     """A small picture to a large one."""
-    with _noting() as notes:
+    with _warnings() as caught:
         began = time.perf_counter()
-        image = _read(body, notes)
+        image = images.read(body, max_pixels=_limits.max_pixels)
         if options.model:
-            _, image = commands._record_if_sound(image, NAME)
+            _, image = commands._record_if_sound(image)
             model = _rescaler(options.model)
         else:
             record = commands._required_record(image, NAME)
@@ -152,17 +157,17 @@ def upscale(body: bytes, options: UpscaleOptions, tell: Tell = _nobody) -> Answe
         model.backend = Told(model.backend, _tiles(model, *image.size) * (1 + image.alpha), tell)
         large = model.upscale(image, seed=options.seed)
         file = commands._encoded(large.strip() if options.strip else large, options.format, True)
-        return Answer(file, _facts(model, image, began, notes))
+        return Answer(file, _facts(model, image, began, caught))
 
 
 def compare(body: bytes, options: CompareOptions) -> Answer:
     """The figures of a round trip."""
-    with _noting() as notes:
+    with _warnings() as caught:
         began = time.perf_counter()
-        image = _read(body, notes)
+        image = images.read(body, max_pixels=_limits.max_pixels)
         model = _named(options)
         figures = comparison.as_json(comparison.compare(image, model, len(body)))
-        return Answer(figures, _facts(model, image, began, notes))
+        return Answer(figures, _facts(model, image, began, caught))
 
 
 TASKS: dict[str, tuple[Callable[..., Answer], type[Options]]] = {
@@ -182,19 +187,12 @@ def do_job(jobs: Jobs, job: Job) -> dict[str, Any]:
     return answer.facts
 
 
-def _read(body: bytes, notes: list[str]) -> Image:
-    image = images.read(body, max_pixels=_limits.max_pixels)
-    notes.extend(image.notes)
-    return image
-
-
 @contextmanager
-def _noting() -> Iterator[list[str]]:
+def _warnings() -> Iterator[list[warnings.WarningMessage]]:
     """A list that fills with the warnings raised meanwhile."""
-    notes: list[str] = []
-    with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *where, **options: notes.append(str(message))
-        yield notes
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UnshrinkWarning)
+        yield caught
 
 
 def _named(options: CompareOptions, effort: int = 0) -> Rescaler:
@@ -260,11 +258,12 @@ def _tiles(model: Rescaler, width: int, height: int) -> int:
     return -(-width // model.tile) * -(-height // model.tile)
 
 
-def _facts(model: Rescaler, image: Image, began: float, notes: list[str]) -> dict[str, Any]:
+def _facts(model: Rescaler, image: Image, began: float, caught: list[warnings.WarningMessage]) -> dict[str, Any]:
+    warned = [str(warning.message) for warning in caught if issubclass(warning.category, UnshrinkWarning)]
     return {
         "model": model.name,
         "scale": model.scale,
         "size": image.size,
         "seconds": round(time.perf_counter() - began, 3),
-        "notes": notes,
+        "notes": [*image.notes, *warned],
     }

@@ -69,6 +69,7 @@ class Worker:
         self._tasks += 1
         if self._tasks >= TASKS:
             self._end()
+            self._start()
         if not done:
             raise result
         return result
