@@ -20,7 +20,8 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         service = Serve(folder, "--concurrency", 1)
         command = [Path(sys.executable).with_name("schemathesis"), "run", f"{service.url}/openapi.json"]
-        done = subprocess.run([*command, "--checks", "not_a_server_error", "--max-examples", str(args.examples)])
+        options = ["--checks", "not_a_server_error", "--request-timeout", "120", "--max-examples", str(args.examples)]
+        done = subprocess.run([*command, *options], cwd=folder)
         service.end(signal.SIGTERM)
     raise SystemExit(done.returncode or any(line["event"] == "bug" for line in service.log))
 

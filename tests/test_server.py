@@ -12,15 +12,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from tasks import hang, nothing
 from unshrink import cli, provenance
 from unshrink.errors import UnshrinkError
 from unshrink.image import Image, read, write
 from unshrink.server import jobs as job_store
 from unshrink.server.app import create_app
 from unshrink.server.jobs import Jobs
-from unshrink.server.service import DIED, Refusal, Service, Settings
+from unshrink.server.service import DIED, STOPPING, Refusal, Service, Settings
 from unshrink.server.watch import BUG, JsonLines
-from unshrink.server.workers import Bug, Worker, WorkerDied
+from unshrink.server.workers import Bug, Pool, Worker, WorkerDied
 
 testclient = pytest.importorskip("fastapi.testclient")
 KEYS = ("first-key", "second-key")
@@ -485,6 +486,27 @@ def test_who_goes_or_waits_too_long_leaves_the_queue(tmp_path):
         service.pool.close()
 
     asyncio.run(wait())
+
+
+def test_what_is_not_finished_in_time_is_refused_at_the_end(tmp_path):
+    async def stream():
+        yield b"picture"
+
+    async def silent():
+        await asyncio.sleep(600)
+
+    async def end():
+        service = Service(settings(tmp_path))
+        service.pool = Pool(1, nothing)
+        request = SimpleNamespace(headers={}, stream=stream, receive=silent)
+        answers = [asyncio.create_task(service.answer(request, hang, None)) for _ in range(2)]
+        await asyncio.sleep(0.1)
+        assert service.inside == 2
+        await service.drain(0.1)
+        return await asyncio.gather(*answers, return_exceptions=True)
+
+    for refusal in asyncio.run(end()):
+        assert (refusal.status, str(refusal)) == (503, STOPPING)
 
 
 # -- the command ---------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """Processes that work: whatever happens to one, the next task finds another.
 
-Nothing heavy is imported here, since every process imports this file to find its tasks.
+What they do is in `tasks`, which imports nothing heavy: every process imports it.
 """
 
 import asyncio
@@ -10,20 +10,9 @@ import time
 
 import pytest
 
+from tasks import divide, nothing, refuse
 from unshrink.errors import ImageError
 from unshrink.server.workers import Bug, Pool, Worker, WorkerDied
-
-
-def nothing():
-    pass
-
-
-def refuse():
-    raise ImageError("no")
-
-
-def divide():
-    return 1 / 0
 
 
 @pytest.fixture

@@ -29,17 +29,11 @@ class Server(uvicorn.Server):
             super().handle_exit(sig, frame)
             return
         self._captured_signals.append(sig)
-        service.stopping.set()
-        asyncio.get_running_loop().create_task(self._drain(service))
+        self._drained = asyncio.get_running_loop().create_task(self._drain(service))
 
     async def _drain(self, service: Service) -> None:
-        try:
-            async with asyncio.timeout(GRACE):
-                while service.inside:
-                    await asyncio.sleep(0.05)
-        except TimeoutError:
-            service.stopped.set()
-            await asyncio.sleep(0.1)
+        await service.drain(GRACE)
+        await asyncio.sleep(0.1)  # for the last answers to leave
         self.should_exit = True
 
 

@@ -1,11 +1,11 @@
 """The service behind the routes: who may come in, who has to wait, and for how long."""
 
 import asyncio
+import contextlib
 import hashlib
 import hmac
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ STARTING_SECONDS = 120  # for a worker to import and read all that it needs
 JOB_SECONDS = 3600.0  # for one job
 SWEEP_SECONDS = 60.0
 JOB_POLL_SECONDS = 0.5  # between looks at an empty queue: other services may share it
+STOPPING = "the service is stopping; try again in a moment"
 DIED = "the process that worked on this picture died; it may need more memory than there is"
 
 logger = logging.getLogger("unshrink.server")
@@ -90,21 +91,37 @@ class Service:
         self.jobs = Jobs(settings.jobs, settings.keep)
         # One worker is left to requests, if there are two: nobody waits for an hour
         self._runners = [Runner(self.jobs, self.pool) for _ in range(max(1, settings.concurrency - 1))]
+        self._tasks: list[asyncio.Future[None]] = []
 
-    @asynccontextmanager
+    @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Works; begins once all workers are ready, ends by killing them."""
-        tasks = []
+        """Works; begins once all workers are ready."""
         try:
             workers = [await self.pool.take() for _ in range(self.settings.concurrency)]
             await asyncio.gather(*(self.pool.run(worker, STARTING_SECONDS, work.ready) for worker in workers))
-            tasks = [asyncio.ensure_future(work) for work in (*(one.run() for one in self._runners), self._sweep())]
+            self._tasks = [
+                asyncio.ensure_future(task) for task in (*(one.run() for one in self._runners), self._sweep())
+            ]
             yield
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            self.pool.close()
+            await self._end()
+
+    async def drain(self, seconds: float) -> None:
+        """Finishes what is in, for so long at most, and takes nothing more; then ends."""
+        self.stopping.set()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self.inside:
+                    await asyncio.sleep(0.05)
+        await self._end()
+
+    async def _end(self) -> None:
+        """Gives jobs back to the queue, and kills the workers and with them what they do."""
+        self.stopped.set()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.pool.close()
 
     async def _sweep(self) -> None:
         while True:
@@ -159,13 +176,13 @@ class Service:
             except TimeoutError:
                 raise Refusal(503, f"it took longer than {self.settings.timeout:g} seconds; send it as a job") from None
             except WorkerDied:
-                raise Refusal(503, DIED) from None
+                raise Refusal(503, STOPPING if self.stopped.is_set() else DIED) from None
 
-    @contextmanager
+    @contextlib.contextmanager
     def place(self) -> Iterator[None]:
         """One of the places for requests, taken before the body is read so that bodies cannot fill the memory."""
         if self.stopping.is_set():
-            raise Refusal(503, "the service is stopping; try again in a moment")
+            raise Refusal(503, STOPPING)
         if self.inside >= self.settings.concurrency + self.settings.queue:
             raise Refusal(429, f"all places are taken; try again in {RETRY_SECONDS} seconds")
         self.inside += 1
@@ -189,7 +206,7 @@ class Service:
                 event.cancel()
         if gone.done():
             raise Refusal(499, "the client has gone")
-        raise Refusal(503, "no worker had time for this picture; try again later")
+        raise Refusal(503, STOPPING if stopped.done() else "no worker had time for this picture; try again later")
 
 
 class Runner:

@@ -20,7 +20,6 @@ from typing import Any
 from unshrink.errors import UnshrinkError
 
 TASKS = 500  # of one process; then a fresh one takes its place, and what its libraries have kept is given back
-POLITENESS = 5  # added to the niceness: answers to /health go before pictures
 
 _spawn = multiprocessing.get_context("spawn")  # a forked process would inherit threads that are not there
 
@@ -95,8 +94,6 @@ def _work(pipe: Connection, prepare: Callable[..., object], args: tuple[Any, ...
     """What the process does until it is killed or the service is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of a terminal; the service decides
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    if hasattr(os, "nice"):
-        os.nice(POLITENESS)
     prepare(*args)
     while True:
         try:
