@@ -1,5 +1,6 @@
 """What the checks of the service share: a service as its own process, its memory, pictures to send, bombs."""
 
+import contextlib
 import json
 import re
 import struct
@@ -54,10 +55,12 @@ class Serve:
 
 
 def _children(pid):
-    try:
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except OSError:
-        return []
+    """Of every thread: the kernel lists them by the one that started them."""
+    lists = []
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):  # the thread has just ended
+            lists.append(path.read_text())
+    return [int(child) for child in " ".join(lists).split()]
 
 
 def _resident(pid):
