@@ -17,7 +17,7 @@ LAYERS = [  # each may import from its own layer and those before it
     {"tiling", "backends", "refine", "rescaler", "kinds", "evaluate", "convert", "export"}
     | {"data", "optim", "distributed", "checkpoint", "journal", "validation", "train"},
     {"compare", "results", "plots", "tasks", "manifest", "plan", "batch", "commands", "describe", "measure", "report"}
-    | {"arguments", "cli", "__main__"},
+    | {"arguments", "cli", "cluster", "__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 

@@ -1,4 +1,4 @@
-"""atomic_write: a file is there whole or not at all, and what goes wrong is one line; sweep: what killed writers left."""
+"""atomic_write: a file is there whole or not at all, and what goes wrong is one line; sweep: what the killed left."""
 
 import errno
 import os
