@@ -70,6 +70,7 @@ def test_loops_of_links_end_and_what_was_made_is_not_made_smaller_still(tree):
         (["p/*"], UsageError, "say with -o in which folder"),
         (["p", "-o", "p"], UsageError, "holds the pictures themselves"),
         (["p", "-o", "p/a.jpg"], UsageError, "is a file"),
+        (["p", "-o", "small.png"], UsageError, "named like one"),
         (["p", "-o", "-"], UsageError, "say with -o"),
         (["p", "-o", "o", "--name", "{stem}.png"], UsageError, "ends in {ext}"),
         (["p", "-o", "o", "--name", "../{stem}{ext}"], UsageError, "without folders"),

@@ -219,7 +219,7 @@ def _pictures(parser: argparse.ArgumentParser, template: str) -> None:
     )
     group.add_argument(
         "--timeout",
-        type=float,
+        type=_seconds,
         default=3600,
         metavar="SECONDS",
         help="give a picture up that takes longer (default: %(default)s)",
@@ -256,6 +256,16 @@ def _count(text: str) -> int:
     if not text.replace("_", "").isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, not {text!r}")
     return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0
+    if not seconds > 0:
+        raise argparse.ArgumentTypeError(f"must be a number of seconds above 0, not {text!r}")
+    return seconds
 
 
 def _shard(text: str) -> tuple[int, int]:

@@ -107,7 +107,8 @@ class Batch:
                     connection.wait([worker.pipe for worker in busy], TICK)
                     interrupt.acknowledge()
                     for worker in busy:
-                        yield from self._look_at(worker, crew, waiting)
+                        if outcome := self._look_at(worker, waiting):
+                            yield outcome
             finally:
                 for worker in crew:
                     worker.end()
@@ -119,6 +120,7 @@ class Batch:
         for worker in [worker for worker in crew if not worker.task]:
             if worker.process.is_alive():
                 return worker
+            worker.end()
             crew.remove(worker)
         if len(crew) < self.workers:
             crew.append(_Worker.start(self.prepare))
@@ -127,43 +129,36 @@ class Batch:
 
     def _hand(self, task: "_Try", worker: "_Worker") -> None:
         job = task.job
-        if task.number == 1 and (job.overwrite or not os.path.exists(job.target)):
+        ours = job.overwrite or not os.path.exists(job.target)  # what will be there: a retry may replace it
+        if ours and task.number == 1:
             self.manifest.write("begun", job.source, job.target)
-        worker.take(task, self.timeout)
+        worker.take(dataclasses.replace(task, ours=ours), self.timeout)
 
-    def _look_at(
-        self, worker: "_Worker", crew: list["_Worker"], waiting: deque["_Try"]
-    ) -> Iterator[tuple[Job, Result]]:
-        """The result of a worker's job, if there is one by now; none if the job has to be tried again."""
+    def _look_at(self, worker: "_Worker", waiting: deque["_Try"]) -> tuple[Job, Result] | None:
+        """The result of a worker's job; None if there is none yet, or if the job has to be tried again."""
         task = worker.task
         assert task is not None
         try:
             if worker.pipe.poll():
-                result, messages = worker.pipe.recv()
-                worker.task = None
-                for level, message in messages:
-                    logger.log(logging.DEBUG if level == logging.INFO else level, message)
-                yield task.job, result
-                return
+                return task.job, worker.answer()
         except (EOFError, OSError):
-            crew.remove(worker)
             cause = worker.end()
             if task.number < TRIES:
-                waiting.append(_Try(dataclasses.replace(task.job, overwrite=True), task.number + 1))
-            else:
-                yield task.job, failure(task.job.source, f"the process at work on it died {TRIES} times ({cause})")
-            return
-        if time.monotonic() > worker.deadline:
-            crew.remove(worker)
-            worker.end()
-            seconds = f"it took more than {self.timeout:g} s and was given up"
-            yield task.job, failure(task.job.source, f"{seconds}; allow more with --timeout")
+                waiting.append(_Try(dataclasses.replace(task.job, overwrite=task.ours), task.number + 1))
+                return None
+            return task.job, failure(task.job.source, f"the process at work on it died {TRIES} times ({cause})")
+        if time.monotonic() < worker.deadline:
+            return None
+        worker.end()
+        late = f"it took more than {self.timeout:g} s and was given up; allow more with --timeout"
+        return task.job, failure(task.job.source, late)
 
 
 @dataclass(frozen=True)
 class _Try:
     job: Job
     number: int = 1
+    ours: bool = False
 
 
 @dataclass
@@ -190,8 +185,17 @@ class _Worker:
         with contextlib.suppress(OSError):  # it has just died, as looking at it will show
             self.pipe.send(task.job)
 
+    def answer(self) -> Result:
+        """What came of its job, once there is something to read; what was said about it is logged."""
+        result, messages = self.pipe.recv()
+        self.task = None
+        for level, message in messages:
+            logger.log(logging.DEBUG if level == logging.INFO else level, message)
+        return result
+
     def end(self) -> str:
         """Ends it, and says what had ended it if it was dead."""
+        self.task = None
         self.process.kill()
         self.process.join()
         self.pipe.close()

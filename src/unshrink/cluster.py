@@ -20,7 +20,7 @@ from unshrink import backends, provenance, rescaler
 from unshrink import image as images
 from unshrink import weights as zoo
 from unshrink.errors import ConfigError, MissingDependencyError, ProvenanceError, UnshrinkError
-from unshrink.files import PICTURES
+from unshrink.files import PICTURES, is_picture
 from unshrink.rescaler import Rescaler
 
 try:
@@ -90,10 +90,11 @@ def _run(
 def _plan(source: str, rename: Callable[[str], str]) -> Rows:
     """The pictures below a place, in the order of their names, each with the name of what it becomes."""
     found = sorted(str(entry["path"]) for batch in obstore.list(_store(source)) for entry in batch)
-    rows, makers = [], {}
+    rows: Rows = []
+    makers: dict[str, str] = {}
     for name in found:
         path = PurePosixPath(name)
-        if path.suffix.lower() not in PICTURES:
+        if not is_picture(path):
             continue
         output = str(path.with_name(f"{rename(path.stem)}.png"))
         if output in makers:

@@ -143,6 +143,11 @@ def _place(temporary: Path, target: Path, overwrite: bool) -> None:
 PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".avif", ".bmp", ".gif", ".pbm", ".pgm", ".ppm"}
 
 
+def is_picture(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is a picture by its name."""
+    return Path(path).suffix.lower() in PICTURES
+
+
 def pictures_in(folder: str | os.PathLike[str], pattern: str = "**/*") -> list[Path]:
     """The picture files under a folder that match a pattern, by their extensions, in the order of their names.
 
@@ -152,7 +157,7 @@ def pictures_in(folder: str | os.PathLike[str], pattern: str = "**/*") -> list[P
     return sorted(
         path
         for path in base.glob(pattern)
-        if path.suffix.lower() in PICTURES
+        if is_picture(path)
         and not any(part.startswith(".") for part in path.relative_to(base).parts)
         and path.is_file()
     )

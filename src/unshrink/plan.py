@@ -16,7 +16,7 @@ from pathlib import Path
 
 from unshrink import image as images
 from unshrink.errors import ImageError
-from unshrink.files import pictures_in
+from unshrink.files import is_picture, pictures_in
 from unshrink.manifest import Manifest
 from unshrink.tasks import NothingMatchedError, Result, UsageError
 
@@ -101,8 +101,8 @@ def _refuse_unsuitable(args: Namespace) -> None:
         raise UsageError("standard input and output take one picture: give files and a folder")
     if folder is None and any(map(_is_collective, args.inputs)):
         raise UsageError("say with -o in which folder the pictures of a folder or pattern go")
-    if folder is not None and os.path.exists(folder) and not os.path.isdir(folder):
-        raise UsageError(f"{folder} is a file: several pictures go to a folder")
+    if folder is not None and not os.path.isdir(folder) and (os.path.exists(folder) or is_picture(folder)):
+        raise UsageError(f"{folder} is a file, or named like one: several pictures go to a folder")
     if folder is not None and not is_batch(args) and not os.path.isdir(folder):
         raise ImageError(f"cannot write to {folder}: there is no such folder; create it first")
     if args.name and folder is None and args.output is not None:
