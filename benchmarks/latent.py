@@ -117,7 +117,7 @@ def restorations(network: IRN, hr: np.ndarray, lr: Tensor, z: Tensor) -> dict[st
 
 def draws(network: IRN, hr: np.ndarray, small: Tensor, z: Tensor) -> dict[str, Any]:
     """Several draws of z for each of `SPREADS`: PSNR and its deviation in dB, and how far pixels differ, in levels."""
-    found = [restored_by_draws(network, small, z, spread) for spread in SPREADS]
+    found = [restored_by_draws(network, small, z, spread, DRAWS if spread else 1) for spread in SPREADS]
     quality = [[metrics.psnr(hr, one) for one in restored] for restored in found]
     return {
         "drawn": [float(np.mean(values)) for values in quality],
@@ -126,14 +126,12 @@ def draws(network: IRN, hr: np.ndarray, small: Tensor, z: Tensor) -> dict[str, A
     }
 
 
-def restored_by_draws(network: IRN, small: Tensor, z: Tensor, spread: float) -> list[np.ndarray]:
-    """Pictures of as many draws; of one where all would be equal."""
+def restored_by_draws(network: IRN, small: Tensor, z: Tensor, spread: float, count: int) -> list[np.ndarray]:
+    """Pictures of as many draws of z."""
     random = torch.Generator().manual_seed(0)
     unit = torch.ones(1) if network.config.latent == "gaussian" else z.std(dim=(2, 3), keepdim=True)
-    count = DRAWS if spread else 1
-    return [
-        to_picture(network.inverse(small, spread * unit * torch.randn(z.shape, generator=random))) for _ in range(count)
-    ]
+    drawn = [spread * unit * torch.randn(z.shape, generator=random) for _ in range(count)]
+    return [to_picture(network.inverse(small, one)) for one in drawn]
 
 
 def difference(pictures: list[np.ndarray]) -> np.ndarray:
@@ -150,7 +148,7 @@ def crops(made: weights.Weights, folder: Path) -> list[dict[str, str]]:
     lr, z = network(to_tensor(hr))
     panels = {"original": hr}
     for spread in SPREADS:
-        restored = restored_by_draws(network, quantize(lr), z, spread)
+        restored = restored_by_draws(network, quantize(lr), z, spread, DRAWS if spread == 1 else 1)
         panels[f"z {spread:g} times as wide" if spread else "z = 0"] = restored[0]
         if spread == 1:
             panels[f"how draws of width 1 differ, x{DIFFERENCE}"] = to_uint8(DIFFERENCE * difference(restored))

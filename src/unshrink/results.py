@@ -167,7 +167,7 @@ def perceptual(results: Results, scale: int) -> Table:
         results,
         scale,
         f"x{scale}: LPIPS, measured here",
-        "LPIPS (SqueezeNet) of what comes back: 0 where it looks the same as before.",
+        "LPIPS (SqueezeNet) of what comes back against the original: 0 where they look the same.",
         lambda mean: number(mean, "lpips", 4),
     )
     measured = tuple(row for row in table.rows if set(row[1:]) - {"", "-"})

@@ -110,7 +110,7 @@ def guidance_sentence(trials: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _weight(trial: Mapping[str, Any]) -> float:
-    return next(float(setting.partition("=")[2]) for setting in trial["set"] if setting.startswith("loss.guide="))
+    return float(dict(setting.split("=") for setting in trial["set"])["loss.guide"])
 
 
 # -- quality and its price -----------------------------------------------------------------------------------------
