@@ -168,6 +168,7 @@ def _eval(commands: Commands) -> None:
     parser.add_argument(
         "-o", "--output", default="results", metavar="FOLDER", help="for MODEL/SET.json (default: %(default)s)"
     )
+    parser.add_argument("--lpips", metavar="FOLDER", help="also measure LPIPS, with the weights that are there")
     parser.add_argument("--overwrite", action="store_true", help="replace results that exist")
     _runtime(parser)
 
