@@ -4,9 +4,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export UNSHRINK_DATA ?= ../shared/data
-SETS ?= Set5 Set14 BSD100 Kodak12odd
+SETS ?= Set5 Set14 BSD100 Urban100quarter DIV2Kcrop50odd Kodak12odd Screens
+CODEC_SETS ?= Set5 Set14 Kodak12odd
+LPIPS ?= $(UNSHRINK_DATA)/perceptual
+MEASURED = $(if $(LPIPS),--lpips $(LPIPS)) --overwrite
 
-.PHONY: demo test lint types check eval bench effort speedrun clean
+.PHONY: demo test lint types check eval eval-weights eval-codecs eval-older pages
+.PHONY: eval-invertibility eval-latent eval-guidance bench effort speedrun clean
 
 demo: $(VENV)/base
 	mkdir -p demo
@@ -28,14 +32,34 @@ types: $(VENV)/dev
 
 check: lint types test
 
-# Every measured figure of the weights and of the older ways, and the pages that show them; after new weights of one
-# scale, `make eval MODELS=irn-x2 WAYS="'*-irn-x2-*'"` measures only what depends on them.
-eval: $(VENV)/dev
-	$(BIN)/unshrink eval $(MODELS) --data $(SETS) --overwrite
-	$(BIN)/python benchmarks/baselines.py $(WAYS) --data $(SETS) --overwrite
+# Every measured figure of the weights and of the older ways, and the pages that show them: docs/evaluation.md says how
+# long each part takes.  After new weights, all but eval-older; of one scale: MODELS=irn-x2 CODECS="'*-irn-x2-*'".
+eval: eval-weights eval-codecs eval-older eval-invertibility eval-latent eval-guidance pages
+
+eval-weights: $(VENV)/dev
+	$(BIN)/unshrink eval $(MODELS) --data $(SETS) $(MEASURED)
+
+eval-codecs: CODECS ?= '*-irn-*-png' '*-irn-*-webp'
+eval-codecs: $(VENV)/dev
+	$(BIN)/python benchmarks/baselines.py $(CODECS) --data $(CODEC_SETS) $(MEASURED)
+
+eval-older: WAYS ?= 'bi*' 'lanczos-*' 'haar-*' 'rlfn-*' 'bsrn-*'
+eval-older: $(VENV)/dev
+	$(BIN)/python benchmarks/baselines.py $(WAYS) --data $(SETS) $(MEASURED)
+
+eval-invertibility: $(VENV)/dev
+	$(BIN)/python benchmarks/baselines.py 'short-*' --data Set5 Set14 $(MEASURED)
+
+eval-latent: $(VENV)/dev
 	$(BIN)/python benchmarks/latent.py
+
+eval-guidance: $(VENV)/dev
+	rm -rf runs/guide-x2
+	$(BIN)/python tools/ablate.py results/ablations/guide-x2.toml
+
+pages: $(VENV)/dev
 	$(BIN)/python benchmarks/crops.py
-	$(BIN)/unshrink compare examples/astronaut.png -s 4 -o docs/images/astronaut_x4.png --overwrite
+	$(BIN)/python benchmarks/scales.py
 	$(BIN)/python docs/generate_figures.py
 	$(BIN)/unshrink report -o report.html --overwrite
 

@@ -6,6 +6,7 @@
     bilinear- bicubic- lanczos-x2 ...   resized both ways as MATLAB does it; -x2 -x4 -x8
     haar-x2 -x4 -x8                     the low band of the Haar transform; its details are restored as zero
     rlfn- bsrn-x2 -x4                   bicubic down, and up by a super-resolution network of $UNSHRINK_DATA/baselines
+    short-irn- short-pair-x2 ...        networks that are trained here first, for minutes: see invertibility.py
     jpeg- webp- avif-irn-x2-png ...     the large picture itself, in as many bytes as the small PNG (or lossless WebP)
                                         file of irn-x2 takes; they need the result of those weights over the same set
 
@@ -33,6 +34,7 @@ from unshrink import cli, measure
 from unshrink.errors import ImageError, UnshrinkError
 from unshrink.evaluate import (
     DataSet,
+    Distance,
     Evaluation,
     Measure,
     Method,
@@ -40,6 +42,7 @@ from unshrink.evaluate import (
     Row,
     closeness,
     data_set,
+    looks,
     to_uint8,
     trips_of,
 )
@@ -63,22 +66,23 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("methods", nargs="*", default=["*"], help="names or patterns (default: all)")
     parser.add_argument("--data", nargs="+", required=True, help="folders, or names of test sets")
     parser.add_argument("-o", "--output", default=str(ROOT / "results"))
+    parser.add_argument("--lpips", metavar="FOLDER", help="also measure LPIPS, as unshrink eval does")
     parser.add_argument("--overwrite", action="store_true")
     args = parser.parse_args(argv)
     with cli.messages(quiet=False, verbose=False):
         try:
-            sets = [data_set(name) for name in args.data]
+            sets, lpips = [data_set(name) for name in args.data], measure.perceptual(args.lpips)
             chosen = [make for name, make in known().items() if any(fnmatch(name, given) for given in args.methods)]
             if not chosen:
                 raise ImageError(f"no such method; there are {', '.join(known())}")
-            work = (make(data, Path(args.output)) for make in chosen for data in sets)
+            work = (make(data, Path(args.output), lpips) for make in chosen for data in sets)
             return cli.perform(measure.tasks(work, args.output, args.overwrite), as_json=False)
         except UnshrinkError as error:
             cli.logger.error(error)
             return cli.FAILED
 
 
-Make = Callable[[DataSet, Path], Evaluation]  # a set and the folder of results
+Make = Callable[[DataSet, Path, Distance | None], Evaluation]  # a set, the folder of results, LPIPS
 
 
 def known() -> dict[str, Make]:
@@ -99,10 +103,14 @@ def methods_of(scale: int) -> Iterator[Method]:
     yield Haar(scale)
     if scale in NETWORK_SCALES:
         yield from (SuperResolved(network, scale) for network in CHECKPOINTS)
+    if scale == 2:
+        from invertibility import TRIALS
+
+        yield from TRIALS
 
 
-def of_method(method: Method, data: DataSet, results: Path) -> Evaluation:
-    return Evaluation(method.name, method.scale, data, trips_of(method), getattr(method, "about", {}))
+def of_method(method: Method, data: DataSet, results: Path, lpips: Distance | None) -> Evaluation:
+    return Evaluation(method.name, method.scale, data, trips_of(method, lpips), getattr(method, "about", {}))
 
 
 # -- methods that make small pictures ------------------------------------------------------------------------------
@@ -147,11 +155,17 @@ class SuperResolved(Resized):
     @property
     def about(self) -> dict[str, Any]:
         weights = hashlib.sha256(self._checkpoint.read_bytes()).hexdigest()
-        from torch import get_num_threads
+        import torch
+        from operations import operations
 
-        parameters = sum(values.numel() for values in self._loaded.parameters())
-        backend = f"torch {importlib.metadata.version('torch')}"
-        return {"weights": weights, "parameters": parameters, "backend": backend, "threads": get_num_threads()}
+        network, small = self._loaded, torch.rand(1, 3, 96, 96)
+        return {
+            "weights": weights,
+            "parameters": sum(values.numel() for values in network.parameters()),
+            "operations": operations(lambda: network(small), (96 * self.scale) ** 2),
+            "backend": f"torch {importlib.metadata.version('torch')}",
+            "threads": torch.get_num_threads(),
+        }
 
     def upscale(self, picture: Image) -> Image:
         import torch
@@ -183,7 +197,9 @@ class SuperResolved(Resized):
 # -- codecs of the large picture -----------------------------------------------------------------------------------
 
 
-def of_codec(form: str, scale: int, file: str, data: DataSet, results: Path) -> Evaluation:
+def of_codec(
+    form: str, scale: int, file: str, data: DataSet, results: Path, lpips: Distance | None = None
+) -> Evaluation:
     """A codec with the bytes that the small files of weights take, picture by picture."""
     path = results / WEIGHTS[scale] / f"{data.name}.json"
     if not path.is_file():
@@ -191,10 +207,10 @@ def of_codec(form: str, scale: int, file: str, data: DataSet, results: Path) -> 
     result = json.loads(path.read_text())
     budgets = {name: row[f"{file}_bytes"] for name, row in result["pictures"].items() if f"{file}_bytes" in row}
     about = {"bytes_of": {"method": result["method"], "weights": result["weights"], "file": file}}
-    return Evaluation(f"{form}-{WEIGHTS[scale]}-{file}", scale, data, at_bytes(form, scale, budgets), about)
+    return Evaluation(f"{form}-{WEIGHTS[scale]}-{file}", scale, data, at_bytes(form, scale, budgets, lpips), about)
 
 
-def at_bytes(form: str, scale: int, budgets: dict[str, int]) -> Measure:
+def at_bytes(form: str, scale: int, budgets: dict[str, int], lpips: Distance | None = None) -> Measure:
     """The best file of a codec that is no larger than a picture's budget; where none is, its smallest file."""
 
     def measured(name: str, hr: Picture) -> Row:
@@ -207,6 +223,7 @@ def at_bytes(form: str, scale: int, budgets: dict[str, int]) -> Measure:
         pixels = hr.shape[0] * hr.shape[1]
         return {
             **closeness(hr, decoded(file), scale),
+            **looks(hr, decoded(file), scale, lpips),
             "budget_bytes": budgets[name],
             "file_bytes": len(file),
             "file_bits_per_pixel": 8 * len(file) / pixels,

@@ -2,7 +2,8 @@
 
     python benchmarks/latent.py            # all installed weights, the middles of Set5; writes results/latent.json
 
-The small picture is rounded to 8 bits wherever nothing else is said, as in a file.
+and results/latent/<weights>/: a place of examples/astronaut.png restored with draws of z that are ever wider, and how
+far draws differ there.  The small picture is rounded to 8 bits wherever nothing else is said, as in a file.
 
 Shapes:  hr (1, 3, H, W), lr (1, 3, H/s, W/s), z (1, 3s^2-3, H/s, W/s), values of pictures in [0, 1].
 """
@@ -15,11 +16,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image as PIL
 from torch import Tensor
 
 import unshrink
 from unshrink import metrics, weights
-from unshrink.evaluate import commit, data_set
+from unshrink.evaluate import commit, data_set, to_uint8
 from unshrink.layers import quantize
 from unshrink.models import IRN, build
 from unshrink.resize import crop_to_multiple
@@ -27,8 +29,10 @@ from unshrink.validation import to_picture, to_tensor
 
 ROOT = Path(__file__).parents[1]
 SHARES = (-1.0, -0.5, 0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)  # of the picture's own z
-SPREADS = (0.0, 0.5, 1.0, 2.0)  # of drawn z, in standard deviations of the own one, channel by channel
-DRAWS = 3
+SPREADS = (0.0, 0.5, 1.0, 1.5, 2.0)  # of drawn z: 1 is as wide as in training or, where that was 0, as the own z
+DRAWS = 5
+PHOTO, PLACE, AROUND = ROOT / "examples" / "astronaut.png", (120, 348, 208, 436), 40  # left, top, right, bottom; pixels
+DIFFERENCE = 16  # how many times brighter the differences of draws are shown
 EDGES = np.linspace(-5, 5, 42)  # of the histogram, in standard deviations
 
 Rows = list[dict[str, Any]]
@@ -42,11 +46,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "latent.json")
     options = parser.parse_args()
     pictures = [middle(unshrink.read(path).pixels, options.side) for path in data_set(options.data).files]
-    about = {"set": options.data, "pictures": len(pictures), "side": options.side, "commit": commit()}
-    studies = {name: study(weights.load(name), pictures) for name in options.models}
+    about = {"set": options.data, "pictures": len(pictures), "side": options.side, "draws": DRAWS, "commit": commit()}
+    studies = {}
+    for name in options.models:
+        made = weights.load(name)
+        studies[name] = study(made, pictures) | {"crops": crops(made, options.out.with_suffix("") / name)}
     options.out.write_text(json.dumps({"schema": 1, **about, "weights": studies}, indent=1) + "\n")
     for name, found in studies.items():
-        print(name, json.dumps({key: value for key, value in found.items() if key != "histogram"}))
+        print(name, json.dumps({key: value for key, value in found.items() if key not in ("histogram", "crops")}))
 
 
 def middle(picture: np.ndarray, side: int) -> np.ndarray:
@@ -58,10 +65,8 @@ def middle(picture: np.ndarray, side: int) -> np.ndarray:
 @torch.inference_mode()
 def study(made: weights.Weights, pictures: list[np.ndarray]) -> dict[str, Any]:
     """All figures of one network."""
-    network = build(made.architecture, made.config)
+    network = loaded(made)
     haar = build(made.architecture, made.config)  # before training it is the Haar transform
-    values = {name: torch.from_numpy(value.astype(np.float32)) for name, value in made.tensors.items()}
-    network.load_state_dict(values)
     rows, latents, details = [], [], []
     for picture in pictures:
         hr = crop_to_multiple(picture, made.scale)
@@ -69,17 +74,28 @@ def study(made: weights.Weights, pictures: list[np.ndarray]) -> dict[str, Any]:
         rows.append(restorations(network, hr, lr, z))
         latents.append((lr, z))
         details.append(haar(to_tensor(hr))[1])
-    rms = [float(torch.cat([d.square().flatten() for d in group]).mean().sqrt()) for group in (z_of(latents), details)]
+    each = [rms([z]) for z in z_of(latents)]
     return {
         "identity": made.identity,
         "scale": made.scale,
         "latent": made.latent,
         **mean_of(rows),
-        "rms_z": rms[0],
-        "rms_haar_details": rms[1],
+        "rms_z": rms(z_of(latents)),
+        "rms_z_of_pictures": [min(each), max(each)],
+        "rms_haar_details": rms(details),
         **shape_of(z_of(latents)),
         "correlation_with_detail": float(np.mean([correlation(lr, z) for lr, z in latents])),
     }
+
+
+def loaded(made: weights.Weights) -> IRN:
+    network = build(made.architecture, made.config)
+    network.load_state_dict({name: torch.from_numpy(v.astype(np.float32)) for name, v in made.tensors.items()})
+    return network
+
+
+def rms(values: list[Tensor]) -> float:
+    return float(torch.cat([one.square().flatten() for one in values]).mean().sqrt())
 
 
 def z_of(latents: Iterable[tuple[Tensor, Tensor]]) -> list[Tensor]:
@@ -100,16 +116,47 @@ def restorations(network: IRN, hr: np.ndarray, lr: Tensor, z: Tensor) -> dict[st
 
 
 def draws(network: IRN, hr: np.ndarray, small: Tensor, z: Tensor) -> dict[str, Any]:
-    """Several draws of z, as wide as the own one times each of `SPREADS`: mean PSNR, and how far pixels differ."""
+    """Several draws of z for each of `SPREADS`: PSNR and its deviation in dB, and how far pixels differ, in levels."""
+    found = [restored_by_draws(network, small, z, spread, DRAWS if spread else 1) for spread in SPREADS]
+    quality = [[metrics.psnr(hr, one) for one in restored] for restored in found]
+    return {
+        "drawn": [float(np.mean(values)) for values in quality],
+        "drawn_psnr_deviation": [float(np.std(values)) for values in quality],
+        "drawn_pixel_deviation": [float(difference(restored).mean()) for restored in found],
+    }
+
+
+def restored_by_draws(network: IRN, small: Tensor, z: Tensor, spread: float, count: int) -> list[np.ndarray]:
+    """Pictures of as many draws of z."""
     random = torch.Generator().manual_seed(0)
-    deviation = z.std(dim=(2, 3), keepdim=True)
-    quality, differences = [], []
+    unit = torch.ones(1) if network.config.latent == "gaussian" else z.std(dim=(2, 3), keepdim=True)
+    drawn = [spread * unit * torch.randn(z.shape, generator=random) for _ in range(count)]
+    return [to_picture(network.inverse(small, one)) for one in drawn]
+
+
+def difference(pictures: list[np.ndarray]) -> np.ndarray:
+    """The standard deviation of every value over the pictures."""
+    return np.std(np.stack(pictures).astype(float), axis=0)
+
+
+@torch.inference_mode()
+def crops(made: weights.Weights, folder: Path) -> list[dict[str, str]]:
+    """Writes the place as draws give it back, and says which file is what."""
+    left, top, right, bottom = PLACE
+    around = np.s_[top - AROUND : bottom + AROUND, left - AROUND : right + AROUND]
+    network, hr = loaded(made), np.ascontiguousarray(unshrink.read(PHOTO).pixels[around])
+    lr, z = network(to_tensor(hr))
+    panels = {"original": hr}
     for spread in SPREADS:
-        drawn = [spread * deviation * torch.randn(z.shape, generator=random) for _ in range(DRAWS if spread else 1)]
-        restored = [to_picture(network.inverse(small, one)) for one in drawn]
-        quality.append(float(np.mean([metrics.psnr(hr, one) for one in restored])))
-        differences.append(float(np.std(np.stack(restored).astype(float), axis=0).mean()))
-    return {"drawn": quality, "drawn_pixel_deviation": differences}
+        restored = restored_by_draws(network, quantize(lr), z, spread, DRAWS if spread == 1 else 1)
+        panels[f"z {spread:g} times as wide" if spread else "z = 0"] = restored[0]
+        if spread == 1:
+            panels[f"how draws of width 1 differ, x{DIFFERENCE}"] = to_uint8(DIFFERENCE * difference(restored))
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, picture in enumerate(panels.values()):
+        place = np.ascontiguousarray(picture[AROUND:-AROUND, AROUND:-AROUND])
+        PIL.fromarray(place).save(folder / f"{number}.webp", lossless=True, method=6)
+    return [{"title": title, "file": f"{number}.webp"} for number, title in enumerate(panels)]
 
 
 def psnr(network: IRN, hr: np.ndarray, lr: Tensor, z: Tensor) -> float:
@@ -119,7 +166,7 @@ def psnr(network: IRN, hr: np.ndarray, lr: Tensor, z: Tensor) -> float:
 def mean_of(rows: Rows) -> dict[str, Any]:
     """Means over pictures, entry by entry; with what the entries of lists belong to."""
     means = {key: np.mean([row[key] for row in rows], axis=0).tolist() for key in rows[0]}
-    at = {"shares": SHARES, "drawn": SPREADS, "drawn_pixel_deviation": SPREADS}
+    at = {"shares": SHARES, **{key: SPREADS for key in means if key.startswith("drawn")}}
     return {key: [list(pair) for pair in zip(at[key], v, strict=True)] if key in at else v for key, v in means.items()}
 
 

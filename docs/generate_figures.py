@@ -13,11 +13,13 @@ import sys
 from pathlib import Path
 from statistics import median
 
-from unshrink.report import LATENT, sentence
+from unshrink.compare import human_bytes
 from unshrink.results import Measured, Results, read, tables
+from unshrink.studies import GUIDANCE, LATENT, WIDTHS, guidance_sentence, latent_sentence, price_sentence
 
 ROOT = Path(__file__).parents[1]
-MARKED = re.compile(r"(<!-- (figures|trials|speedrun) -->\n).*?(<!-- /\2 -->)", re.DOTALL)
+README_SETS = ("Set5", "Set14", "BSD100", "Screens")  # docs/results.md has all
+MARKED = re.compile(r"(<!-- (figures|trials|speedrun|scales) -->\n).*?(<!-- /\2 -->)", re.DOTALL)
 HEADER = (
     "| weights | set | restored, PSNR-Y / SSIM-Y | RGB | bicubic both ways "
     "| small picture against bicubic | bits per pixel |\n"
@@ -45,13 +47,48 @@ def shipped(found: Results) -> dict[str, str]:
     return lines
 
 
+def brief(lines: str) -> str:
+    """The lines of the sets that the README shows."""
+    return "".join(line for line in lines.splitlines(keepends=True) if line.split(" | ")[1] in README_SETS)
+
+
+def scales() -> str:
+    """The photo of results/scales.json at every scale."""
+    found = json.loads((ROOT / "results" / "scales.json").read_text())
+    lines = [
+        "| small picture | pixels | PNG file | restored, PSNR-Y / SSIM-Y | RGB | bicubic both ways |",
+        "|---" * 6 + "|",
+    ]
+    for r in found["rows"]:
+        ours, bicubic = r["unshrink"], r["bicubic"]
+        lines.append(
+            f"| x{r['scale']} | {r['small_size'][0]}x{r['small_size'][1]} | {human_bytes(r['small_bytes'])} "
+            f"| **{ours['psnr_y']:.2f}** / {ours['ssim_y']:.4f} | {r['psnr_rgb']:.2f} "
+            f"| {bicubic['psnr_y']:.2f} / {bicubic['ssim_y']:.4f} |"
+        )
+    first = found["rows"][0]
+    size = f"{first['size'][0]}x{first['size'][1]} pixels, {human_bytes(first['bytes'])}"
+    return "\n".join(lines) + f"\n\nThe original: {size} of PNG. PSNR in dB.\n"
+
+
 def everything(found: Results) -> str:
-    """All tables, the sources of the published ones, then what the study of z says."""
-    study = json.loads((ROOT / "results" / LATENT).read_text())
-    latent = "\n\n".join(sentence(name, one) for name, one in study["weights"].items())
-    sources = "\n".join(f"- {source['title']}: {source['url']}" for source in (found.sources or {}).values())
+    """All tables, the sources of the published ones, then what the studies say."""
+    sources = "\n".join(f"- {': '.join(source.values())}" for source in (found.sources or {}).values())
     shown = "\n".join(table.markdown() for table in tables(found))
-    return f"{shown}\n### Sources of what others published\n\n{sources}\n\n### What z does\n\n{latent}\n"
+    return f"{shown}\n### Sources of what others published\n\n{sources}\n\n{studies(found)}"
+
+
+def studies(found: Results) -> str:
+    """What each study says, and the command that makes it; their plots are on the page of `unshrink report`."""
+    study = json.loads((ROOT / "results" / LATENT).read_text())
+    parts = ["### Quality and its price: `make eval-weights eval-older`"]
+    parts += [price_sentence(found, scale, found.sets(scale)[0]) for scale in found.scales()]
+    parts += ["### What z does: `python benchmarks/latent.py`", WIDTHS]
+    parts += [f"{name}: {latent_sentence(one)}" for name, one in study["weights"].items()]
+    for path in sorted((ROOT / "results").glob(GUIDANCE)):
+        parts.append(f"### The weight of the guidance: `python tools/ablate.py results/ablations/{path.stem}.toml`")
+        parts.append(guidance_sentence(json.loads(path.read_text())))
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def backends() -> str:
@@ -142,7 +179,8 @@ def pages() -> dict[Path, str]:
     found = read(ROOT / "results")
     rows = shipped(found)
     shown = {ROOT / "cards" / f"{name}.md": {"figures": HEADER + lines} for name, lines in rows.items()}
-    shown[ROOT / "README.md"] = {"figures": HEADER + "".join(rows.values()), "speedrun": speedrun()}
+    short = HEADER + "".join(map(brief, rows.values()))
+    shown[ROOT / "README.md"] = {"figures": short, "speedrun": speedrun(), "scales": scales()}
     shown[ROOT / "docs" / "results.md"] = {"figures": everything(found)}
     shown[ROOT / "docs" / "performance.md"] = {"figures": backends()}
     shown[ROOT / "docs" / "effort.md"] = {"figures": effort()}

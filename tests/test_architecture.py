@@ -14,10 +14,23 @@ LAYERS = [  # each may import from its own layer and those before it
     {"errors"},
     {"architectures", "layers", "models", "resize", "losses", "metrics", "alpha"},
     {"files", "image", "_picture", "_pillow", "_png", "_tiff", "_vips", "provenance", "weights", "config"},
-    {"tiling", "backends", "refine", "rescaler", "kinds", "evaluate", "convert", "export"}
+    {"tiling", "backends", "refine", "rescaler", "kinds", "evaluate", "perceptual", "convert", "export"}
     | {"data", "optim", "distributed", "checkpoint", "journal", "validation", "train"},
-    {"compare", "results", "plots", "tasks", "commands", "describe", "measure", "report", "cli", "__main__"}
-    | {"server"},
+    {
+        "compare",
+        "results",
+        "plots",
+        "studies",
+        "tasks",
+        "manifest",
+        "plan",
+        "batch",
+        "commands",
+        "describe",
+        "measure",
+        "report",
+    }
+    | {"arguments", "cli", "cluster", "server", "__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 

@@ -1,18 +1,25 @@
 """The older ways and the study of z measure what they say."""
 
+import dataclasses
 from pathlib import Path
 
 import baselines
+import invertibility
 import latent
 import numpy as np
 import pytest
+import scales
 import torch
 from super_resolution import BSRN, RLFN
 
 from networks import random_weights
+from unshrink.architectures import IRNConfig
+from unshrink.backends import make
+from unshrink.compare import compare
 from unshrink.errors import ImageError
 from unshrink.evaluate import DataSet, closeness
-from unshrink.image import Image, read
+from unshrink.image import Image, read, write
+from unshrink.rescaler import Rescaler
 
 ROOT = Path(__file__).parents[1]
 
@@ -84,7 +91,10 @@ def test_published_checkpoints_do_better_than_bicubic(name, data, monkeypatch):
     plain, network = baselines.Resized("bicubic", 2), baselines.SuperResolved(name, 2)
     found = [closeness(hr, method.upscale(method.downscale(Image(hr))).pixels, 2) for method in (plain, network)]
     assert found[1]["psnr_y"] > found[0]["psnr_y"] + 2
-    assert network.about["parameters"] < 1e6
+    about = network.about
+    assert about["parameters"] < 1e6
+    if name == "rlfn":  # the published count for a picture of 1280x720
+        assert about["operations"] * 1280 * 720 == pytest.approx(115.4e9, rel=0.01)
 
 
 @pytest.mark.parametrize("scale", [2, 4])
@@ -94,7 +104,11 @@ def test_with_its_own_z_a_picture_is_exact_and_without_it_is_not(scale):
     shares, drawn = (dict(map(tuple, found[key])) for key in ("shares", "drawn"))
     assert shares[1] == max(shares.values()) == found["kept_rounded"]
     assert shares[0] == drawn[0]
-    assert dict(map(tuple, found["drawn_pixel_deviation"]))[0] == 0
+    assert drawn[0] > drawn[1] > drawn[2]
+    for key in ("drawn_pixel_deviation", "drawn_psnr_deviation"):
+        deviation = dict(map(tuple, found[key]))
+        assert deviation[0] == 0 < deviation[1]
+    assert found["rms_z_of_pictures"][0] <= found["rms_z"] <= found["rms_z_of_pictures"][1]
     density = np.array(found["histogram"])
     assert density[:, 1].sum() * (density[1, 0] - density[0, 0]) == pytest.approx(1, abs=0.03)
 
@@ -113,3 +127,78 @@ def test_z_as_large_as_the_detail_is_found_dependent():
     change[..., :-1, :-1] = (luma[..., 1:, :-1] - luma[..., :-1, :-1]).abs()
     change[..., :-1, :-1] += (luma[..., :-1, 1:] - luma[..., :-1, :-1]).abs()
     assert latent.correlation(lr, change.repeat(1, 9, 1, 1)) == pytest.approx(1)
+
+
+def test_draws_are_as_wide_as_in_training():
+    zero, z = latent.loaded(random_weights(2)), torch.full((1, 9, 64, 64), 0.25)
+    gaussian = latent.loaded(random_weights(2))
+    gaussian.config = dataclasses.replace(gaussian.config, latent="gaussian")
+    small = torch.rand(1, 3, 64, 64)
+    with torch.inference_mode():
+        (plain,) = latent.restored_by_draws(zero, small, z, 0, 1)
+        same, other = (latent.restored_by_draws(network, small, z, 1, 3) for network in (zero, gaussian))
+    assert len(same) == 3
+    assert all((one == plain).all() for one in same)  # a constant z has no width
+    assert latent.difference(other).mean() > 1
+
+
+def test_places_are_saved_as_draws_give_them(tmp_path):
+    made = latent.crops(random_weights(2), tmp_path / "random-x2")
+    assert len(made) == len(latent.SPREADS) + 2
+    for panel in made:
+        assert read(tmp_path / "random-x2" / panel["file"]).size == (88, 88)
+    whole, zero = (read(tmp_path / "random-x2" / made[i]["file"]).pixels for i in (0, 1))
+    assert (whole == read(latent.PHOTO).pixels[348:436, 120:208]).all()
+    assert (whole != zero).any()
+
+
+# -- invertible or not ---------------------------------------------------------------------------------------------
+
+
+def test_a_pair_starts_where_the_invertible_network_does():
+    hr = torch.rand(1, 3, 16, 24)
+    pair, network = invertibility.Pair(IRNConfig(), blocks=1), invertibility.IRN(IRNConfig(blocks=(1,)))
+    with torch.no_grad():
+        for ours, theirs in zip(pair(hr)[0], network(hr)[0], strict=True):
+            torch.testing.assert_close(ours, theirs)
+        torch.testing.assert_close(pair.upscale(pair.downscale(hr)), network.upscale(network.downscale(hr)))
+
+
+def test_pairs_have_the_size_and_the_work_of_the_invertible_network():
+    irn, pair, large = (trial.build(IRNConfig()) for trial in invertibility.TRIALS)
+    hr = torch.rand(1, 3, 16, 16)
+    sizes = [sum(p.numel() for p in network.parameters()) for network in (irn, pair, large)]
+    work = [
+        trial.steps * invertibility.operations(lambda network=network: network.upscale(network.downscale(hr)), 256)
+        for trial, network in zip(invertibility.TRIALS, (irn, pair, large), strict=True)
+    ]
+    assert sizes[1] == pytest.approx(sizes[0], rel=0.01)
+    assert sizes[2] == pytest.approx(2 * sizes[0], rel=0.01)
+    assert work == pytest.approx([work[0]] * 3, rel=0.01)
+
+
+def test_a_short_training_is_kept_and_not_repeated(tmp_path, monkeypatch):
+    write(Image(smooth(40, 40)), tmp_path / "a.png")
+    folder = f"data.train=['{tmp_path}']"
+    monkeypatch.setattr(invertibility, "RUNS", tmp_path / "runs")
+    settings = (*invertibility.SETTINGS, folder, "data.crop=16", f"data.validation={tmp_path}")
+    monkeypatch.setattr(invertibility, "SETTINGS", settings)
+    first, second = (invertibility.Short("tiny", lambda shape: invertibility.Pair(shape, 1), 2) for _ in range(2))
+    small = first.downscale(Image(smooth(32, 48)))
+    assert small.size == (24, 16)
+    assert first.about["training"]["steps"] == 2
+    monkeypatch.setattr(second.__class__, "_train", lambda self: pytest.fail("trained again"))
+    assert (second.upscale(small).pixels == first.upscale(small).pixels).all()
+
+
+# -- the figure of the README --------------------------------------------------------------------------------------
+
+
+def test_one_photo_at_several_scales():
+    made = [random_weights(2), random_weights(4), random_weights(4, seed=1)]
+    found = [compare(Image(smooth(128, 160)), Rescaler(one, make(one, "torch"))) for one in made]
+    page = scales.figure(found)
+    place = scales.worst_place(found[1])
+    assert page.width == 2 * scales.MARGIN + 4 * 3 * (place[2] - place[0]) + 3 * scales.GAP
+    left, top = scales.MARGIN, scales.MARGIN
+    assert page.getpixel((left + 1, top + 1)) == tuple(found[0].original[1, 1])

@@ -1,7 +1,10 @@
+from dataclasses import asdict
+
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
-from unshrink.architectures import IRNConfig
+from unshrink.architectures import IRNConfig, operations
 from unshrink.errors import ConfigError, WeightsError
 from unshrink.layers import HaarDownsample
 from unshrink.models import build, irn
@@ -24,6 +27,16 @@ def random_network(scale: int, **config) -> IRN:
 def test_published_shapes_have_the_published_number_of_parameters(scale, blocks, count):
     network = IRN(IRNConfig(scale=scale, blocks=blocks))
     assert sum(p.numel() for p in network.parameters()) == count
+
+
+@pytest.mark.parametrize("scale", SHAPES)
+def test_operations_are_those_that_a_run_makes(scale):
+    network = random_network(scale)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        network(torch.rand(1, 3, 24, 48))
+    learned = 3 * 9 * 24 * 48 if scale == 3 else 0  # the matrices of x3 are no convolutions
+    made = counter.get_total_flops() / 2 - learned
+    assert operations("irn", asdict(network.config)) * 24 * 48 == pytest.approx(made)
 
 
 @pytest.mark.parametrize("scale", SHAPES)

@@ -7,8 +7,9 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from baselines import WEIGHTS
 
-from unshrink import cli, plots, report, results, weights
+from unshrink import cli, plots, report, results, studies, weights
 from unshrink.errors import ConfigError
 
 ROOT = Path(__file__).parents[1]
@@ -25,12 +26,16 @@ def folder(tmp_path):
     """One method, one codec and one published row."""
     means = {"psnr_y": 30.0, "ssim_y": 0.9, "psnr_rgb": 28.0, "lr_psnr_y": None, "lr_ssim_y": 1.0}
     means |= {"png_bits_per_pixel": 2.0, "webp_bits_per_pixel": 1.5}
-    write(tmp_path, "<b>mine</b>", "Set5", means, parameters=1000)
+    means |= {"lpips": 0.05}
+    write(tmp_path, "<b>mine</b>", "Set5", means, parameters=1000, operations=2000)
+    small = {"parameters": 500_000, "operations": 2000, "training": {"steps": 7}}
+    write(tmp_path, "short-mine", "Set5", means, **small)
     sizes = {"file_bits_per_pixel": 2.0, "psnr_y": 35.0, "ssim_y": 0.95, "psnr_rgb": 33.0}
     write(tmp_path, "jpeg-mine-png", "Set5", sizes, bytes_of={"method": "<b>mine</b>", "file": "png"})
     source = '[sources.them]\ntitle = "Them & co, Their way, 2020"\nurl = "https://example.org"\n'
     row = '[[row]]\nmethod = "theirs"\nscale = 2\nparameters = "2 M"\nsource = "them"\nSet5 = [31.0]\n'
-    (tmp_path / "published.toml").write_text(source + row)
+    rgb = row.replace('"theirs"', '"colours"').replace("[31.0]", "[29.0]") + 'figure = "rgb"\n'
+    (tmp_path / "published.toml").write_text(source + row + rgb)
     return tmp_path
 
 
@@ -67,17 +72,31 @@ def test_every_method_at_equal_bytes_was_measured_against_the_same_weights(commi
 
 def test_published_and_measured_stand_apart(folder):
     made = {table.title: table for table in results.tables(results.read(folder))}
-    assert [table.published for table in made.values()] == [False, False, False, True]
-    restored, small, codecs, published = made.values()
+    assert [table.published for table in made.values()] == [False] * 5 + [True] * 2
+    restored, small, perceptual, codecs, short, published, rgb = made.values()
     assert restored.rows == (("<b>mine</b>", "30.00 / 0.9000 / 28.00"),)
     assert small.rows == (("<b>mine</b>", "exact / 1.0000; 2.00, 1.50"),)
     assert codecs.rows == (("JPEG", "<b>mine</b>, PNG", "Set5", "2.00", "35.00 / 33.00", "30.00 / 28.00", "1"),)
+    assert perceptual.rows == (("<b>mine</b>", "0.0500"),)
+    assert short.rows == (("short-mine", "0.50 M", "2 k", "7", "30.00 / 28.00; exact"),)
     assert published.rows == (("theirs", "2 M", "31.00", "Them & co"),)
+    assert rgb.rows == (("colours", "2 M", "29.00", "Them & co"),)
     assert "| theirs | 2 M | 31.00 | Them & co |" in published.markdown()
 
 
+def test_a_set_has_the_same_pictures_for_every_method(committed):
+    hashes = {(one["set"], one["set_hash"]) for one in committed.measured}
+    assert len(hashes) == len({name for name, _ in hashes})
+
+
+def test_the_photo_at_every_scale_is_of_the_shipped_weights():
+    rows = json.loads((ROOT / "results" / "scales.json").read_text())["rows"]
+    shipped = {row.name: row.identity for row in weights.ROWS}
+    assert {row["model"]: row["weights"] for row in rows} == {name: shipped[name] for name in WEIGHTS.values()}
+
+
 def test_the_study_of_z_is_of_the_shipped_weights():
-    study = json.loads((ROOT / "results" / report.LATENT).read_text())["weights"]
+    study = json.loads((ROOT / "results" / studies.LATENT).read_text())["weights"]
     assert {name: one["identity"] for name, one in study.items()} == {row.name: row.identity for row in weights.ROWS}
     assert all(one["values_exact_with_z"] == 1 for one in study.values())
 
@@ -93,7 +112,7 @@ def test_damaged_results_are_named(folder, text):
 def test_other_files_are_left_alone(folder):
     (folder / "other").mkdir()
     (folder / "other" / "trials.json").write_text("[]")
-    assert len(results.read(folder).measured) == 2
+    assert len(results.read(folder).measured) == 3
 
 
 def test_broken_published_figures_are_named(folder):
@@ -147,9 +166,11 @@ def test_the_page_of_the_committed_results_needs_no_other_file(tmp_path, capsys)
     words = "".join(page.words)
     for needed in ("irn-x2", "published by others, not measured here", "the small picture not rounded", "bicubic-x4"):
         assert needed in words
-    assert text.count("data:image/webp") == sum(
+    crops = sum(
         1 + len(json.loads(path.read_text())["panels"]) for path in (ROOT / "results").glob("crops/*/crop.json")
     )
+    study = json.loads((ROOT / "results" / studies.LATENT).read_text())["weights"].values()
+    assert text.count("data:image/webp") == crops + sum(len(one["crops"]) for one in study)
     assert cli.main(["report", str(ROOT / "results"), "-o", str(target)]) == 1
     assert "--overwrite" in capsys.readouterr().err
 
@@ -165,6 +186,42 @@ def test_a_broken_study_is_named(folder):
     (folder / "latent.json").write_text('{"weights": {"x": {}}}')
     with pytest.raises(ConfigError, match=r"latent\.json"):
         report.page(results.read(folder), folder)
+
+
+# -- studies -------------------------------------------------------------------------------------------------------
+
+
+def test_prices_hold_measured_and_published_apart(folder):
+    found = results.read(folder)
+    by_parameters = {one.name: one for one in studies.by_size(found, 2, "Set5", "parameters")}
+    assert {name: one.hollow for name, one in by_parameters.items()} == {"theirs": True, "<b>mine</b>": False}
+    assert by_parameters["theirs"].points == ((2e6, 31.0),)
+    assert [one.name for one in studies.by_size(found, 2, "Set5", "operations")] == ["<b>mine</b>"]
+    assert {one.name for one in studies.by_bytes(found, 2, "Set5")} == {"<b>mine</b>", "JPEG"}
+
+
+def test_the_price_is_told_beside_the_largest_and_the_cheapest(committed):
+    network = {"scale": 2, "set": "Set5", "method": "irn-x2", "mean": {"psnr_y": 43.0}}
+    network |= {"parameters": 2_000_000, "operations": 800_000}
+    other = network | {"method": "bsrn-x2", "mean": {"psnr_y": 38.0}, "parameters": 300_000, "operations": 80_000}
+    published = ({"method": "CAR, EDSR", "scale": 2, "parameters": "50 M", "Set5": [39.0]},)
+    said = studies.price_sentence(results.Results((network, other), published), 2, "Set5")
+    assert "irn-x2: 43.00 dB" in said
+    assert "CAR, EDSR (published): 39.00 dB with 50 M parameters, 25 times as many" in said
+    assert "bsrn-x2: 38.00 dB with 0.30 M parameters and 80 k multiply-adds a pixel, 10 times fewer" in said
+
+
+def test_the_guidance_trades_one_picture_for_the_other():
+    trials = [
+        {"set": [f"loss.guide={weight}"], "steps": 9, "psnr_y": hr, "lr_psnr_y": lr}
+        for weight, hr, lr in ((30, 40.0, 48.0), (0.3, 44.0, 38.0), (3, 43.0, 42.0))
+    ]
+    said = studies.guidance_sentence(trials)
+    assert "with the weight 0.3, 44.00 dB" in said
+    assert "+4.00 dB of the restored picture for -10.00 dB of the small one" in said
+    drawing = studies.guidance(trials, Path("guide-x2.json"))
+    assert Page(drawing)
+    assert drawing.count("<circle") == 9
 
 
 # -- plots ---------------------------------------------------------------------------------------------------------
@@ -195,6 +252,16 @@ def test_labels_of_equal_points_do_not_overlap():
     heights = sorted(float(y) for y in re.findall(r'y="([\d.]+)" text-anchor="(?:start|end)">m', drawing))
     assert len(heights) == 4
     assert all(b - a >= plots.LINE - 0.2 for a, b in itertools.pairwise(heights))
+
+
+def test_a_label_does_not_cover_another_point_nor_leave_the_drawing():
+    near = [plots.Series("one", ((3.0, 2.0),), label=True), plots.Series("two", ((3.2, 2.0),), label=True)]
+    far = plots.Series("far", ((9.0, 5.0),))
+    sides = re.findall(r'text-anchor="(start|end)">(one|two)', plots.plot([*near, far], "x", "y"))
+    assert sorted(sides) == [("end", "one"), ("start", "two")]
+    long = plots.Series("a name as long as half of the drawing and more", ((8.0, 2.0),), label=True)
+    drawing = plots.plot([long, plots.Series("b", ((7.0, 2.0),)), far, plots.Series("c", ((0.0, 0.0),))], "x", "y")
+    assert 'text-anchor="end">a name' in drawing
 
 
 def test_nothing_to_draw():

@@ -1,5 +1,7 @@
 """The shapes of networks, known without building them, and so without torch."""
 
+import bisect
+import itertools
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -87,6 +89,26 @@ def expected_shapes(architecture: str, config: Mapping[str, Any]) -> dict[str, S
         (32, 9, 3, 3)
     """
     return dict(_irn_shapes(from_dict(architecture, config)))
+
+
+def operations(architecture: str, config: Mapping[str, Any]) -> float:
+    """Multiply-adds of a network's convolutions for each pixel of the large picture, in one direction.
+
+    Raises:
+        WeightsError: as in `from_dict`.
+
+    Example:
+        >>> operations("irn", {"scale": 2, "blocks": [8], "growth": 32, "clamp": 1.0, "latent": "zero"})
+        416178.0
+    """
+    made = from_dict(architecture, config)
+    ends = list(itertools.accumulate(1 + blocks for blocks in made.blocks))  # the layer after each level
+    shrunk, total = (9 if made.scale == 3 else 4), 0.0
+    for name, shape in _irn_shapes(made):
+        if len(shape) == 4:  # a convolution
+            level = 1 + bisect.bisect(ends, int(name.split(".")[1]))
+            total += math.prod(shape) / shrunk**level
+    return total
 
 
 def _irn_shapes(config: IRNConfig) -> Iterator[tuple[str, Shape]]:

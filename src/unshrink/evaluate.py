@@ -33,6 +33,7 @@ from unshrink.resize import crop_to_multiple, resize
 Picture = NDArray[np.uint8]
 Row = dict[str, float]  # figures by name, of one picture or the mean of several; infinite PSNR where nothing differs
 Measure = Callable[[str, Picture], Row]  # a picture's name in its set and its pixels -> its figures
+Distance = Callable[[metrics.Picture, metrics.Picture], float]  # of two pictures: LPIPS
 
 SCHEMA = 1  # of results/<method>/<set>.json; docs/evaluation.md describes it
 FILES = ("png", "webp")  # lossless formats in which the small picture is weighed
@@ -89,6 +90,11 @@ def closeness(hr: Picture, restored: Picture, scale: int) -> Row:
     }
 
 
+def looks(hr: Picture, restored: Picture, scale: int, lpips: Distance | None) -> Row:
+    """LPIPS without the same border, if there is what measures it."""
+    return {"lpips": lpips(metrics.cut(hr, scale), metrics.cut(restored, scale))} if lpips else {}
+
+
 def mean(rows: list[Figures]) -> Figures:
     """The mean of each figure over pictures, as the field reports it."""
     return Figures(**mean_row(map(asdict, rows)))
@@ -136,12 +142,12 @@ class Method(Protocol):
         """What a file of the small picture gives -> (H, W, 3) of 8 bits."""
 
 
-def round_trip(method: Method, hr: Picture) -> Row:
+def round_trip(method: Method, hr: Picture, lpips: Distance | None = None) -> Row:
     """Figures of one picture that goes through a PNG file; seconds are of the method alone, without files.
 
     Returns:
-        `Figures`, and for each format of `FILES` its size: ``png_bytes`` and ``png_bits_per_pixel`` of the large
-        picture; ``down_seconds_per_megapixel`` and ``up_seconds_per_megapixel`` of the large picture.
+        `Figures`, `looks`, and for each format of `FILES` its size: ``png_bytes`` and ``png_bits_per_pixel`` of the
+        large picture; ``down_seconds_per_megapixel`` and ``up_seconds_per_megapixel`` of the large picture.
     """
     pixels = hr.shape[0] * hr.shape[1]
     began = time.perf_counter()
@@ -153,6 +159,7 @@ def round_trip(method: Method, hr: Picture) -> Row:
     restored = method.upscale(small)
     done = time.perf_counter()
     row = asdict(figures(hr, small.pixels, restored.pixels, method.scale))
+    row |= looks(hr, restored.pixels, method.scale, lpips)
     for form, file in files.items():
         row |= {f"{form}_bytes": len(file), f"{form}_bits_per_pixel": 8 * len(file) / pixels}
     seconds = {"down": downscaled - began, "up": done - read}
@@ -166,13 +173,13 @@ def encoded(image: Image, form: str) -> bytes:
     return stream.getvalue()
 
 
-def trips_of(method: Method) -> Measure:
+def trips_of(method: Method, lpips: Distance | None = None) -> Measure:
     """Round trips of a method, after one that is not measured: the first run of a network compiles it."""
     warm_up = functools.cache(lambda: round_trip(method, np.zeros((16 * method.scale, 16 * method.scale, 3), np.uint8)))
 
     def measure(name: str, hr: Picture) -> Row:
         warm_up()
-        return round_trip(method, hr)
+        return round_trip(method, hr, lpips)
 
     return measure
 

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from unshrink import weights as zoo
+from unshrink.architectures import operations
 from unshrink.commands import load_model
-from unshrink.errors import ImageError
-from unshrink.evaluate import DataSet, Evaluation, data_set, trips_of
+from unshrink.errors import ImageError, MissingDependencyError
+from unshrink.evaluate import DataSet, Distance, Evaluation, data_set, trips_of
 from unshrink.files import atomic_write
 from unshrink.rescaler import Rescaler
 from unshrink.tasks import Result, Task, UsageError
@@ -27,6 +28,7 @@ COLUMNS = (  # of the table: heading, figure, how it is written
     ("SSIM-Y", "ssim_y", ".4f"),
     ("RGB", "psnr_rgb", ".2f"),
     ("SSIM", "ssim_rgb", ".4f"),
+    ("LPIPS", "lpips", ".4f"),
     ("small Y", "lr_psnr_y", ".2f"),
     ("SSIM-Y", "lr_ssim_y", ".4f"),
     ("PNG bpp", "png_bits_per_pixel", ".2f"),
@@ -42,21 +44,39 @@ logger = logging.getLogger("unshrink")
 def measure(args: Namespace) -> list[Task]:
     """Any weights over any folders or sets."""
     sets = [data_set(name) for name in args.data]
+    lpips = perceptual(args.lpips)
     models = [load_model(args, name) for name in args.models or zoo.list_models()]
-    evaluations = (of_rescaler(model, data, args.threads) for model in models for data in sets)
+    evaluations = (of_rescaler(model, data, args.threads, lpips) for model in models for data in sets)
     return tasks(evaluations, args.output, args.overwrite)
 
 
-def of_rescaler(model: Rescaler, data: DataSet, threads: int) -> Evaluation:
+def perceptual(folder: str | None) -> Distance | None:
+    """LPIPS with the weights in a folder; None for no folder.
+
+    Raises:
+        ConfigError: they are not there.
+        MissingDependencyError: torch is not installed.
+    """
+    if not folder:
+        return None
+    try:
+        from unshrink.perceptual import LPIPS
+    except ImportError:
+        raise MissingDependencyError('--lpips needs torch: pip install "unshrink[torch]"') from None
+    return LPIPS(folder)
+
+
+def of_rescaler(model: Rescaler, data: DataSet, threads: int, lpips: Distance | None = None) -> Evaluation:
     """Weights over a set, with what identifies them and what runs them; threads: 0 for all cores."""
-    name = model.backend.name
+    name, made = model.backend.name, model.weights
     about = {
-        "weights": model.weights.identity,
-        "parameters": sum(tensor.size for tensor in model.weights.tensors.values()),
+        "weights": made.identity,
+        "parameters": sum(tensor.size for tensor in made.tensors.values()),
+        "operations": 2 * operations(made.architecture, made.config),
         "backend": f"{name} {importlib.metadata.version(name)}",
         "threads": threads or os.cpu_count(),
     }
-    return Evaluation(model.name, model.scale, data, trips_of(model), about)
+    return Evaluation(model.name, model.scale, data, trips_of(model, lpips), about)
 
 
 def tasks(evaluations: Iterable[Evaluation], output: str, overwrite: bool) -> list[Task]:

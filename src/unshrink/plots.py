@@ -7,9 +7,12 @@ from dataclasses import dataclass
 
 WIDTH, HEIGHT = 420, 320  # in units of the drawing; the text is 12 of them high
 LEFT, RIGHT, TOP, BOTTOM = 52, 22, 10, 42  # room for axes
-LINE = 13  # least distance between labels
+LINE, LETTER = 13, 7  # least distance between labels; width of a letter
 MARKED = 15  # a line through more points is drawn without circles
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b08500", "#3fa9d5", "#808080", "#8a6fd1", "#7a9a2b", "#c0504d")
+COLOURS = (
+    *("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b08500", "#3fa9d5"),
+    *("#808080", "#8a6fd1", "#7a9a2b", "#c0504d", "#2f9e9e", "#a0622d"),
+)
 
 
 @dataclass(frozen=True)
@@ -48,14 +51,15 @@ def plot(series: Sequence[Series], across: str, up: str, logarithmic: bool = Fal
     room = 0.1 * (max(heights) - min(heights)) if any(one.label for one in series) else 0  # for labels at the edges
     y = _Axis.of([*heights, min(heights) - room, max(heights) + room / 2], HEIGHT - BOTTOM, TOP)
     parts = [_grid(x, y), _captions(across, up)]
-    labels = []
+    labels, marked = [], []
     for number, one in enumerate(series):
         colour = COLOURS[number % len(COLOURS)]
         places = [(x.place(px), y.place(py)) for px, py in one.points]
         parts.append(_marks(places, colour, one))
+        marked += places
         if one.label:
             labels.append((*places[0], one.name))
-    parts.append(_labels(labels))
+    parts.append(_labels(labels, marked))
     drawing = f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{_text(f"{up} by {across}")}">'
     return f"<figure class=plot>{drawing}{''.join(parts)}</svg>{_legend(series)}</figure>"
 
@@ -137,17 +141,24 @@ def _marks(places: Sequence[tuple[float, float]], colour: str, one: Series) -> s
     return "".join(marks)
 
 
-def _labels(labels: Sequence[tuple[float, float, str]]) -> str:
-    """Names beside points: towards the middle, and moved down where two would overlap."""
+def _labels(labels: Sequence[tuple[float, float, str]], marked: Sequence[tuple[float, float]]) -> str:
+    """Names beside points: towards the middle unless a point lies there, and moved down where two would overlap."""
     drawn: list[str] = []
     taken = {True: -math.inf, False: -math.inf}  # the lowest label so far, on either side
     for px, py, name in sorted(labels, key=lambda label: label[1]):
-        right = px < (LEFT + WIDTH) / 2
+        inward, length = px < (LEFT + WIDTH) / 2, 8 + LETTER * len(name)
+        room = px > length if inward else px + length < WIDTH  # on the other side
+        right = inward != (room and _covers(px, py, length if inward else -length, marked))
         at = max(py + 4, taken[right] + LINE)
         taken[right] = at
         anchor, x = ("start", px + 8) if right else ("end", px - 8)
         drawn.append(f'<text x="{x:.1f}" y="{at:.1f}" text-anchor="{anchor}">{_text(name)}</text>')
     return "".join(drawn)
+
+
+def _covers(px: float, py: float, length: float, marked: Sequence[tuple[float, float]]) -> bool:
+    """Whether a name beside a point, to the left if its length is negative, would cover another point."""
+    return any(0 < (x - px) / length < 1 and abs(y - py) < LINE for x, y in marked)
 
 
 def _legend(series: Sequence[Series]) -> str:

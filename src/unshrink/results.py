@@ -7,14 +7,17 @@ results/published.toml          what others published about their own methods, w
 import json
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from unshrink.errors import ConfigError
 from unshrink.evaluate import SCHEMA
 
-SETS = ("Set5", "Set14", "BSD100", "Urban100", "Urban100quarter", "DIV2Kcrop50odd", "Kodak12odd", "Screens")
+SETS = (  # in the order of columns
+    *("Set5", "Set14", "BSD100", "Urban100", "Urban100quarter", "DIV2K"),
+    *("DIV2Kcrop50odd", "Kodak12odd", "CLIC2025val", "Screens"),
+)
 CODECS = {"jpeg": "JPEG", "webp": "lossy WebP", "avif": "AVIF"}
 FILES = {"png": "PNG", "webp": "lossless WebP"}
 PUBLISHED = "published.toml"
@@ -54,7 +57,7 @@ class Results:
     Attributes:
         measured: results, in the order of their sets, then by method.
         published: rows of `PUBLISHED`: method, scale, source, and by set a PSNR in dB with or without an SSIM.
-        sources: title and url of each source.
+        sources: title and, where there is one, url of each source.
     """
 
     measured: tuple[Measured, ...]
@@ -127,7 +130,7 @@ def _psnr(result: Measured) -> float:
 
 def tables(results: Results) -> list[Table]:
     """All of them, scale by scale; those without rows left out."""
-    makers = (restored, small, codecs, published)
+    makers = (restored, small, perceptual, codecs, short, published, published_in_rgb)
     found = [make(results, scale) for scale in results.scales() for make in makers]
     return [table for table in found if table.rows]
 
@@ -158,14 +161,56 @@ def small(results: Results, scale: int) -> Table:
     )
 
 
+def perceptual(results: Results, scale: int) -> Table:
+    """How different the large pictures look."""
+    table = _by_set(
+        results,
+        scale,
+        f"x{scale}: LPIPS, measured here",
+        "LPIPS (SqueezeNet) of what comes back against the original: 0 where they look the same.",
+        lambda mean: number(mean, "lpips", 4),
+    )
+    measured = tuple(row for row in table.rows if set(row[1:]) - {"", "-"})
+    return replace(table, rows=measured)
+
+
 def _by_set(results: Results, scale: int, title: str, text: str, cell: Callable[[Measured], str]) -> Table:
     sets = results.sets(scale)
     rows = []
     for method in results.methods(scale):
         found = [results.one(method, name) for name in sets]
-        if not any(one and "bytes_of" in one for one in found):  # a codec makes no small picture
+        if not any(one and not stands_alone(one) for one in found):
             rows.append((method, *(cell(one["mean"]) if one else "" for one in found)))
     return Table(title, text, ("method", *sets), tuple(rows))
+
+
+def stands_alone(one: Measured) -> bool:
+    """Not a codec, which makes no small picture, nor a network that was trained only to be held against another."""
+    return "bytes_of" not in one and "training" not in one
+
+
+def short(results: Results, scale: int) -> Table:
+    """Invertible or not: networks of short trainings, to be held against each other alone."""
+    trials = [m for m in results.methods(scale) if any(r["method"] == m and "training" in r for r in results.measured)]
+    sets = [name for name in results.sets(scale) if any(results.one(trial, name) for trial in trials)]
+    rows = []
+    for trial in trials:
+        found = [results.one(trial, name) for name in sets]
+        first = next(one for one in found if one)
+        size = f"{first['parameters'] / 1e6:.2f} M", f"{first['operations'] / 1e3:.0f} k"
+        rows.append((trial, *size, str(first["training"]["steps"]), *(_both(one) if one else "" for one in found)))
+    return Table(
+        f"x{scale}: invertible or not, after equal short trainings, measured here",
+        "PSNR-Y / PSNR-RGB in dB of what comes back; PSNR-Y of the small picture against the bicubic one. Operations: "
+        "multiply-adds for each pixel of the large picture, both ways together.",
+        ("method", "parameters", "operations", "steps", *sets),
+        tuple(rows),
+    )
+
+
+def _both(one: Measured) -> str:
+    mean = one["mean"]
+    return f"{number(mean, 'psnr_y', 2)} / {number(mean, 'psnr_rgb', 2)}; {number(mean, 'lr_psnr_y', 2)}"
 
 
 def codecs(results: Results, scale: int) -> Table:
@@ -202,18 +247,29 @@ def codec(result: Measured) -> str:
 
 def published(results: Results, scale: int) -> Table:
     """What others say about their methods."""
-    rows = [row for row in results.published if row["scale"] == scale]
+    text = "PSNR-Y in dB / SSIM-Y, as their authors published them, on the usual copies of the sets."
+    return _published(results, scale, "luma", f"x{scale}: published by others, not measured here", text)
+
+
+def published_in_rgb(results: Results, scale: int) -> Table:
+    """What others say about their methods, where it is of RGB."""
+    text = "PSNR-RGB in dB, on the usual copies of the sets: not to be held against PSNR-Y."
+    return _published(results, scale, "rgb", f"x{scale}: published by others in RGB, not measured here", text)
+
+
+def _published(results: Results, scale: int, figure: str, title: str, text: str) -> Table:
+    rows = [row for row in results.published if row["scale"] == scale and row.get("figure", "luma") == figure]
     sets = [name for name in SETS if any(name in row for row in rows)]
     return Table(
-        f"x{scale}: published by others, not measured here",
-        "PSNR-Y in dB / SSIM-Y, as their authors published them, on the usual copies of the sets.",
+        title,
+        text,
         ("small, large", "parameters", *sets, "source"),
         tuple(
             (
                 row["method"],
                 row.get("parameters", ""),
                 *(" / ".join(format(v, f) for v, f in zip(row.get(n, ()), (".2f", ".4f"), strict=False)) for n in sets),
-                (results.sources or {})[row["source"]]["title"].partition(",")[0],
+                (results.sources or {})[row["source"]]["title"].partition(", ")[0].partition(":")[0],
             )
             for row in rows
         ),

@@ -120,8 +120,8 @@ def train(config: TrainConfig, *, resume: bool = False, report: Report = lambda 
     return path
 
 
-def start(config: TrainConfig, resume: bool, processes: Processes = ALONE) -> Run:
-    """A run at its first step, or where its checkpoint left it."""
+def start(config: TrainConfig, resume: bool, processes: Processes = ALONE, network: IRN | None = None) -> Run:
+    """A run at its first step, or where its checkpoint left it; of another network than the configured one if given."""
     device = processes.device
     saved = processes.from_first(lambda: read(Path(config.run.folder), resume))
     torch.set_num_threads(threads(config.run.threads))
@@ -130,7 +130,7 @@ def start(config: TrainConfig, resume: bool, processes: Processes = ALONE) -> Ru
         precision = given or processes.from_first(lambda: faster_precision(device))
         config = replace(config, run=replace(config.run, precision=precision))
     torch.manual_seed(config.run.seed)
-    network = initial_network(config).to(device)
+    network = (network or initial_network(config)).to(device)
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     run = Run(
         config=config,

@@ -17,8 +17,8 @@ from starlette.exceptions import HTTPException
 
 from unshrink import __version__
 from unshrink import weights as zoo
-from unshrink.commands import EXTENSIONS
 from unshrink.errors import UnshrinkError
+from unshrink.plan import EXTENSIONS
 from unshrink.server import work
 from unshrink.server.docs import docs_page
 from unshrink.server.jobs import Job

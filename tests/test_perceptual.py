@@ -1,0 +1,45 @@
+"""LPIPS agrees with its authors' example, and is left out where nobody asks for it."""
+
+import numpy as np
+import pytest
+
+from unshrink import cli
+from unshrink.errors import ConfigError
+from unshrink.evaluate import data_set, trips_of
+from unshrink.image import Image, read, write
+from unshrink.perceptual import LPIPS
+
+
+@pytest.fixture(scope="module")
+def lpips(data):
+    return LPIPS(data / "perceptual")
+
+
+@pytest.mark.parametrize("name, expected", [("ex_p0.png", 0.711), ("ex_p1.png", 0.148), ("ex_ref.png", 0.0)])
+def test_the_example_of_its_authors(data, lpips, name, expected):
+    first, second = (read(data / "perceptual" / file).pixels[..., :3] for file in ("ex_ref.png", name))
+    assert lpips(first, second) == pytest.approx(expected, abs=5e-4)
+
+
+def test_it_is_measured_without_the_border_and_only_if_asked_for():
+    class Same:
+        name, scale = "same", 2
+
+        def downscale(self, picture):
+            return Image(np.ascontiguousarray(picture.pixels[::2, ::2]))
+
+        def upscale(self, picture):
+            return Image(picture.pixels.repeat(2, 0).repeat(2, 1))
+
+    hr = np.zeros((32, 48, 3), np.uint8)
+    assert trips_of(Same(), lambda a, b: float(a.shape == b.shape == (28, 44, 3)))("a", hr)["lpips"] == 1
+    assert "lpips" not in trips_of(Same())("a", hr)
+
+
+def test_a_folder_without_its_weights_is_named(tmp_path, capsys):
+    with pytest.raises(ConfigError, match=r"squeezenet1_1_\*\.pth"):
+        LPIPS(tmp_path)
+    write(Image(np.zeros((32, 32, 3), np.uint8)), tmp_path / "a.png")
+    (tmp_path / "squeezenet1_1_x.pth").write_bytes(b"no weights")
+    assert cli.main(["eval", "irn-x2", "--data", str(data_set(str(tmp_path)).folder), "--lpips", str(tmp_path)]) == 1
+    assert "no weights of LPIPS" in capsys.readouterr().err
