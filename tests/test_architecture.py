@@ -30,7 +30,7 @@ LAYERS = [  # each may import from its own layer and those before it
         "measure",
         "report",
     }
-    | {"arguments", "cli", "cluster", "__main__"},
+    | {"arguments", "cli", "cluster", "server", "__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
@@ -74,7 +74,8 @@ def test_public_names_are_exactly_these_and_all_documented():
 
 
 @pytest.mark.parametrize(
-    "module", ["unshrink", "unshrink.cli", "unshrink.rescaler", "unshrink.image", "unshrink.measure"]
+    "module",
+    ["unshrink", "unshrink.cli", "unshrink.rescaler", "unshrink.image", "unshrink.measure", "unshrink.server.work"],
 )
 def test_the_base_never_imports_torch(module):
     code = f"import sys, {module}; assert not {{'torch', 'onnx'}} & set(sys.modules)"

@@ -28,6 +28,7 @@ COMMANDS = (
     "train",
     "eval",
     "report",
+    "serve",
     "doctor",
 )
 EXIF = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"  # orientation 6

@@ -38,7 +38,20 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"unshrink {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for add in (_downscale, _upscale, _compare, _info, _models, _convert, _export, _train, _eval, _report, _doctor):
+    for add in (
+        _downscale,
+        _upscale,
+        _compare,
+        _info,
+        _models,
+        _convert,
+        _export,
+        _train,
+        _eval,
+        _report,
+        _serve,
+        _doctor,
+    ):
         add(commands)
     return parser
 
@@ -182,6 +195,44 @@ def _report(commands: Commands) -> None:
     )
     parser.add_argument("-o", "--output", default="report.html", metavar="PAGE", help="(default: %(default)s)")
     parser.add_argument("--overwrite", action="store_true", help="replace a page that exists")
+
+
+def _serve(commands: Commands) -> None:
+    parser = _command(commands, "serve", ("server", "serve"), "answer over HTTP, with a page to try it")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen at (default: this machine alone)")
+    parser.add_argument("--port", type=int, default=8000, help="(default: %(default)s)")
+    limits = parser.add_argument_group("limits")
+    limits.add_argument(
+        "--max-body", type=_count, default=32, metavar="MIB", help="of a request (default: %(default)s)"
+    )
+    limits.add_argument(
+        "--max-pixels",
+        type=_count,
+        default=50_000_000,
+        metavar="N",
+        help="of a picture, in or out (default: 50 million)",
+    )
+    limits.add_argument(
+        "--queue", type=_count, default=16, metavar="N", help="requests that may wait (default: %(default)s)"
+    )
+    limits.add_argument(
+        "--timeout", type=_count, default=60, metavar="S", help="to wait, and to be worked on (default: %(default)s)"
+    )
+    limits.add_argument(
+        "--api-key",
+        action="append",
+        default=[],
+        metavar="KEY",
+        help="ask for it; may be repeated; or UNSHRINK_API_KEYS=KEY,KEY, which other users of the machine cannot see",
+    )
+    jobs = parser.add_argument_group("jobs")
+    jobs.add_argument("--jobs-db", metavar="FILE", help="their database (default: in the user's state folder)")
+    jobs.add_argument("--keep", type=_count, default=1, metavar="HOURS", help="of results (default: %(default)s)")
+    computing = parser.add_argument_group("computing")
+    computing.add_argument(
+        "--concurrency", type=_count, default=2, metavar="N", help="pictures at once, a process each (default: 2)"
+    )
+    computing.add_argument("--threads", type=int, default=0, metavar="N", help="of each (default: all cores)")
 
 
 def _doctor(commands: Commands) -> None:

@@ -11,6 +11,7 @@ import os
 import re
 import sys
 import time
+import warnings
 from argparse import Namespace
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -25,7 +26,14 @@ from unshrink import image as images
 from unshrink import weights as zoo
 from unshrink.batch import Batch, Do, threads_each, worker_count
 from unshrink.compare import decibels, human_bytes
-from unshrink.errors import ImageError, MissingDependencyError, ModelNotFoundError, ProvenanceError, WeightsError
+from unshrink.errors import (
+    ImageError,
+    MissingDependencyError,
+    ModelNotFoundError,
+    ProvenanceError,
+    UnshrinkWarning,
+    WeightsError,
+)
 from unshrink.evaluate import over_white
 from unshrink.files import atomic_write
 from unshrink.image import Image
@@ -130,7 +138,7 @@ def _upscale(args: Namespace, named: Rescaler | None, recorded: Callable[[str, s
     with opened(job.target, job.overwrite) as stream:
         image, file_bytes = read(job.source, args.max_pixels)
         if named:
-            model, (record, image) = named, _record_if_sound(image, job.source)
+            model, (record, image) = named, _record_if_sound(image)
         else:
             record = _required_record(image, job.source)
             model = recorded(record.model, record.weights)
@@ -155,12 +163,13 @@ def _required_record(image: Image, source: str) -> Record:
     return record
 
 
-def _record_if_sound(image: Image, source: str) -> tuple[Record | None, Image]:
+def _record_if_sound(image: Image) -> tuple[Record | None, Image]:
     """The record, or, where it cannot be used, none and the picture without it: the user has named the weights."""
     try:
         return provenance.extract(image)[0], image
     except ProvenanceError:
-        logger.warning(f"{source}: its record is malformed or from a newer version of unshrink, and is left aside")
+        reason = "its record is malformed or from a newer version of unshrink, and is left aside"
+        warnings.warn(reason, UnshrinkWarning, stacklevel=2)
         return None, dataclasses.replace(image, xmp=None)
 
 
