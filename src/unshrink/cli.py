@@ -19,10 +19,9 @@ from typing import Any
 
 from unshrink import __version__
 from unshrink.errors import UnshrinkError, UnshrinkWarning
-from unshrink.tasks import Result, Task, UsageError
+from unshrink.tasks import PATIENCE, Result, Task, UsageError, steps
 
 OK, FAILED, USAGE, PARTLY, INTERRUPTED = 0, 1, 2, 3, 130
-PATIENCE = 1.0  # seconds of work before progress is shown
 
 logger = logging.getLogger("unshrink")
 
@@ -126,17 +125,27 @@ class Lines(logging.Handler):
         print(f"unshrink: {kind}{_printable(record.getMessage(), ' ')}", file=sys.stderr)
 
 
+class Steps(logging.Handler):
+    """Shows how far a picture is, in the line that goes away."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Shows one message."""
+        progress.show(record.getMessage())
+
+
 @contextmanager
 def messages(quiet: bool, verbose: bool) -> Iterator[None]:
     """Shows what the package logs."""
-    handler = Lines()
+    handler, handler_of_steps = Lines(), Steps()
     logger.addHandler(handler)
+    steps.addHandler(handler_of_steps)
     logger.setLevel(logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO)
     try:
         yield
     finally:
         progress.clear()
         logger.removeHandler(handler)
+        steps.removeHandler(handler_of_steps)
 
 
 @contextmanager
@@ -396,6 +405,14 @@ def _runtime(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--device", default="cpu", help="for the torch backend: cpu, cuda, ... (default: %(default)s)")
     group.add_argument("--threads", type=int, default=0, metavar="N", help="CPU threads (default: all cores)")
+    group.add_argument(
+        "--tile",
+        type=int,
+        default=0,
+        metavar="N",
+        help="run pieces of at most N x N pixels of the large picture: less memory, the same result "
+        "(default: by the free memory)",
+    )
 
 
 def _count(text: str) -> int:

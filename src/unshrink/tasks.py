@@ -1,10 +1,18 @@
 """What a command hands to the command line: pieces of work, each with a name, and what each of them gives."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from unshrink.errors import UnshrinkError
+
+PATIENCE = 1.0  # seconds of work before progress is shown
+
+steps = logging.getLogger(
+    "unshrink.progress"
+)  # how far the picture at hand is; each message takes the last one's place
+steps.propagate = False
 
 
 class UsageError(UnshrinkError):
