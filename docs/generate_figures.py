@@ -17,7 +17,7 @@ from unshrink.report import LATENT, sentence
 from unshrink.results import Measured, Results, read, tables
 
 ROOT = Path(__file__).parents[1]
-MARKED = re.compile(r"(<!-- (figures|trials|speedrun) -->\n).*?(<!-- /\2 -->)", re.DOTALL)
+MARKED = re.compile(r"(<!-- (figures|trials|speedrun|memory) -->\n).*?(<!-- /\2 -->)", re.DOTALL)
 HEADER = (
     "| weights | set | restored, PSNR-Y / SSIM-Y | RGB | bicubic both ways "
     "| small picture against bicubic | bits per pixel |\n"
@@ -69,6 +69,17 @@ def backends() -> str:
     matrix = "with AMX" if any(flag.startswith("amx") for flag in machine["instructions"]) else "without AMX"
     where = f"{machine['cores']} cores of an x86 machine {matrix}, Python {machine['python']}; installed: {sizes}."
     return "\n".join(lines) + f"\n\nMeasured on {where}\n"
+
+
+def memory() -> str:
+    """The table of benchmarks/memory.json."""
+    rows = json.loads((ROOT / "benchmarks" / "memory.json").read_text())["rows"]
+    lines = ["| weights | backend | tile | format | megapixels | way | peak memory, MB | seconds |", "|---" * 8 + "|"]
+    keys = ("weights", "backend", "tile", "format", "megapixels", "way")
+    for r in sorted(rows, key=lambda r: [r[key] for key in keys]):
+        cells = (*(r[key] for key in keys[:2]), r["tile"] or "auto", r["format"], f"{r['megapixels']:.0f}", r["way"])
+        lines.append(f"| {' | '.join(map(str, cells))} | {r['peak_mb']} | {r['seconds']:.0f} |")
+    return "\n".join(lines) + "\n"
 
 
 def effort() -> str:
@@ -144,7 +155,7 @@ def pages() -> dict[Path, str]:
     shown = {ROOT / "cards" / f"{name}.md": {"figures": HEADER + lines} for name, lines in rows.items()}
     shown[ROOT / "README.md"] = {"figures": HEADER + "".join(rows.values()), "speedrun": speedrun()}
     shown[ROOT / "docs" / "results.md"] = {"figures": everything(found)}
-    shown[ROOT / "docs" / "performance.md"] = {"figures": backends()}
+    shown[ROOT / "docs" / "performance.md"] = {"figures": backends(), "memory": memory()}
     shown[ROOT / "docs" / "effort.md"] = {"figures": effort()}
     shown[ROOT / "docs" / "training.md"] = {"figures": curves(), "trials": trials()}
     return {path: fill(path.read_text(), named) for path, named in shown.items()}
