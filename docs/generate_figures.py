@@ -19,7 +19,7 @@ from unshrink.studies import GUIDANCE, LATENT, WIDTHS, guidance_sentence, latent
 
 ROOT = Path(__file__).parents[1]
 README_SETS = ("Set5", "Set14", "BSD100", "Screens")  # docs/results.md has all
-MARKED = re.compile(r"(<!-- (figures|trials|speedrun|scales) -->\n).*?(<!-- /\2 -->)", re.DOTALL)
+MARKED = re.compile(r"(<!-- (figures|trials|speedrun|scales|memory) -->\n).*?(<!-- /\2 -->)", re.DOTALL)
 HEADER = (
     "| weights | set | restored, PSNR-Y / SSIM-Y | RGB | bicubic both ways "
     "| small picture against bicubic | bits per pixel |\n"
@@ -108,6 +108,17 @@ def backends() -> str:
     return "\n".join(lines) + f"\n\nMeasured on {where}\n"
 
 
+def memory() -> str:
+    """The table of benchmarks/memory.json."""
+    rows = json.loads((ROOT / "benchmarks" / "memory.json").read_text())["rows"]
+    lines = ["| weights | backend | tile | format | megapixels | way | peak memory, MB | seconds |", "|---" * 8 + "|"]
+    keys = ("weights", "backend", "tile", "format", "megapixels", "way")
+    for r in sorted(rows, key=lambda r: [r[key] for key in keys]):
+        cells = (*(r[key] for key in keys[:2]), r["tile"] or "auto", r["format"], f"{r['megapixels']:.0f}", r["way"])
+        lines.append(f"| {' | '.join(map(str, cells))} | {r['peak_mb']} | {r['seconds']:.0f} |")
+    return "\n".join(lines) + "\n"
+
+
 def effort() -> str:
     """The table of benchmarks/effort.json, and the machine it was measured on; nothing before the first measurement."""
     source = ROOT / "benchmarks" / "effort.json"
@@ -182,7 +193,7 @@ def pages() -> dict[Path, str]:
     short = HEADER + "".join(map(brief, rows.values()))
     shown[ROOT / "README.md"] = {"figures": short, "speedrun": speedrun(), "scales": scales()}
     shown[ROOT / "docs" / "results.md"] = {"figures": everything(found)}
-    shown[ROOT / "docs" / "performance.md"] = {"figures": backends()}
+    shown[ROOT / "docs" / "performance.md"] = {"figures": backends(), "memory": memory()}
     shown[ROOT / "docs" / "effort.md"] = {"figures": effort()}
     shown[ROOT / "docs" / "training.md"] = {"figures": curves(), "trials": trials()}
     return {path: fill(path.read_text(), named) for path, named in shown.items()}

@@ -13,8 +13,8 @@ PACKAGE = Path(unshrink.__file__).parent
 LAYERS = [  # each may import from its own layer and those before it
     {"errors"},
     {"architectures", "layers", "models", "resize", "losses", "metrics", "alpha"},
-    {"files", "image", "_picture", "_pillow", "_png", "_tiff", "_vips", "provenance", "weights", "config"},
-    {"tiling", "backends", "refine", "rescaler", "kinds", "evaluate", "perceptual", "convert", "export"}
+    {"files", "rows", "image", "_picture", "_pillow", "_png", "_tiff", "_vips", "provenance", "weights", "config"},
+    {"tiling", "backends", "refine", "network", "rescaler", "kinds", "evaluate", "perceptual", "convert", "export"}
     | {"data", "optim", "distributed", "checkpoint", "journal", "validation", "train"},
     {
         "compare",

@@ -302,6 +302,14 @@ def _runtime(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--device", default="cpu", help="for the torch backend: cpu, cuda, ... (default: %(default)s)")
     group.add_argument("--threads", type=int, default=0, metavar="N", help="CPU threads (default: all cores)")
+    group.add_argument(
+        "--tile",
+        type=int,
+        default=0,
+        metavar="N",
+        help="run pieces of at most N x N pixels of the large picture: less memory, the same result "
+        "(default: by the free memory)",
+    )
 
 
 def _count(text: str) -> int:

@@ -17,13 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 from unshrink.arguments import make_parser
 from unshrink.errors import UnshrinkError
-from unshrink.tasks import NothingMatchedError, Result, UsageError, attempt
+from unshrink.tasks import PATIENCE, NothingMatchedError, Result, UsageError, attempt, steps
 
 if TYPE_CHECKING:
     from unshrink.commands import Work
 
 OK, FAILED, USAGE, PARTLY, NOTHING, INTERRUPTED = 0, 1, 2, 3, 4, 130
-PATIENCE = 1.0  # seconds of work before progress is shown
 
 logger = logging.getLogger("unshrink")
 
@@ -147,17 +146,27 @@ class Lines(logging.Handler):
         print(f"unshrink: {kind}{_printable(record.getMessage(), ' ')}", file=sys.stderr)
 
 
+class Steps(logging.Handler):
+    """Shows how far a picture is, in the line that goes away."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Shows one message."""
+        progress.show(record.getMessage())
+
+
 @contextmanager
 def messages(quiet: bool, verbose: bool) -> Iterator[None]:
     """Shows what the package logs."""
-    handler = Lines()
+    handler, handler_of_steps = Lines(), Steps()
     logger.addHandler(handler)
+    steps.addHandler(handler_of_steps)
     logger.setLevel(logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO)
     try:
         yield
     finally:
         progress.clear()
         logger.removeHandler(handler)
+        steps.removeHandler(handler_of_steps)
 
 
 def _printable(text: str, newline: str = "\n") -> str:

@@ -53,7 +53,7 @@ from unshrink.plan import (
 from unshrink.provenance import Record
 from unshrink.refine import Refined
 from unshrink.rescaler import Rescaler
-from unshrink.tasks import Result, Task, UsageError
+from unshrink.tasks import PATIENCE, Result, Task, UsageError, steps
 
 DEFAULT_SCALE = 2  # what comes back is hard to tell from the original; at 4, fine detail is softer
 
@@ -84,21 +84,23 @@ def _downscale(args: Namespace, model: Rescaler, job: Job) -> Result:
     with opened(job.target, job.overwrite) as stream:
         image, file_bytes = read(job.source, args.max_pixels)
         image = image.strip() if args.strip else image
+        image = images.whole(image) if args.verify else image  # it is needed once more
         depth = args.depth or min(image.depth, images.max_depth(f"picture.{job.form}"))
         refined: list[Refined] = []
-        small = model.downscale(image, depth=depth, effort=args.effort, report=refined.append)
-        file = _encoded(small, job.form, args.lossy)
-        figures = _verify(model, image, file, args.max_pixels) if args.verify else {}
-        stream.write(file)
+        small = model.downscale(
+            image, depth=depth, effort=args.effort, report=refined.append, progress=_progress(job, began)
+        )
+        small_bytes = _write(small, stream, job.form, args.lossy)
+        figures = _verify(model, image, _encoded(small, job.form, args.lossy), args.max_pixels) if args.verify else {}
     outcome = {
         "size": image.size,
         "small_size": small.size,
         "depth": depth,
         "bytes": file_bytes,
-        "small_bytes": len(file),
+        "small_bytes": small_bytes,
     }
     verified = "; comes back at {} dB (luma), {} dB (RGB)".format(*map(decibels, figures.values())) if figures else ""
-    sizes = f"{_size(image)} -> {_size(small)} pixels, {human_bytes(file_bytes)} -> {human_bytes(len(file))}"
+    sizes = f"{_size(image)} -> {_size(small)} pixels, {human_bytes(file_bytes)} -> {human_bytes(small_bytes)}"
     searched = {f"effort_{key}": value for one in refined for key, value in dataclasses.asdict(one).items()}
     logger.info(f"{_names(job)}: {sizes}{_gained(args.effort, refined)}{verified}")
     return Result({**_about(job, model, began), **outcome, "effort": args.effort, **searched, **figures})
@@ -143,10 +145,10 @@ def _upscale(args: Namespace, named: Rescaler | None, recorded: Callable[[str, s
             record = _required_record(image, job.source)
             model = recorded(record.model, record.weights)
         _refuse_huge(image, model.scale, args.max_pixels, job.source)
-        large = model.upscale(image, seed=args.seed)
-        file = _encoded(large.strip() if args.strip else large, job.form, lossy=True)
-        stream.write(file)
-    outcome = {"size": large.size, "small_size": image.size, "depth": large.depth, "bytes": len(file)}
+        image = images.whole(image)  # the small one is held, the large one passes by
+        large = model.upscale(images.passing(image), seed=args.seed, progress=_progress(job, began))
+        large_bytes = _write(large.strip() if args.strip else large, stream, job.form, lossy=True)
+    outcome = {"size": large.size, "small_size": image.size, "depth": large.depth, "bytes": large_bytes}
     unchanged = record.pixels == provenance.checksum(image.pixels) if record else None
     logger.info(f"{_names(job)}: {_size(image)} -> {_size(large)} pixels, {model.weights.name}")
     return Result({**_about(job, model, began), **outcome, "small_bytes": file_bytes, "unchanged": unchanged})
@@ -178,7 +180,8 @@ def _recorded_model(args: Namespace, name: str, identity: str) -> Rescaler:
         weights = zoo.find(name, identity)
     except ModelNotFoundError as error:
         raise ModelNotFoundError(f"{error} (--model FILE{zoo.SUFFIX})") from None
-    return Rescaler(weights, backends.make(weights, args.backend, threads=args.threads, device=args.device))
+    backend = backends.make(weights, args.backend, threads=args.threads, device=args.device)
+    return Rescaler(weights, backend, args.tile)
 
 
 def _refuse_huge(image: Image, scale: int, max_pixels: int | None, source: str) -> None:
@@ -206,7 +209,7 @@ def _compare(args: Namespace, model: Rescaler, job: Job) -> Result:
     began = time.perf_counter()
     with opened(job.target, job.overwrite) as stream:
         image, file_bytes = read(job.source, args.max_pixels)
-        result = comparison.compare(image, model, file_bytes)
+        result = comparison.compare(images.whole(image), model, file_bytes)
         comparison.figure(result).save(stream, format=job.form)
     logger.info(f"the figure is {job.target}")
     return Result({**_about(job, model, began), **comparison.as_json(result)}, comparison.table(result))
@@ -298,7 +301,7 @@ def named_model(args: Namespace) -> Rescaler:
 
 def load_model(args: Namespace, name: str) -> Rescaler:
     """Weights by name or path, ready to run as the arguments say."""
-    return rescaler.load(name, backend=args.backend, device=args.device, threads=args.threads)
+    return rescaler.load(name, backend=args.backend, device=args.device, threads=args.threads, tile=args.tile)
 
 
 # -- pictures ------------------------------------------------------------------------------------------------------
@@ -340,18 +343,37 @@ def opened(target: str, overwrite: bool) -> AbstractContextManager[BinaryIO]:
 
 
 def read(source: str, max_pixels: int | None) -> tuple[Image, int]:
-    """A picture and the size of its file; what had to be converted is said."""
+    """A picture, its pixels where possible as `Rows`, and the size of its file; what had to be converted is said."""
     file: str | bytes = sys.stdin.buffer.read() if source == STANDARD else source
-    image = images.read(file, max_pixels=max_pixels or images.MAX_PIXELS)
+    image = images.scan(file, max_pixels=max_pixels or images.MAX_PIXELS)
     for note in image.notes:
         logger.info(f"{source}: {note}")
     return image, len(file) if isinstance(file, bytes) else os.path.getsize(file)
+
+
+def _write(image: Image, stream: BinaryIO, form: str, lossy: bool) -> int:
+    """Writes a picture, and returns the size of its file."""
+    counted = stream if stream.seekable() else io.BytesIO()
+    images.write(image, counted, format=form, lossy=lossy)
+    if isinstance(counted, io.BytesIO):
+        stream.write(counted.getbuffer())
+    return counted.tell()
 
 
 def _encoded(image: Image, form: str, lossy: bool) -> bytes:
     stream = io.BytesIO()
     images.write(image, stream, format=form, lossy=lossy)
     return stream.getvalue()
+
+
+def _progress(job: Job, began: float) -> Callable[[float], None]:
+    """Says how far a picture is, once it has taken longer than anybody likes to wait."""
+
+    def show(share: float) -> None:
+        if time.perf_counter() - began > PATIENCE:
+            steps.info(f"{job.source}: {share:.0%}")
+
+    return show
 
 
 def _about(job: Job, model: Rescaler, began: float) -> dict[str, Any]:

@@ -11,6 +11,12 @@ from unshrink.errors import UnshrinkError, UnshrinkWarning
 
 logger = logging.getLogger("unshrink")
 
+PATIENCE = 1.0  # seconds of work before progress is shown
+
+# How far the picture at hand is; each message takes the last one's place.
+steps = logging.getLogger("unshrink.progress")
+steps.propagate = False
+
 
 class UsageError(UnshrinkError):
     """The arguments contradict each other or what is there; found before any work is done."""

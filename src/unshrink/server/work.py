@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any, Literal
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from unshrink import backends, commands
+from unshrink import commands, rescaler
 from unshrink import compare as comparison
 from unshrink import image as images
 from unshrink import weights as zoo
@@ -24,10 +23,8 @@ from unshrink.image import Image
 from unshrink.rescaler import Rescaler
 from unshrink.server.jobs import Job, Jobs
 from unshrink.tasks import UsageError
-from unshrink.tiling import BYTES_PER_PIXEL, BYTES_PER_PIXEL_OF_GRADIENT, halo, largest_side
 
 NAME = "the picture"  # what messages call it: the service is told no names
-ENDLESS = 1 << 20  # a side longer than any picture's
 Tell = Callable[[float], object]  # is told which share of the work is done
 
 
@@ -90,12 +87,10 @@ class Limits:
     Attributes:
         max_pixels: of a picture, the one that comes in or the one that would come out.
         threads: to compute with.
-        workers: how many share the memory.
     """
 
     max_pixels: int
     threads: int
-    workers: int
 
 
 @dataclass(frozen=True)
@@ -118,7 +113,7 @@ def prepare(limits: Limits) -> None:
     """Makes a new process ready: the default network is read, so that the first request need not wait for it."""
     global _limits
     _limits = limits
-    _network(zoo.for_scale(commands.DEFAULT_SCALE).name)
+    _rescaler(zoo.for_scale(commands.DEFAULT_SCALE).name)
 
 
 def ready() -> bool:
@@ -131,13 +126,10 @@ def downscale(body: bytes, options: DownscaleOptions, tell: Tell = _nobody) -> A
     with _warnings() as caught:
         began = time.perf_counter()
         image = images.read(body, max_pixels=_limits.max_pixels)
-        model = _named(options, options.effort)
-        small_size = (-(-side // model.scale) for side in image.size)
-        steps = options.effort + 2 if options.effort else 0  # gradients, and what both small pictures restore to
-        model.backend = Told(model.backend, _tiles(model, *small_size) * (1 + image.alpha + steps), tell)
+        model = _named(options)
         image = image.strip() if options.strip else image
         depth = options.depth or min(image.depth, images.max_depth(f"picture.{options.format}"))
-        small = model.downscale(image, depth=depth, effort=options.effort)
+        small = model.downscale(image, depth=depth, effort=options.effort, progress=tell)
         file = commands._encoded(small, options.format, options.lossy)
         return Answer(file, _facts(model, image, began, caught))
 
@@ -154,8 +146,7 @@ def upscale(body: bytes, options: UpscaleOptions, tell: Tell = _nobody) -> Answe
             record = commands._required_record(image, NAME)
             model = _rescaler(_recorded(record.model, record.weights))
         commands._refuse_huge(image, model.scale, _limits.max_pixels, NAME)
-        model.backend = Told(model.backend, _tiles(model, *image.size) * (1 + image.alpha), tell)
-        large = model.upscale(image, seed=options.seed)
+        large = model.upscale(image, seed=options.seed, progress=tell)
         file = commands._encoded(large.strip() if options.strip else large, options.format, True)
         return Answer(file, _facts(model, image, began, caught))
 
@@ -195,67 +186,24 @@ def _warnings() -> Iterator[list[warnings.WarningMessage]]:
         yield caught
 
 
-def _named(options: CompareOptions, effort: int = 0) -> Rescaler:
+def _named(options: CompareOptions) -> Rescaler:
     """The weights that model and scale ask for."""
-    model = _rescaler(options.model or zoo.for_scale(options.scale or commands.DEFAULT_SCALE).name, effort)
+    model = _rescaler(options.model or zoo.for_scale(options.scale or commands.DEFAULT_SCALE).name)
     if options.scale and options.scale != model.scale:
         raise UsageError(f"scale {options.scale} contradicts the model: {model.name} has scale {model.scale}")
     return model
 
 
-def _rescaler(name: str, effort: int = 0) -> Rescaler:
-    """Installed weights, with tiles for which this worker's part of the memory is enough."""
-    weights, backend = _network(name)
-    bytes_per_pixel = (BYTES_PER_PIXEL_OF_GRADIENT if effort else BYTES_PER_PIXEL) * _limits.workers
-    side = largest_side(ENDLESS, ENDLESS, weights.scale, halo(weights.config), bytes_per_pixel)
-    return Rescaler(weights, backend, side)
+@cache
+def _rescaler(name: str) -> Rescaler:
+    """Installed weights; their tiles fit half of the memory that the other workers leave."""
+    return rescaler.load(name, threads=_limits.threads)
 
 
 @cache
 def _recorded(name: str, identity: str) -> str:
     """The name here of the weights that made a picture."""
     return zoo.find(name, identity).name
-
-
-@cache
-def _network(name: str) -> tuple[zoo.Weights, backends.Backend]:
-    weights = zoo.load(name)
-    return weights, backends.make(weights, threads=_limits.threads)
-
-
-class Told:
-    """A backend that tells after each tile which share of the work is done.
-
-    Args:
-        backend: what runs the network.
-        tiles: how many there will be.
-        tell: whom to tell.
-    """
-
-    def __init__(self, backend: backends.Backend, tiles: int, tell: Tell) -> None:
-        self.name = backend.name
-        self._backend, self._tiles, self._tell, self._done = backend, tiles, tell, 0
-
-    def down(self, hr: np.ndarray) -> np.ndarray:
-        """As the backend's."""
-        return self._told(self._backend.down(hr))
-
-    def up(self, lr: np.ndarray, z: np.ndarray) -> np.ndarray:
-        """As the backend's."""
-        return self._told(self._backend.up(lr, z))
-
-    def gradient(self, lr: np.ndarray, z: np.ndarray, hr: np.ndarray) -> np.ndarray:
-        """As the backend's."""
-        return self._told(self._backend.gradient(lr, z, hr))
-
-    def _told(self, result: np.ndarray) -> np.ndarray:
-        self._done += 1
-        self._tell(min(self._done / self._tiles, 1.0))
-        return result
-
-
-def _tiles(model: Rescaler, width: int, height: int) -> int:
-    return -(-width // model.tile) * -(-height // model.tile)
 
 
 def _facts(model: Rescaler, image: Image, began: float, caught: list[warnings.WarningMessage]) -> dict[str, Any]:
