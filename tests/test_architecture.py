@@ -14,7 +14,7 @@ LAYERS = [  # each may import from its own layer and those before it
     {"errors"},
     {"architectures", "layers", "models", "resize", "losses", "metrics", "alpha"},
     {"files", "image", "_picture", "_pillow", "_png", "_tiff", "_vips", "provenance", "weights", "config"},
-    {"tiling", "backends", "refine", "rescaler", "kinds", "evaluate", "convert", "export"}
+    {"tiling", "fused", "backends", "refine", "rescaler", "kinds", "evaluate", "convert", "export"}
     | {"data", "optim", "distributed", "checkpoint", "journal", "validation", "train"},
     {"compare", "results", "plots", "tasks", "commands", "describe", "measure", "report", "cli", "__main__"},
 ]

@@ -12,8 +12,10 @@ from PIL import Image
 from networks import portable_weights, random_weights
 from unshrink import backends
 from unshrink import weights as zoo
+from unshrink.backends.machine import has_fast_bfloat16
 from unshrink.errors import ConfigError, MissingDependencyError, WeightsError
 
+CLOSE = 0.2 / 255
 PORTABLE = [name for name in backends.available() if name != "torch"]
 
 
@@ -43,7 +45,7 @@ def zeros(lr, scale):
 @pytest.mark.parametrize("name", PORTABLE)
 def test_agrees_with_torch_on_a_photo(photo, name, scale):
     weights = portable_weights(scale)
-    reference, backend = backends.make(weights, "torch", 1), backends.make(weights, name, 1)
+    reference, backend = backends.make(weights, "torch", 1), backends.make(weights, name, 1, fast=False)
     wanted, met = (to_8_bit(b.down(photo)) for b in (reference, backend))
     assert np.mean(met != wanted) <= 1e-4
     assert np.abs(met - wanted).max() <= 1
@@ -53,11 +55,34 @@ def test_agrees_with_torch_on_a_photo(photo, name, scale):
 
 
 @pytest.mark.parametrize("scale", [2, 4])
+@pytest.mark.parametrize("name", ["openvino", "torch"])
+def test_fast_is_close_and_either_side_may_be(photo, name, scale):
+    """A subnet's result that were rounded to bfloat16, or the picture itself, would be further off."""
+    weights = portable_weights(scale)
+    exact, fast = (backends.make(weights, name, 1, fast=choice) for choice in (False, True))
+    small = [b.down(photo) for b in (exact, fast)]
+    assert np.sqrt(np.mean((small[1] - small[0]) ** 2)) < CLOSE
+    lrs = [(to_8_bit(lr) / 255).astype(np.float32) for lr in small]
+    found = [psnr(to_8_bit(b.up(lr, zeros(lr, scale))) / 255, photo) for b in (exact, fast) for lr in lrs]
+    assert found == pytest.approx(found[:1] * 4, abs=0.02)
+
+
+@pytest.mark.skipif(not has_fast_bfloat16(), reason="needs a processor with bfloat16")
+def test_fast_is_the_default_where_the_processor_is():
+    assert backends.make(portable_weights(2), "openvino").fast
+    assert not any(backends.make(portable_weights(2), name).fast for name in ("onnxruntime", "torch"))
+    hr = np.random.default_rng(0).random((1, 3, 32, 32), np.float32)
+    small = [backends.make(portable_weights(2), "openvino", 1, fast=fast).down(hr) for fast in (None, True, False)]
+    assert np.array_equal(small[0], small[1])
+    assert not np.array_equal(small[0], small[2])
+
+
+@pytest.mark.parametrize("scale", [2, 4])
 @pytest.mark.parametrize("name", PORTABLE)
 def test_gradients_agree_with_torch_at_any_size(name, scale):
     """Where a feature is all but zero, rounding chooses the branch of the leaky ReLU: not every value can agree."""
     weights = portable_weights(scale)
-    reference, backend = backends.make(weights, "torch", 1), backends.make(weights, name, 1)
+    reference, backend = backends.make(weights, "torch", 1), backends.make(weights, name, 1, fast=False)
     draw = np.random.default_rng(0)
     for h, w in ((1, 1), (1, 7), (24, 17)):
         lr, hr = draw.random((1, 3, h, w), np.float32), draw.random((1, 3, h * scale, w * scale), np.float32)
@@ -123,6 +148,8 @@ def test_what_cannot_be_made():
         backends.make(weights, "openvino", device="cuda")
     with pytest.raises(ConfigError, match="torch cannot use the device 'nowhere'"):
         backends.make(weights, "torch", device="nowhere")
+    with pytest.raises(ConfigError, match="onnxruntime computes in float32 only"):
+        backends.make(weights, "onnxruntime", fast=True)
     with pytest.raises(WeightsError, match="add them with `unshrink export FILE`"):
         backends.make(random_weights(2), "openvino")
 

@@ -44,7 +44,7 @@ def test_the_row_says_what_the_file_is(row):
 
 @pytest.mark.parametrize("name", PROMISED)
 def test_set5_through_files(name, data, tmp_path):
-    rescaler, rows = unshrink.load(name), []
+    rescaler, rows = unshrink.load(name, fast=False), []
     for path in find_pictures(data / "test/Set5"):
         hr = crop_to_multiple(read_rgb(path), rescaler.scale)
         source, small, large = (tmp_path / f"{path.stem}_{kind}.png" for kind in ("hr", "lr", "sr"))
@@ -80,7 +80,7 @@ def test_backends_agree_on_shipped_weights(row):
     """Of all values of four small pictures: one in 10,000 cannot be told from fewer."""
     made = weights.load(row.name)
     photos = [read_rgb(path) for path in sorted((ROOT / "examples").glob("*.[jp][pn]g"))]
-    rescalers = {name: unshrink.Rescaler(made, backends.make(made, name)) for name in backends.NAMES}
+    rescalers = {name: unshrink.Rescaler(made, backends.make(made, name, fast=False)) for name in backends.NAMES}
     small = {name: [r.downscale(photo) for photo in photos] for name, r in rescalers.items()}
     hr, lr = photos[0][: row.scale * 48, : row.scale * 64], small["torch"][0][:48, :64]
     restored = {name: metrics.psnr_y(hr, r.upscale(lr)) for name, r in rescalers.items()}

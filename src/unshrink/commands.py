@@ -150,7 +150,9 @@ def _recorded_model(args: Namespace, name: str, identity: str) -> Rescaler:
         weights = zoo.find(name, identity)
     except ModelNotFoundError as error:
         raise ModelNotFoundError(f"{error} (--model FILE{zoo.SUFFIX})") from None
-    return Rescaler(weights, backends.make(weights, args.backend, threads=args.threads, device=args.device))
+    return Rescaler(
+        weights, backends.make(weights, args.backend, threads=args.threads, device=args.device, fast=args.fast)
+    )
 
 
 def _refuse_huge(image: Image, scale: int, max_pixels: int | None, source: str) -> None:
@@ -270,7 +272,7 @@ def named_model(args: Namespace) -> Rescaler:
 
 def load_model(args: Namespace, name: str) -> Rescaler:
     """Weights by name or path, ready to run as the arguments say."""
-    return rescaler.load(name, backend=args.backend, device=args.device, threads=args.threads)
+    return rescaler.load(name, backend=args.backend, device=args.device, threads=args.threads, fast=args.fast)
 
 
 # -- files ---------------------------------------------------------------------------------------------------------
@@ -368,6 +370,7 @@ def _about(job: Job, model: Rescaler, began: float) -> dict[str, Any]:
         "weights": model.weights.identity[: zoo.IDENTITY_DIGITS],
         "scale": model.scale,
         "backend": model.backend.name,
+        "fast": model.backend.fast,
         "seconds": seconds,
     }
 
