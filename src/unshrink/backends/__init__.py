@@ -15,7 +15,7 @@ from unshrink.weights import Weights
 
 __all__ = ["NAMES", "Backend", "available", "make"]
 
-NAMES = ("openvino", "onnxruntime", "torch")  # fastest first, by benchmarks/backends.json
+NAMES = ("openvino", "onnxruntime", "torch")  # fastest first, by `make bench`
 _INSTALL = {"openvino": "openvino", "onnxruntime": "'unshrink[ort]'", "torch": "'unshrink[torch]'"}
 
 
