@@ -16,7 +16,8 @@ LAYERS = [  # each may import from its own layer and those before it
     {"files", "image", "_picture", "_pillow", "_png", "_tiff", "_vips", "provenance", "weights", "config"},
     {"tiling", "fused", "backends", "refine", "rescaler", "kinds", "evaluate", "convert", "export"}
     | {"data", "optim", "distributed", "checkpoint", "journal", "validation", "train"},
-    {"compare", "results", "plots", "tasks", "commands", "describe", "measure", "report", "cli", "__main__"},
+    {"compare", "results", "plots", "tasks", "manifest", "plan", "batch", "commands", "describe", "measure", "report"}
+    | {"arguments", "cli", "cluster", "__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 

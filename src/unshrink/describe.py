@@ -17,10 +17,10 @@ import numpy as np
 from unshrink import __version__, backends, provenance, rescaler
 from unshrink import image as images
 from unshrink import weights as zoo
-from unshrink.commands import STANDARD
 from unshrink.compare import align, human_bytes
 from unshrink.errors import ProvenanceError, UnshrinkError
 from unshrink.image import Image
+from unshrink.plan import STANDARD
 from unshrink.tasks import Result, Task
 
 CHANNELS = {1: "grey", 2: "grey and alpha", 3: "RGB", 4: "RGB and alpha"}
