@@ -14,7 +14,19 @@ LAYERS = [  # each may import from its own layer and those before it
     {"errors"},
     {"architectures", "layers", "models", "resize", "losses", "metrics", "alpha"},
     {"files", "rows", "image", "_picture", "_pillow", "_png", "_tiff", "_vips", "provenance", "weights", "config"},
-    {"tiling", "backends", "refine", "network", "rescaler", "kinds", "evaluate", "perceptual", "convert", "export"}
+    {
+        "tiling",
+        "fused",
+        "backends",
+        "refine",
+        "network",
+        "rescaler",
+        "kinds",
+        "evaluate",
+        "perceptual",
+        "convert",
+        "export",
+    }
     | {"data", "optim", "distributed", "checkpoint", "journal", "validation", "train"},
     {
         "compare",

@@ -180,7 +180,7 @@ def _recorded_model(args: Namespace, name: str, identity: str) -> Rescaler:
         weights = zoo.find(name, identity)
     except ModelNotFoundError as error:
         raise ModelNotFoundError(f"{error} (--model FILE{zoo.SUFFIX})") from None
-    backend = backends.make(weights, args.backend, threads=args.threads, device=args.device)
+    backend = backends.make(weights, args.backend, threads=args.threads, device=args.device, fast=args.fast)
     return Rescaler(weights, backend, args.tile)
 
 
@@ -301,7 +301,8 @@ def named_model(args: Namespace) -> Rescaler:
 
 def load_model(args: Namespace, name: str) -> Rescaler:
     """Weights by name or path, ready to run as the arguments say."""
-    return rescaler.load(name, backend=args.backend, device=args.device, threads=args.threads, tile=args.tile)
+    runtime = {"backend": args.backend, "device": args.device, "threads": args.threads}
+    return rescaler.load(name, **runtime, tile=args.tile, fast=args.fast)
 
 
 # -- pictures ------------------------------------------------------------------------------------------------------
@@ -387,6 +388,7 @@ def _about(job: Job, model: Rescaler, began: float) -> dict[str, Any]:
         "weights": model.weights.identity[: zoo.IDENTITY_DIGITS],
         "scale": model.scale,
         "backend": model.backend.name,
+        "fast": model.backend.fast,
         "seconds": seconds,
     }
 

@@ -256,7 +256,9 @@ def _load_row(row: zoo.Row) -> str:
 
 def _self_test(args: Namespace) -> Check:
     def work() -> str:
-        model = rescaler.load(zoo.ROWS[0].name, backend=args.backend, device=args.device, threads=args.threads)
+        model = rescaler.load(
+            zoo.ROWS[0].name, backend=args.backend, device=args.device, threads=args.threads, fast=args.fast
+        )
         pixels = np.random.default_rng(0).integers(0, 256, (29, 37, 3), np.uint8)
         small = model.downscale(Image(pixels))
         large = model.upscale(small)
