@@ -63,8 +63,9 @@ pages: $(VENV)/dev
 	$(BIN)/python docs/generate_figures.py
 	$(BIN)/unshrink report -o report.html --overwrite
 
+# About ten minutes where nothing else runs; BENCH=--quick takes two.
 bench: $(VENV)/dev
-	$(BIN)/python benchmarks/backends.py --sizes 512
+	$(BIN)/python benchmarks/backends.py $(BENCH)
 	$(BIN)/python docs/generate_figures.py
 
 effort: $(VENV)/dev

@@ -1,12 +1,17 @@
-"""Times every installed backend: whole processes from cold, and the network alone, interleaved.
+"""Times every installed backend in every precision beside the published network written plainly (benchmarks/plain.py).
 
-    python benchmarks/backends.py            prints a table and writes benchmarks/backends.json
+    python benchmarks/backends.py               prints tables and writes benchmarks/backends.json
+    python benchmarks/backends.py --quick       512x512 alone, two rounds
 
-With all installed weights, unless others are named.
+Each way lives in a process of its own; they take turns, one at a time, so that a busy moment of the machine hits all
+alike; where others keep it busy, processor seconds (of all threads, the least of the rounds) say more.  "network" is
+arrays to arrays after a run to warm up, in the tiles that the rescaler chooses; "command" whole processes, from the
+start of Python to the written file, once compiled networks are kept.  Pictures of more than `LARGE` pixels run once.
 """
 
 import argparse
 import json
+import multiprocessing
 import os
 import platform
 import subprocess
@@ -14,8 +19,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
+from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -23,126 +30,300 @@ from typing import Any
 import numpy as np
 
 from unshrink import weights as zoo
-from unshrink.backends import Backend, available, make
+from unshrink.backends import available, make
+from unshrink.backends.machine import cpu_features, has_fast_bfloat16
+from unshrink.image import Image, read, write
+from unshrink.rescaler import Rescaler
 from unshrink.weights import Weights
 
 HERE = Path(__file__).parent
-COLD = """
-import sys, numpy as np
-from unshrink import backends, weights
-w = weights.load(sys.argv[1])
-b = backends.make(w, sys.argv[2])
-side = int(sys.argv[4])
-if sys.argv[3] == "down":
-    b.down(np.zeros((1, 3, side, side), np.float32))
-else:
-    side //= w.scale
-    b.up(np.zeros((1, 3, side, side), np.float32), np.zeros((1, 3 * w.scale**2 - 3, side, side), np.float32))
-"""
+PHOTO = HERE.parent / "examples" / "astronaut.png"
+LARGE = 4_000_000
+PLAIN = "plain"
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to run a network."""
+
+    backend: str
+    fast: bool
+    threads: int
+
+    @property
+    def precision(self) -> str:
+        return "bfloat16" if self.fast else "float32"
+
+
+def ways(threads: int) -> list[Way]:
+    """The plain network first, then ours; bfloat16 where the processor has it."""
+    fast = [False, True] if has_fast_bfloat16() else [False]
+    ours = [
+        Way(name, quick, threads) for name in available() for quick in fast if not (quick and name == "onnxruntime")
+    ]
+    return [Way(PLAIN, False, threads), *ours]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--weights", nargs="+", default=zoo.list_models(), help="names or files of weights")
-    parser.add_argument("--sizes", type=int, nargs="+", default=[512, 1024], help="sides of the large picture")
+    parser.add_argument("--weights", nargs="+", default=["irn-x2", "irn-x4"], help="names or files of weights")
+    parser.add_argument("--sizes", nargs="+", default=["512x512", "1024x1024", "4000x3000"], metavar="WxH")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--quick", action="store_true", help="512x512 alone, two rounds")
     parser.add_argument("--out", type=Path, default=HERE / "backends.json")
     options = parser.parse_args()
-    rows: list[dict[str, Any]] = []
-    for weights in map(zoo.load, options.weights):
-        rows += cold_starts(weights, min(options.sizes), options.rounds)
-        for size in options.sizes:
-            rows += steady(weights, size, options.rounds)
-    print_table(rows)
-    options.out.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1) + "\n")
-
-
-def cold_starts(weights: Weights, size: int, rounds: int) -> list[dict[str, Any]]:
-    """Whole processes, from the start of Python to the end of the first picture."""
+    if options.quick:
+        options.sizes, options.rounds = ["512x512"], 2
+    sizes = [tuple(map(int, size.split("x"))) for size in options.sizes]
+    rows: list[Row] = []
+    limits = [ceiling(threads) for threads in options.threads]
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "weights.safetensors"
-        zoo.save(path, weights)
-
-        def task(name: str, direction: str) -> Callable[[], object]:
-            command = [sys.executable, "-c", COLD, str(path), name, direction, str(size)]
-            return lambda: subprocess.run(command, check=True)
-
-        tasks = {(name, direction): task(name, direction) for name in available() for direction in zoo.DIRECTIONS}
-        return rows_of("cold start", weights, size, interleaved(tasks, rounds))
-
-
-def steady(weights: Weights, size: int, rounds: int) -> list[dict[str, Any]]:
-    """The network alone, after one run to warm up."""
-    hr = np.random.default_rng(0).random((1, 3, size, size), np.float32)
-    backends = {name: make(weights, name) for name in available()}
-    small = {name: backend.down(hr) for name, backend in backends.items()}
-    lr = small[available()[-1]]
-    z = np.zeros((1, 3 * weights.scale**2 - 3, *lr.shape[2:]), np.float32)
-
-    def task(backend: Backend, direction: str) -> Callable[[], object]:
-        return (lambda: backend.down(hr)) if direction == "down" else (lambda: backend.up(lr, z))
-
-    tasks = {(name, direction): task(b, direction) for name, b in backends.items() for direction in zoo.DIRECTIONS}
-    for name in backends:
-        tasks[name, "up"]()
-    rows = rows_of("network", weights, size, interleaved(tasks, rounds))
+        for name in options.weights:
+            weights = zoo.load(name)
+            for threads, limit in zip(options.threads, limits, strict=True):
+                rows += networks(weights, threads, sizes, options.rounds, limit, Path(folder))
+            for size in sizes:
+                rows += commands(name, weights, size, options.rounds, Path(folder))
     for row in rows:
-        row["lr_values_off"] = float((to_8_bit(small[row["backend"]]) != to_8_bit(lr)).mean())
+        plain = reference(rows, row)
+        row["times_faster"] = round(plain["seconds"] / row["seconds"], 2)
+        if "cpu_seconds" in row:
+            row["times_less_cpu"] = round(plain["cpu_seconds"] / row["cpu_seconds"], 2)
+    print_table(rows)
+    options.out.write_text(json.dumps({"machine": machine(), "ceilings": limits, "rows": rows}, indent=1) + "\n")
+
+
+def reference(rows: list[Row], row: Row) -> Row:
+    """The plain network in the same place."""
+    same = ("what", "weights", "size", "direction", "threads")
+    return next(r for r in rows if r["backend"] == PLAIN and all(r[key] == row[key] for key in same))
+
+
+# -- the network alone -----------------------------------------------------------------------------------------------
+
+
+def networks(
+    weights: Weights, threads: int, sizes: list[tuple[int, int]], rounds: int, limit: Row, folder: Path
+) -> list[Row]:
+    """Rows of all ways on pictures of each size, in turns."""
+    path = folder / "weights.safetensors"
+    zoo.save(path, weights)
+    spawn = multiprocessing.get_context("spawn")
+    workers: dict[Way, tuple[Any, Connection]] = {}
+    for way in ways(threads):
+        here, there = spawn.Pipe()
+        process = spawn.Process(target=serve, args=(way, path, folder, there), daemon=True)
+        process.start()
+        there.close()  # so that a worker that dies is an error here, not silence
+        workers[way] = process, here
+    rows = []
+    try:
+        for size in sizes:
+            pipes = {way: pipe for way, (_, pipe) in workers.items()}
+            rows += in_turns(pipes, weights, size, 1 if size[0] * size[1] > LARGE else rounds, limit, folder)
+    finally:
+        for process, pipe in workers.values():
+            pipe.send(None)
+            process.join()
     return rows
 
 
-def interleaved(tasks: dict[tuple[str, str], Callable[[], object]], rounds: int) -> dict[tuple[str, str], list[float]]:
-    """Seconds of every task, each once a round, so that a busy moment of the machine hits all alike."""
-    seconds: dict[tuple[str, str], list[float]] = {key: [] for key in tasks}
-    for _ in range(rounds):
-        for key, task in tasks.items():
-            start = time.perf_counter()
-            task()
-            seconds[key].append(time.perf_counter() - start)
-    return seconds
+def in_turns(
+    pipes: dict[Way, Connection], weights: Weights, size: tuple[int, int], rounds: int, limit: Row, folder: Path
+) -> list[Row]:
+    np.save(folder / "hr.npy", photo(*size, weights.scale).transpose(2, 0, 1).astype(np.float32) / 255)
+    rows, wanted = [], np.empty(0)
+    for direction, source in zip(zoo.DIRECTIONS, ("hr.npy", "lr.npy"), strict=True):
+        runs: dict[Way, list[tuple[float, float, int]]] = {way: [] for way in pipes}
+        for number in range(rounds):
+            for way, pipe in pipes.items():
+                pipe.send((direction, source, "result.npy" if number == 0 else None))
+                runs[way].append(pipe.recv())
+                if number == 0:
+                    result = np.load(folder / "result.npy")
+                    wanted = result if way.backend == PLAIN else wanted
+                    rows.append(row_of("network", weights, size, direction, way) | {"psnr": psnr(result, wanted)})
+        if direction == "down":
+            np.save(folder / "lr.npy", (np.rint(wanted.clip(0, 1) * 255) / 255).astype(np.float32))
+        for row, (way, taken) in zip(rows[-len(pipes) :], runs.items(), strict=True):
+            row |= timed([seconds for seconds, _, _ in taken])
+            row["cpu_seconds"] = round(min(busy for _, busy, _ in taken), 3)
+            row["megapixels_per_second"] = round(size[0] * size[1] / 1e6 / row["seconds"], 3)
+            row["gflops"] = round(operations(weights) * row["megapixels_per_second"] / 1e3, 1)
+            row["share_of_ceiling"] = round(row["gflops"] / limit[f"convolution_{way.precision}"], 3)
+            row["peak_megabytes"] = max(peak for _, _, peak in taken)
+    return rows
 
 
-def rows_of(
-    what: str, weights: Weights, size: int, seconds: dict[tuple[str, str], list[float]]
-) -> list[dict[str, Any]]:
-    slowest = {d: max(median(times) for (_, way), times in seconds.items() if way == d) for d in zoo.DIRECTIONS}
-    return [
-        {
-            "what": what,
-            "weights": weights.name,
-            "size": size,
-            "direction": direction,
-            "backend": name,
-            "seconds": round(median(times), 3),
-            "spread": [round(min(times), 3), round(max(times), 3)],
-            "times_faster": round(slowest[direction] / median(times), 2),
-        }
-        for (name, direction), times in seconds.items()
-    ]
+def serve(way: Way, weights: Path, folder: Path, pipe: Connection) -> None:
+    """A process of its own: runs what it is told, and says how long it took and how much memory it held at most."""
+    run = runner(way, zoo.load(weights))
+    warm: set[tuple[str, tuple[int, ...]]] = set()
+    while (task := pipe.recv()) is not None:
+        direction, source, target = task
+        planes = np.load(folder / source)
+        if (direction, planes.shape) not in warm and planes.size < 3 * LARGE:
+            run(direction, planes)
+        warm.add((direction, planes.shape))
+        reset_peak()
+        start, busy = time.perf_counter(), time.process_time()
+        result = run(direction, planes)
+        taken = time.perf_counter() - start, time.process_time() - busy, peak_megabytes()
+        if target:
+            np.save(folder / target, result)
+        pipe.send(taken)
 
 
-def to_8_bit(lr: np.ndarray) -> np.ndarray:
-    return np.rint(lr.clip(0, 1) * 255)
+def runner(way: Way, weights: Weights) -> Callable[[str, np.ndarray], np.ndarray]:
+    """(direction, planes) -> planes."""
+    if way.backend == PLAIN:
+        import torch
+        from plain import Plain
+
+        torch.set_num_threads(way.threads)
+        plain = torch.inference_mode()(lambda direction, planes: getattr(net, direction)(planes))
+        net = Plain(weights)
+        return plain
+    model = Rescaler(weights, make(weights, way.backend, way.threads, fast=way.fast))
+    return lambda direction, planes: model._down(planes) if direction == "down" else model._up(planes, None, 0)
 
 
-def print_table(rows: list[dict[str, Any]]) -> None:
-    print(f"{'':12}{'weights':12}{'size':>6}  {'way':6}{'backend':14}{'seconds':>8}{'min..max':>18}{'faster':>8}")
-    for row in sorted(rows, key=lambda row: (row["what"], row["weights"], row["size"], row["direction"])):
+def reset_peak() -> None:
+    if os.path.exists("/proc/self/clear_refs"):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_megabytes() -> int:
+    """The most memory held since `reset_peak`; 0 where the system does not tell."""
+    status = Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.exists() else []
+    return next((int(line.split()[1]) // 1024 for line in lines if line.startswith("VmHWM")), 0)
+
+
+def operations(weights: Weights) -> float:
+    """Multiplications and additions of the convolutions per pixel of the large picture, as published: none left out."""
+    level, total = 0, 0.0
+    starts = np.cumsum([0] + [blocks + 1 for blocks in weights.config["blocks"]])
+    for name, values in weights.tensors.items():
+        if name.endswith(".weight"):
+            level = int(np.searchsorted(starts, int(name.split(".")[1]), side="right"))
+            total += 2 * values.size / 4**level
+    return total
+
+
+# -- whole commands --------------------------------------------------------------------------------------------------
+
+
+def commands(name: str, weights: Weights, size: tuple[int, int], rounds: int, folder: Path) -> list[Row]:
+    """Rows of `unshrink downscale` and `upscale` from cold, with all cores, beside the plain network's own command."""
+    source = folder / f"{size[0]}x{size[1]}.png"
+    write(Image(photo(*size, weights.scale)), source, overwrite=True)
+    cores = os.cpu_count() or 1
+    unshrink = [sys.executable, "-m", "unshrink"]
+    rows, small = [], {way: folder / f"{way.backend}.png" for way in command_ways(cores)}
+    for direction in zoo.DIRECTIONS:
+        lines = {}
+        for way, path in small.items():
+            pair = [source, path] if direction == "down" else [path, folder / "large.png"]
+            if way.backend == PLAIN:
+                lines[way] = [sys.executable, HERE / "plain.py", direction, name, *pair]
+            else:
+                choice = [*["--fast"] * way.fast, "--backend", way.backend, "-m", name]
+                lines[way] = [*unshrink, f"{direction}scale", pair[0], "-o", pair[1], "--overwrite", "-q", *choice]
+        taken: dict[Way, list[float]] = {way: [] for way in lines}
+        if size[0] * size[1] <= LARGE:
+            for line in lines.values():
+                subprocess.run(line, check=True)
+        for _ in range(1 if size[0] * size[1] > LARGE else rounds):
+            for way, line in lines.items():
+                start = time.perf_counter()
+                subprocess.run(line, check=True)
+                taken[way].append(time.perf_counter() - start)
+        rows += [row_of("command", weights, size, direction, way) | timed(times) for way, times in taken.items()]
+    return rows
+
+
+def command_ways(threads: int) -> list[Way]:
+    """The plain network, and the default backend."""
+    return [way for way in ways(threads) if way.backend in (PLAIN, available()[0])]
+
+
+# -- what is measured against ----------------------------------------------------------------------------------------
+
+
+def ceiling(threads: int) -> Row:
+    """GFLOP/s that this machine reaches in a large convolution and a large matrix product."""
+    code = f"import backends, json; print(json.dumps(backends.measure_ceiling({threads})))"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=HERE)
+    found: Row = json.loads(done.stdout)
+    return found
+
+
+def measure_ceiling(threads: int) -> Row:
+    import torch
+
+    torch.set_num_threads(threads)
+    found: Row = {"threads": threads}
+    layers = {"convolution": (torch.nn.Conv2d(128, 128, 3, padding=1), (1, 128, 256, 256), 2 * 9 * 128 * 128 * 256**2)}
+    layers["product"] = torch.nn.Linear(2048, 2048), (2048, 2048), 2 * 2048**3
+    for precision in ("float32", "bfloat16"):
+        for name, (layer, shape, count) in layers.items():
+            layer, x = layer.to(getattr(torch, precision)), torch.rand(shape).to(getattr(torch, precision))
+            if x.ndim == 4:
+                layer, x = (thing.to(memory_format=torch.channels_last) for thing in (layer, x))
+            seconds = []
+            with torch.inference_mode():
+                for _ in range(8):
+                    start = time.perf_counter()
+                    layer(x)
+                    seconds.append(time.perf_counter() - start)
+            found[f"{name}_{precision}"] = round(count / min(seconds) / 1e9)
+    return found
+
+
+def photo(width: int, height: int, scale: int) -> np.ndarray:
+    """A photo repeated to (H, W, 3), sides cut to multiples of the scale."""
+    pixels = read(PHOTO).pixels
+    times = -(-height // pixels.shape[0]), -(-width // pixels.shape[1]), 1
+    return np.tile(pixels, times)[: height // scale * scale, : width // scale * scale]
+
+
+def psnr(a: np.ndarray, b: np.ndarray) -> float | None:
+    """dB between what two ways gave; None where they are equal."""
+    error = float(np.mean((a - b) ** 2, dtype=np.float64))
+    return round(-10 * np.log10(error), 2) if error else None
+
+
+def row_of(what: str, weights: Weights, size: tuple[int, int], direction: str, way: Way) -> Row:
+    where = {"what": what, "weights": weights.name, "size": "x".join(map(str, size)), "direction": direction}
+    return where | {"threads": way.threads, "backend": way.backend, "precision": way.precision}
+
+
+def timed(seconds: list[float]) -> Row:
+    return {"seconds": round(median(seconds), 3), "spread": [round(min(seconds), 3), round(max(seconds), 3)]}
+
+
+def print_table(rows: list[Row]) -> None:
+    more = ("cpu_seconds", "gflops", "share_of_ceiling", "peak_megabytes", "psnr")
+    for row in rows:
         spread = "..".join(map(str, row["spread"]))
+        figures = ", ".join(f"{key} {row[key]}" for key in more if key in row)
         print(
-            f"{row['what']:12}{row['weights']:12}{row['size']:6}  {row['direction']:6}{row['backend']:14}"
-            f"{row['seconds']:8}{spread:>18}{row['times_faster']:7}x"
+            f"{row['what']:8}{row['weights']:10}{row['size']:>10} {row['direction']:5}{row['threads']} "
+            f"{row['backend']:12}{row['precision']:9}{row['seconds']:9} {spread:>15} {row['times_faster']:6}x  "
+            f"{figures}"
         )
 
 
-def machine() -> dict[str, Any]:
+def machine() -> Row:
     """What the figures depend on besides the code."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
-    flags = next((line.split() for line in lines if line.startswith("flags")), [])
     return {
         "cpu": next((line.split(": ")[1] for line in lines if line.startswith("model name")), platform.processor()),
-        "instructions": [flag for flag in flags if flag.startswith(("avx", "amx"))],
+        "instructions": sorted(flag for flag in cpu_features() if flag.startswith(("avx", "amx"))),
         "cores": os.cpu_count(),
         "load": os.getloadavg(),
         "python": platform.python_version(),

@@ -12,14 +12,17 @@ import re
 import sys
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from unshrink.compare import human_bytes
+from unshrink.plots import Series, plot
 from unshrink.results import Measured, Results, read, tables
 from unshrink.studies import GUIDANCE, LATENT, WIDTHS, guidance_sentence, latent_sentence, price_sentence
 
 ROOT = Path(__file__).parents[1]
 README_SETS = ("Set5", "Set14", "BSD100", "Screens")  # docs/results.md has all
-MARKED = re.compile(r"(<!-- (figures|trials|speedrun|scales) -->\n).*?(<!-- /\2 -->)", re.DOTALL)
+SPEED = ROOT / "benchmarks" / "backends.json"
+MARKED = re.compile(r"(<!-- (figures|trials|speedrun|scales|memory) -->\n).*?(<!-- /\2 -->)", re.DOTALL)
 HEADER = (
     "| weights | set | restored, PSNR-Y / SSIM-Y | RGB | bicubic both ways "
     "| small picture against bicubic | bits per pixel |\n"
@@ -92,20 +95,97 @@ def studies(found: Results) -> str:
 
 
 def backends() -> str:
-    """The table of benchmarks/backends.json, and the machine it was measured on."""
-    measured = json.loads((ROOT / "benchmarks" / "backends.json").read_text())
+    """The plot and tables of benchmarks/backends.json, and the machine; nothing before the first measurement."""
+    if not SPEED.exists():
+        return ""  # not measured yet
+    measured = json.loads(SPEED.read_text())
     rows, machine = measured["rows"], measured["machine"]
-    lines = ["| what | weights | size | way | backend | seconds (min to max) | against the slowest |", "|---" * 7 + "|"]
-    for r in sorted(rows, key=lambda r: (r["what"], r["weights"], r["size"], r["direction"], r["seconds"])):
-        seconds = f"{r['seconds']:.2f} ({r['spread'][0]:.2f} to {r['spread'][1]:.2f})"
-        cells = (r["what"], r["weights"], r["size"], r["direction"], r["backend"], seconds, f"{r['times_faster']:.1f}x")
-        lines.append(f"| {' | '.join(map(str, cells))} |")
     sizes = ", ".join(
         f"{name} {machine['versions'][name]} {mb} MB" for name, mb in machine["installed_megabytes"].items()
     )
-    matrix = "with AMX" if any(flag.startswith("amx") for flag in machine["instructions"]) else "without AMX"
-    where = f"{machine['cores']} cores of an x86 machine {matrix}, Python {machine['python']}; installed: {sizes}."
-    return "\n".join(lines) + f"\n\nMeasured on {where}\n"
+    features = " ".join(feature for feature in machine["instructions"] if "bf16" in feature) or "no bfloat16"
+    limits = "; ".join(
+        f"{limit['threads']} thread{'s' * (limit['threads'] > 1)}: convolution {limit['convolution_float32']} float32, "
+        f"{limit['convolution_bfloat16']} bfloat16, product {limit['product_float32']}, {limit['product_bfloat16']}"
+        for limit in measured["ceilings"]
+    )
+    where = f"{machine['cores']} cores ({machine['cpu']}, {features}), at a load of {machine['load'][0]:.0f}"
+    return (
+        "![Megapixels per processor second by the size of the picture](images/speed.svg)\n\n"
+        f"{commands_table(rows)}\n{networks_table(rows)}\n"
+        f"Measured on {where}, Python {machine['python']}; installed: {sizes}.\n"
+        f"What the machine reached beside them, GFLOP/s: {limits}.\n"
+    )
+
+
+def commands_table(rows: list[dict[str, Any]]) -> str:
+    lines = ["| whole command | size | way | backend | seconds (min to max) | against plain |", "|---" * 6 + "|"]
+    for r in rows:
+        if r["what"] == "command":
+            way = f"{r['backend']} {r['precision']}"
+            cells = (r["weights"], r["size"], r["direction"], way, spread(r), f"{r['times_faster']:.1f}x")
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def networks_table(rows: list[dict[str, Any]]) -> str:
+    names = "network, size, way, threads, backend, seconds (min to max), MP/s, against plain, in processor seconds, "
+    names += "GFLOP/s, of the ceiling, peak MB, dB to plain"
+    lines = [f"| {' | '.join(names.split(', '))} |", "|---" * len(names.split(", ")) + "|"]
+    for r in rows:
+        if r["what"] == "network":
+            faster = f"{r['times_faster']:.1f}x", f"{r['times_less_cpu']:.1f}x"
+            cells = (
+                r["weights"],
+                r["size"],
+                r["direction"],
+                r["threads"],
+                f"{r['backend']} {r['precision']}",
+                spread(r),
+            )
+            cells += (
+                f"{r['megapixels_per_second']:.2f}",
+                *faster,
+                f"{r['gflops']:.0f}",
+                f"{r['share_of_ceiling']:.0%}",
+            )
+            cells += (r["peak_megabytes"], "equal" if r["psnr"] is None else f"{r['psnr']:.0f}")
+            lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(lines) + "\n"
+
+
+def spread(row: dict[str, Any]) -> str:
+    return f"{row['seconds']:.2f} ({row['spread'][0]:.2f} to {row['spread'][1]:.2f})"
+
+
+def speed_plot() -> str:
+    """Megapixels per processor second by the size of the picture, of irn-x4 downscaling with all threads."""
+    rows = json.loads(SPEED.read_text())["rows"]
+    points: dict[str, list[tuple[float, float]]] = {}
+    most = max(r["threads"] for r in rows)
+    for r in rows:
+        if (r["what"], r["weights"], r["direction"], r["threads"]) == ("network", "irn-x4", "down", most):
+            width, height = map(int, r["size"].split("x"))
+            place = width * height / 1e6, width * height / 1e6 / r["cpu_seconds"]
+            points.setdefault(f"{r['backend']} {r['precision']}", []).append(place)
+    series = [Series(name, tuple(found), joined=True, label=True) for name, found in points.items()]
+    drawing = re.search("<svg.*</svg>", plot(series, "megapixels", "megapixels per processor second", True), re.DOTALL)
+    style = "<style>text{font:12px sans-serif;fill:#808080}.grid{stroke:#80808060}</style>"
+    opened = '<svg xmlns="http://www.w3.org/2000/svg" '
+    return (
+        drawing[0].replace("<svg ", opened, 1).replace(">", f">{style}", 1).replace("class=grid", 'class="grid"') + "\n"
+    )
+
+
+def memory() -> str:
+    """The table of benchmarks/memory.json."""
+    rows = json.loads((ROOT / "benchmarks" / "memory.json").read_text())["rows"]
+    lines = ["| weights | backend | tile | format | megapixels | way | peak memory, MB | seconds |", "|---" * 8 + "|"]
+    keys = ("weights", "backend", "tile", "format", "megapixels", "way")
+    for r in sorted(rows, key=lambda r: [r[key] for key in keys]):
+        cells = (*(r[key] for key in keys[:2]), r["tile"] or "auto", r["format"], f"{r['megapixels']:.0f}", r["way"])
+        lines.append(f"| {' | '.join(map(str, cells))} | {r['peak_mb']} | {r['seconds']:.0f} |")
+    return "\n".join(lines) + "\n"
 
 
 def effort() -> str:
@@ -182,10 +262,11 @@ def pages() -> dict[Path, str]:
     short = HEADER + "".join(map(brief, rows.values()))
     shown[ROOT / "README.md"] = {"figures": short, "speedrun": speedrun(), "scales": scales()}
     shown[ROOT / "docs" / "results.md"] = {"figures": everything(found)}
-    shown[ROOT / "docs" / "performance.md"] = {"figures": backends()}
+    shown[ROOT / "docs" / "performance.md"] = {"figures": backends(), "memory": memory()}
     shown[ROOT / "docs" / "effort.md"] = {"figures": effort()}
     shown[ROOT / "docs" / "training.md"] = {"figures": curves(), "trials": trials()}
-    return {path: fill(path.read_text(), named) for path, named in shown.items()}
+    drawn = {ROOT / "docs" / "images" / "speed.svg": speed_plot()} if SPEED.exists() else {}
+    return {path: fill(path.read_text(), named) for path, named in shown.items()} | drawn
 
 
 def fill(text: str, named: dict[str, str]) -> str:
@@ -197,7 +278,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true")
     check = parser.parse_args().check
-    stale = {path: text for path, text in pages().items() if path.read_text() != text}
+    stale = {path: text for path, text in pages().items() if not path.exists() or path.read_text() != text}
     if check and stale:
         sys.exit(f"not as measured: {', '.join(map(str, stale))}; run python docs/generate_figures.py")
     for path, text in stale.items():

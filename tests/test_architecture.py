@@ -13,10 +13,36 @@ PACKAGE = Path(unshrink.__file__).parent
 LAYERS = [  # each may import from its own layer and those before it
     {"errors"},
     {"architectures", "layers", "models", "resize", "losses", "metrics", "alpha"},
-    {"files", "image", "_picture", "_pillow", "_png", "_tiff", "_vips", "provenance", "weights", "config"},
-    {"tiling", "backends", "refine", "rescaler", "kinds", "evaluate", "perceptual", "convert", "export"}
+    {"files", "rows", "image", "_picture", "_pillow", "_png", "_tiff", "_vips", "provenance", "weights", "config"},
+    {
+        "tiling",
+        "fused",
+        "backends",
+        "refine",
+        "network",
+        "rescaler",
+        "kinds",
+        "evaluate",
+        "perceptual",
+        "convert",
+        "export",
+    }
     | {"data", "optim", "distributed", "checkpoint", "journal", "validation", "train"},
-    {"compare", "results", "plots", "studies", "tasks", "commands", "describe", "measure", "report", "cli", "__main__"},
+    {
+        "compare",
+        "results",
+        "plots",
+        "studies",
+        "tasks",
+        "manifest",
+        "plan",
+        "batch",
+        "commands",
+        "describe",
+        "measure",
+        "report",
+    }
+    | {"arguments", "cli", "cluster", "server", "__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
@@ -60,7 +86,8 @@ def test_public_names_are_exactly_these_and_all_documented():
 
 
 @pytest.mark.parametrize(
-    "module", ["unshrink", "unshrink.cli", "unshrink.rescaler", "unshrink.image", "unshrink.measure"]
+    "module",
+    ["unshrink", "unshrink.cli", "unshrink.rescaler", "unshrink.image", "unshrink.measure", "unshrink.server.work"],
 )
 def test_the_base_never_imports_torch(module):
     code = f"import sys, {module}; assert not {{'torch', 'onnx'}} & set(sys.modules)"

@@ -14,6 +14,7 @@ from unshrink import backends
 from unshrink import weights as zoo
 from unshrink.errors import ConfigError, MissingDependencyError, WeightsError
 
+CLOSE = 0.2 / 255
 PORTABLE = [name for name in backends.available() if name != "torch"]
 
 
@@ -50,6 +51,19 @@ def test_agrees_with_torch_on_a_photo(photo, name, scale):
     lr = (wanted / 255).astype(np.float32)
     restored = [to_8_bit(b.up(lr, zeros(lr, scale))) / 255 for b in (reference, backend)]
     assert psnr(restored[0], photo) == pytest.approx(psnr(restored[1], photo), abs=0.01)
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+@pytest.mark.parametrize("name", ["openvino", "torch"])
+def test_fast_is_close_and_either_side_may_be(photo, name, scale):
+    """A subnet's result that were rounded to bfloat16, or the picture itself, would be further off."""
+    weights = portable_weights(scale)
+    exact, fast = (backends.make(weights, name, 1, fast=choice) for choice in (False, True))
+    small = [b.down(photo) for b in (exact, fast)]
+    assert np.sqrt(np.mean((small[1] - small[0]) ** 2)) < CLOSE
+    lrs = [(to_8_bit(lr) / 255).astype(np.float32) for lr in small]
+    found = [psnr(to_8_bit(b.up(lr, zeros(lr, scale))) / 255, photo) for b in (exact, fast) for lr in lrs]
+    assert found == pytest.approx(found[:1] * 4, abs=0.02)
 
 
 @pytest.mark.parametrize("scale", [2, 4])
@@ -123,6 +137,8 @@ def test_what_cannot_be_made():
         backends.make(weights, "openvino", device="cuda")
     with pytest.raises(ConfigError, match="torch cannot use the device 'nowhere'"):
         backends.make(weights, "torch", device="nowhere")
+    with pytest.raises(ConfigError, match="onnxruntime computes in float32 only"):
+        backends.make(weights, "onnxruntime", fast=True)
     with pytest.raises(WeightsError, match="add them with `unshrink export FILE`"):
         backends.make(random_weights(2), "openvino")
 

@@ -3,6 +3,7 @@
 import dataclasses
 from pathlib import Path
 
+import backends
 import baselines
 import invertibility
 import latent
@@ -10,9 +11,11 @@ import numpy as np
 import pytest
 import scales
 import torch
+from plain import Plain
 from super_resolution import BSRN, RLFN
 
 from networks import random_weights
+from unshrink import weights as zoo
 from unshrink.architectures import IRNConfig
 from unshrink.backends import make
 from unshrink.compare import compare
@@ -202,3 +205,48 @@ def test_one_photo_at_several_scales():
     assert page.width == 2 * scales.MARGIN + 4 * 3 * (place[2] - place[0]) + 3 * scales.GAP
     left, top = scales.MARGIN, scales.MARGIN
     assert page.getpixel((left + 1, top + 1)) == tuple(found[0].original[1, 1])
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+def test_the_plain_network_is_the_published_one(scale):
+    weights = random_weights(scale)
+    plain, ours = Plain(weights), make(weights, "torch", 1)
+    hr = np.random.default_rng(0).random((3, 16, 24), np.float32)
+    lr = plain.down(hr)
+    z = np.zeros((1, 3 * scale**2 - 3, *lr.shape[1:]), np.float32)
+    assert np.allclose(lr, ours.down(hr[None])[0], rtol=0, atol=1e-5)
+    assert np.allclose(plain.up(lr), ours.up(lr[None], z)[0], rtol=0, atol=1e-5)
+
+
+def test_operations_are_those_that_were_published():
+    counted = [backends.operations(zoo.load(name)) / 2e3 for name in ("irn-x2", "irn-x4")]
+    assert counted == pytest.approx([416, 584], abs=0.5)
+
+
+class Answers:
+    """The other end of a worker that gives what it is told to."""
+
+    def __init__(self, folder, value, seconds):
+        self.folder, self.value, self.seconds = folder, value, iter(seconds)
+
+    def send(self, task):
+        direction, _, target = task
+        if target:
+            np.save(self.folder / target, np.full((3, 8, 6) if direction == "down" else (3, 16, 12), self.value))
+
+    def recv(self):
+        return next(self.seconds), 0.5, 100
+
+
+def test_ways_take_turns_and_are_held_against_the_plain_one(tmp_path):
+    plain, ours = backends.Way("plain", False, 1), backends.Way("openvino", True, 1)
+    pipes = {plain: Answers(tmp_path, 0.5, [4, 2, 3] * 2), ours: Answers(tmp_path, 0.51, [1, 1, 1, 2, 2, 2])}
+    limits = {"convolution_float32": 100.0, "convolution_bfloat16": 200.0}
+    rows = backends.in_turns(pipes, random_weights(2), (12, 16), 3, limits, tmp_path)
+    assert [(row["direction"], row["backend"]) for row in rows] == [
+        (direction, name) for direction in ("down", "up") for name in ("plain", "openvino")
+    ]
+    assert [row["psnr"] for row in rows] == [None, 40.0] * 2
+    assert [row["seconds"] for row in rows] == [3, 1, 3, 2]
+    assert (rows[0]["spread"], rows[0]["peak_megabytes"]) == ([2, 4], 100)
+    assert backends.reference(rows, rows[3]) == rows[2]

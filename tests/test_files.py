@@ -1,14 +1,15 @@
-"""atomic_write: a file is there whole or not at all, and what goes wrong is one line."""
+"""atomic_write: a file is there whole or not at all, and what goes wrong is one line; sweep: what the killed left."""
 
 import errno
 import os
 import stat
+import subprocess
 import sys
 
 import pytest
 
 from unshrink.errors import ImageError, UnshrinkError, WeightsError
-from unshrink.files import atomic_write
+from unshrink.files import atomic_write, sweep
 
 
 def put(path, content=b"new", **options):
@@ -163,3 +164,34 @@ def test_longest_name(tmp_path):
     with pytest.raises(UnshrinkError, match="too long"):
         put(tmp_path / ("n" * 256))
     assert len(names(tmp_path)) == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no signals there")
+def test_what_killed_writers_left_is_swept_and_what_is_being_written_stays(tmp_path):
+    code = (
+        "import os, signal, sys; from unshrink.files import atomic_write\n"
+        "with atomic_write(sys.argv[1]): os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    subprocess.run([sys.executable, "-c", code, tmp_path / "killed"])
+    assert len(names(tmp_path)) == 1
+    (tmp_path / ".unshrink-notes.txt").touch()
+    with atomic_write(tmp_path / "a.bin") as stream:
+        sweep(tmp_path)
+        stream.write(b"new")
+    assert names(tmp_path) == [".unshrink-notes.txt", "a.bin"]
+    sweep(tmp_path / "none")
+
+
+def test_a_new_file_swept_before_it_is_held_is_made_again(tmp_path, monkeypatch):
+    calls = []
+
+    def hold(descriptor):
+        calls.append(descriptor)
+        if len(calls) == 1:
+            next(tmp_path.glob(".unshrink-*.part")).unlink()
+        return True
+
+    monkeypatch.setattr("unshrink.files.hold", hold)
+    put(tmp_path / "a.bin")
+    assert len(calls) == 2
+    assert names(tmp_path) == ["a.bin"]

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from PIL import ImageCms, ImageOps
 
 from unshrink.errors import ImageError
-from unshrink.image import LOSSLESS, LOSSY, Image, format_of, from_pil, max_depth, read, to_pil, write
+from unshrink.image import LOSSLESS, LOSSY, Image, format_of, from_pil, max_depth, read, scan, to_pil, write
+from unshrink.rows import Rows
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><!-- \xc3\xa4 --></x:xmpmeta>'
@@ -670,11 +671,34 @@ def test_formats_say_what_they_cannot_hold():
         encoded(dataclasses.replace(full(), exif=exif_block() + bytes(70_000)), "jpeg", lossy=True)
 
 
-def test_tiff_too_large(monkeypatch):
+@pytest.mark.parametrize("height", [1, 80, 300])
+def test_a_large_tiff_becomes_bigtiff(monkeypatch, height):
+    assert encoded(Image(noise(height, 700, 3)), "tiff").startswith(b"II*\0")
     monkeypatch.setattr("unshrink._tiff._MOST_BYTES", 1000)
-    assert encoded(Image(noise(8, 8, 3)), "tiff")
-    with pytest.raises(ImageError, match="4 GiB"):
-        encoded(Image(noise(80, 80, 3)), "tiff")
+    image = dataclasses.replace(full(), pixels=noise(height, 700, 3, 16))
+    big = encoded(image, "tiff")
+    assert big.startswith(b"II+\0")
+    assert_same(read(big), image)
+
+
+@pytest.mark.parametrize("form", ["png", "tiff", "jpeg", "webp"])
+def test_what_is_scanned_is_what_is_read(form, tmp_path):
+    image = dataclasses.replace(full(), pixels=noise(300, 700, 3))
+    path = tmp_path / f"picture.{form}"
+    write(image, path, format=form, lossy=True)
+    passing = scan(path)
+    assert isinstance(passing.pixels, np.ndarray if form == "webp" else Rows)
+    assert (passing.size, passing.depth) == (image.size, 8)
+    write(passing, path.with_suffix(".tif"), overwrite=True)
+    assert_same(read(path.with_suffix(".tif")), dataclasses.replace(read(path), dpi=passing.dpi))
+
+
+def test_damage_is_an_error_when_its_pixels_are_asked_for():
+    source = bytearray(encoded(Image(noise(300, 700, 3))))
+    source[len(source) // 2] ^= 255
+    image = scan(bytes(source))
+    with pytest.raises(ImageError, match="cannot read the picture: it is damaged"):
+        np.asarray(image.pixels)
 
 
 def test_formats_and_extensions():

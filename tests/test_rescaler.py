@@ -271,8 +271,8 @@ def test_a_size_that_does_not_fit_is_refused():
 
 
 def test_tiles_make_the_same_picture():
-    for scale in (2, 4):
-        whole, tiled = RESCALERS[scale], rescaler(scale, tile=9)
+    for scale, tile in ((2, 80), (4, 160)):
+        whole, tiled = RESCALERS[scale], rescaler(scale, tile=tile)
         image = picture(150, 170)
         small = whole.downscale(image)
         assert np.abs(small.astype(int) - tiled.downscale(image)).max() <= 1

@@ -14,7 +14,7 @@ class Image:
 
     Attributes:
         pixels: (H, W, C) uint8 or uint16, values as encoded in the file. C = 1 grey, 2 grey and alpha, 3 RGB, 4 RGBA;
-            alpha is straight (not multiplied into the colours).
+            alpha is straight (not multiplied into the colours).  Inside the package also `Rows`, which pass by once.
         icc: ICC profile of the values.
         exif: EXIF block, a TIFF structure (starts with b"II*\\0" or b"MM\\0*"). The orientation is in there: a viewer
             that honours it shows the picture upright, the pixels stay as they are.
@@ -49,7 +49,7 @@ class Image:
     @property
     def depth(self) -> int:
         """Bits a channel: 8 or 16."""
-        return 8 * self.pixels.itemsize
+        return 8 * self.pixels.dtype.itemsize
 
     @property
     def alpha(self) -> bool:

@@ -5,7 +5,7 @@ import importlib
 import io
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
 
@@ -28,8 +28,11 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 _LONGEST_SIDE = {"webp": 16383, "jpeg": 65500, "avif": 65536}
 
 
-def decode(data: bytes, kind: str, check: Callable[[int, int], None]) -> Image:
+def decode(stream: BinaryIO, kind: str, check: Callable[[int, int], None]) -> Image:
     """Read a file of Pillow's format `kind` ("Jpeg", "WebP", ...); `check(width, height)` may refuse it first.
+
+    Returns:
+        A picture; the pixels of a JPEG file in grey or colour are `Rows`.
 
     Raises:
         ImageError: a kind of picture that is not supported.
@@ -37,16 +40,16 @@ def decode(data: bytes, kind: str, check: Callable[[int, int], None]) -> Image:
     """
     # The class itself, not PIL.Image.open: that one's limit on the size is one for the whole process
     plugin = importlib.import_module(f"PIL.{kind}ImagePlugin")
-    pil = getattr(plugin, f"{kind}ImageFile")(io.BytesIO(data))
+    pil = getattr(plugin, f"{kind}ImageFile")(stream)
     check(*pil.size)
-    deep = {"Avif": _deep_avif, "Ppm": _deep_ppm}.get(kind)
-    image = (deep(data, pil) if deep else None) or from_pil(pil)
+    special = {"Avif": _deep_avif, "Ppm": _deep_ppm, "Jpeg": _jpeg}.get(kind)
+    image = (special(stream, pil) if special else None) or from_pil(pil)
     if getattr(pil, "is_animated", False) or "mpoffset" in pil.info:
         image = _noting(image, "only the first of several pictures in the file was read")
     return image
 
 
-def encode(image: Image, form: str) -> bytes:
+def encode(image: Image, stream: BinaryIO, form: str) -> None:
     """Write lossless WebP, JPEG or AVIF with ICC, EXIF, XMP and, in JPEG, the resolution.
 
     Raises:
@@ -64,9 +67,7 @@ def encode(image: Image, form: str) -> bytes:
         pil = pil.convert("RGBA" if image.alpha else "RGB")
     exif = image.exif and b"Exif\0\0" + image.exif
     metadata = {"icc_profile": image.icc, "exif": exif, "xmp": image.xmp, "dpi": image.dpi}
-    stream = io.BytesIO()
     pil.save(stream, form, **_OPTIONS[form], **{key: value for key, value in metadata.items() if value is not None})
-    return stream.getvalue()
 
 
 def from_pil(pil: "PIL.Image.Image") -> Image:
@@ -106,7 +107,8 @@ def to_pil(image: Image) -> "PIL.Image.Image":
 
     if image.depth == 16 and image.pixels.shape[2] > 1:
         raise ImageError("Pillow has no 16-bit colour or alpha; use Image.pixels with numpy instead")
-    pixels = image.pixels[..., 0] if image.pixels.shape[2] == 1 else image.pixels
+    pixels = np.asarray(image.pixels)
+    pixels = pixels[..., 0] if pixels.shape[2] == 1 else pixels
     pil = PIL.Image.fromarray(np.ascontiguousarray(pixels))
     metadata = {"icc_profile": image.icc, "exif": image.exif, "xmp": image.xmp, "dpi": image.dpi}
     pil.info.update({key: value for key, value in metadata.items() if value is not None})
@@ -151,22 +153,31 @@ def _keyed(grey: np.ndarray, key: int | None) -> np.ndarray:
     return np.stack([grey, np.where(grey == key, np.uint16(0), np.uint16(65535))], axis=-1)
 
 
-def _deep_avif(data: bytes, pil: "PIL.Image.Image") -> Image | None:
+def _jpeg(stream: BinaryIO, pil: "PIL.Image.Image") -> Image | None:
+    """JPEG row by row, by the same decoder in libvips; None for the kinds of colour that Pillow converts."""
+    if pil.mode not in ("L", "RGB"):
+        return None
+    stream.seek(0)
+    return Image(cast(np.ndarray, _vips.rows(_vips.header(stream))), **_metadata(pil))
+
+
+def _deep_avif(stream: BinaryIO, pil: "PIL.Image.Image") -> Image | None:
     """AVIF of 10 or 12 bits, stretched to 16; None if it has 8. Pillow would cut it to 8 silently."""
+    data = _all(stream)
     # Third byte of an AV1 configuration: bit 6 is high_bitdepth (AV1 in ISOBMFF, section 2.3.3)
     if not any(match[1][0] & 0x40 for match in re.finditer(rb"av1C..(.)", data, re.DOTALL)):
         return None
     turned = pil.getexif().get(0x0112, 1) != 1  # libvips would turn the pixels, Pillow leaves them as stored
     if turned or getattr(pil, "is_animated", False):
         return _noting(from_pil(pil), "the 10 or 12 bits a channel were cut to 8")
-    picture = _vips.header(data)
+    picture = _vips.header(io.BytesIO(data))
     if picture.format != "ushort":
         return None
     bits = picture.get("bits-per-sample")
-    return Image(_stretch(_vips.pixels(picture) >> (16 - bits), 2**bits - 1), **_metadata(pil))
+    return Image(_stretch(np.asarray(_vips.rows(picture)) >> (16 - bits), 2**bits - 1), **_metadata(pil))
 
 
-def _deep_ppm(data: bytes, pil: Any) -> Image | None:
+def _deep_ppm(stream: BinaryIO, pil: Any) -> Image | None:
     """Binary PPM and PGM of more than 8 bits, stretched to 16; None if it has 8. Pillow cuts colour to 8 silently."""
     decoder, _, offset, arguments = pil.tile[0]
     maximum = 65535 if arguments == "I;16B" else arguments[1] if isinstance(arguments, tuple) else 255
@@ -175,8 +186,16 @@ def _deep_ppm(data: bytes, pil: Any) -> Image | None:
     if decoder == "ppm_plain":
         raise ImageError("text PPM of more than 8 bits is not supported; save it as PNG or TIFF")
     shape = (pil.height, pil.width, 3 if pil.mode == "RGB" else 1)
-    values = np.frombuffer(data, ">u2", count=int(np.prod(shape)), offset=offset)
+    values = np.frombuffer(_all(stream), ">u2", count=int(np.prod(shape)), offset=offset)
     return Image(_stretch(values.reshape(shape).astype(np.uint16), maximum))
+
+
+def _all(stream: BinaryIO) -> bytes:
+    position = stream.tell()
+    stream.seek(0)
+    data = stream.read()
+    stream.seek(position)  # where Pillow will go on
+    return data
 
 
 def _stretch(values: np.ndarray, maximum: int) -> np.ndarray:

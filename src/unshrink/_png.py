@@ -1,17 +1,23 @@
-"""PNG: pixels through libvips, everything around them through its chunks, which are copied byte for byte.
+"""PNG: read through libvips, written line by line; what goes beside the pixels is copied byte for byte.
 
 Reference: Portable Network Graphics (PNG) Specification, third edition, W3C 2025.
 """
 
+import bisect
+import io
+import itertools
 import re
 import struct
 import zlib
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, BinaryIO, cast
+
+import numpy as np
 
 from unshrink import _vips
 from unshrink._picture import Image, bare_exif, sane_dpi
 from unshrink.errors import ImageError
+from unshrink.rows import in_strips
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PIXEL_CHUNKS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
@@ -24,50 +30,135 @@ _RAW_PROFILES = {  # ImageMagick's, from before eXIf existed
 }
 _INFLATED_LIMIT = 64 << 20
 _METRES_PER_INCH = 0.0254
+_LEVEL = 6
+_STRIP_BYTES = 1 << 18  # that a strip is filtered in the cache
 
 
-def decode(data: bytes, check: Callable[[int, int], None]) -> Image:
+def decode(stream: BinaryIO, check: Callable[[int, int], None]) -> Image:
     """Read a PNG file; `check(width, height)` may refuse it before any pixel is decoded.
+
+    Returns:
+        A picture whose pixels are `Rows`.
 
     Raises:
         ImageError: cut off, or the header is damaged.
         pyvips.Error: the pixels are damaged.
     """
-    chunks = list(_chunks(data))
-    kind, header = chunks[0]
-    if kind != b"IHDR" or len(header) != 25:
+    chunks = list(_chunks(stream))
+    kind, start, length = chunks[0]
+    if kind != b"IHDR" or length != 25:
         raise ImageError("the PNG header is damaged; get the file again")
-    width, height, _, colour = struct.unpack(">IIBB", header[8:18])
+    width, height, _, colour = struct.unpack(">IIBB", _body(stream, start, length)[:10])
     check(width, height)
-    # libvips gets the pixels alone: an odd profile or text must not make it refuse the picture
-    bare = _SIGNATURE + b"".join(chunk for kind, chunk in chunks if kind in _PIXEL_CHUNKS)
     notes = ["the palette was expanded to full colour"] * (colour == _PALETTE)
-    if any(kind == b"acTL" for kind, _ in chunks):
+    if any(kind == b"acTL" for kind, _, _ in chunks):
         notes.append("the animation was reduced to its first frame")
     metadata: dict[str, Any] = {}
-    for kind, chunk in chunks:
-        metadata |= {key: value for key, value in _read_metadata(kind, chunk[8:-4]).items() if value is not None}
-    return Image(_vips.pixels(_vips.header(bare)), **metadata, notes=tuple(notes))
+    for kind, start, length in chunks:
+        if kind not in _PIXEL_CHUNKS:
+            read = _read_metadata(kind, _body(stream, start, length))
+            metadata |= {key: value for key, value in read.items() if value is not None}
+    # libvips gets the pixels alone: an odd profile or text must not make it refuse the picture
+    bare = [(0, len(_SIGNATURE)), *((start, length) for kind, start, length in chunks if kind in _PIXEL_CHUNKS)]
+    return Image(
+        cast(np.ndarray, _vips.rows(_vips.header(cast(BinaryIO, _Parts(stream, bare))))), **metadata, notes=tuple(notes)
+    )
 
 
-def encode(image: Image) -> bytes:
-    """Write a PNG file, 8 or 16 bit, with ICC, EXIF and XMP byte for byte and the resolution in pixels per metre."""
-    encoded = _vips.picture(image.pixels).pngsave_buffer(compression=6, filter="all", keep="none")
-    header, *rest = (chunk for kind, chunk in _chunks(encoded) if kind in _PIXEL_CHUNKS)
-    return b"".join([_SIGNATURE, header, *_write_metadata(image), *rest])
+class _Parts(io.BufferedIOBase):
+    """What stands in some parts of a file, as a file of its own, for one reader from the beginning to the end.
+
+    Args:
+        stream: the file.
+        parts: where each begins in it, and its length.
+    """
+
+    def __init__(self, stream: BinaryIO, parts: list[tuple[int, int]]) -> None:
+        self._stream, self._parts = stream, parts
+        self._ends = list(itertools.accumulate(length for _, length in parts))
+        self._position = 0
+
+    def read(self, size: int | None = -1) -> bytes:
+        """What comes next: at most ``size`` bytes, and none beyond the end of a part."""
+        index = bisect.bisect_right(self._ends, self._position)
+        if index == len(self._parts):
+            return b""
+        left = self._ends[index] - self._position
+        start, length = self._parts[index]
+        self._stream.seek(start + length - left)
+        data = self._stream.read(left if size is None or size < 0 else min(size, left))
+        self._position += len(data)
+        return data
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Moves to a place, and returns it."""
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._ends[-1]}[whence]
+        self._position = base + offset
+        return self._position
 
 
-def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """(type, whole chunk) up to IEND; the checksums are left to libpng."""
+def encode(image: Image, stream: BinaryIO) -> None:
+    """Write a PNG file, 8 or 16 bit, with ICC, EXIF and XMP byte for byte and the resolution in pixels per metre.
+
+    Every line gets the filter that leaves the least; no library at hand takes the lines one after the other.
+    """
+    height, width, channels = image.pixels.shape
+    kind = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
+    header = struct.pack(">IIBBBBB", width, height, image.depth, kind, 0, 0, 0)
+    stream.write(b"".join([_SIGNATURE, _chunk(b"IHDR", header), *_write_metadata(image)]))
+    deflate = zlib.compressobj(_LEVEL, zlib.DEFLATED, zlib.MAX_WBITS, zlib.DEF_MEM_LEVEL, zlib.Z_FILTERED)
+    step = channels * image.depth // 8
+    above = np.zeros(width * step, np.uint8)
+    for strip in in_strips(image.pixels, max(1, _STRIP_BYTES // (width * step))):
+        lines = strip.astype(strip.dtype.newbyteorder(">")).view(np.uint8).reshape(len(strip), -1)
+        if data := deflate.compress(_filtered(lines, above, step).data):
+            stream.write(_chunk(b"IDAT", data))
+        above = lines[-1]
+    stream.write(_chunk(b"IDAT", deflate.flush()) + _chunk(b"IEND", b""))
+
+
+def _filtered(lines: np.ndarray, above: np.ndarray, step: int) -> np.ndarray:
+    """Lines (n, bytes) as PNG compresses them: (n, 1 + bytes), each with the number of its filter before it.
+
+    Args:
+        lines: what stands in the picture.
+        above: the line before the first.
+        step: bytes from a value to the same channel of the next pixel.
+    """
+    up = np.concatenate((above[None], lines[:-1]))
+    left, corner = (np.pad(array[:, :-step], ((0, 0), (step, 0))) for array in (lines, up))
+    a, b, c = (array.astype(np.int16) for array in (left, up, corner))
+    to_left, to_up, to_corner = abs(b - c), abs(a - c), abs(a + b - 2 * c)
+    is_left = (to_left <= to_up) & (to_left <= to_corner)
+    paeth = np.where(is_left, left, np.where(to_up <= to_corner, up, corner))
+    average = ((a + b) >> 1).astype(np.uint8)
+    best, least = np.empty((len(lines), 1 + lines.shape[1]), np.uint8), np.full(len(lines), np.inf)
+    for number, guess in enumerate((np.zeros_like(left), left, up, average, paeth)):
+        rest = lines - guess
+        cost = abs(rest.view(np.int8).astype(np.int16)).sum(axis=1)
+        better = cost < least
+        best[better, 0], best[better, 1:], least[better] = number, rest[better], cost[better]
+    return best
+
+
+def _chunks(stream: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
+    """(type, where it begins, length with its frame) of each chunk up to IEND; the checksums are left to libpng."""
+    end = stream.seek(0, io.SEEK_END)
     position, kind = len(_SIGNATURE), b""
     while kind != b"IEND":
-        length = int.from_bytes(data[position : position + 4], "big")
-        kind = data[position + 4 : position + 8]
-        chunk = data[position : position + 12 + length]
-        if len(chunk) < 12 + length:
+        stream.seek(position)
+        head = stream.read(8)
+        kind, length = head[4:], 12 + int.from_bytes(head[:4], "big")
+        if len(head) < 8 or position + length > end:
             raise ImageError("the file is cut off; get it again")
-        position += len(chunk)
-        yield kind, chunk
+        yield kind, position, length
+        position += length
+
+
+def _body(stream: BinaryIO, start: int, length: int) -> bytes:
+    """What a chunk says."""
+    stream.seek(start + 8)
+    return stream.read(length - 12)
 
 
 def _chunk(kind: bytes, body: bytes) -> bytes:

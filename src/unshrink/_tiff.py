@@ -14,21 +14,23 @@ import itertools
 import struct
 import zlib
 from collections.abc import Callable, Iterator
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 
 from unshrink import _vips
 from unshrink._picture import Image, bare_exif, sane_dpi
 from unshrink.errors import ImageError
+from unshrink.rows import in_strips
 
-_PHOTOMETRIC, _EXTRA_SAMPLES, _XMP, _PHOTOSHOP, _ICC = 262, 338, 700, 34377, 34675
+_PHOTOMETRIC, _STRIP_OFFSETS, _EXTRA_SAMPLES, _XMP, _PHOTOSHOP, _ICC = 262, 273, 338, 700, 34377, 34675
 _RESOLUTION, _RESOLUTION_UNIT = (282, 283), 296
 _ORIENTATION, _EXIF, _GPS, _INTEROP = 274, 34665, 34853, 40965
 _DESCRIPTIVE = (270, 271, 272, 305, 306, 315, 33432)  # description, make, model, software, date, artist, copyright
 _PALETTE, _PREMULTIPLIED = 3, 1
 _INCHES = {2: 1.0, 3: 1 / 2.54}
-_SHORT, _LONG, _RATIONAL, _BYTE, _UNDEFINED = 3, 4, 5, 1, 7
+_SHORT, _LONG, _LONG8, _RATIONAL, _BYTE, _UNDEFINED = 3, 4, 16, 5, 1, 7
 _HEADER = b"II*\0\x08\0\0\0"
 _STRIP_BYTES = 1 << 18
 _MOST_BYTES = (1 << 32) - (1 << 26)  # of pixels: offsets have 32 bits, and the metadata needs some room
@@ -36,58 +38,78 @@ _EXIF_RESOURCE = b"8BIM\x04\x22\0\0"
 _CHANNELS = {"b-w": (1, 2), "grey16": (1, 2), "rgb": (3, 4), "srgb": (3, 4), "rgb16": (3, 4), "cmyk": (4,)}
 
 
-def decode(data: bytes, check: Callable[[int, int], None]) -> Image:
+def decode(stream: BinaryIO, check: Callable[[int, int], None]) -> Image:
     """Read a TIFF file; `check(width, height)` may refuse it before any pixel is decoded.
+
+    Returns:
+        A picture whose pixels are `Rows`, unless they are CMYK.
 
     Raises:
         ImageError: a kind of TIFF that is not supported.
         Exception: of many types, from libvips and from Pillow's tag reader: damaged or cut off.
     """
-    picture = _vips.header(data)
+    picture = _vips.header(stream)
     check(picture.width, picture.height)
     cmyk = picture.interpretation == "cmyk"
     known = picture.bands in _CHANNELS.get(picture.interpretation, ())
     if not known or picture.format not in (["uchar"] if cmyk else ["uchar", "ushort"]):
         met = f"{picture.bands} channels of {picture.format}, {picture.interpretation}"
         raise ImageError(f"this kind of TIFF is not supported ({met}); save it as grey or RGB of 8 or 16 bit")
-    pixels, tags = _vips.pixels(picture), _read_tags(data)
+    pixels = cast(np.ndarray, _vips.rows(picture))
+    position = stream.tell()  # where libvips will go on
+    stream.seek(0)
+    tags = _read_tags(stream)
+    stream.seek(position)
     icc, notes = _bytes(tags, _ICC), list(_notes(picture, tags))
     if cmyk:
         from unshrink import _pillow
 
-        pixels, note = _pillow.cmyk_to_rgb(pixels, icc)
+        pixels, note = _pillow.cmyk_to_rgb(np.asarray(pixels), icc)
         icc, notes = None, [*notes, note]
     return Image(pixels, icc, _read_exif(tags), _bytes(tags, _XMP), _read_dpi(tags), tuple(notes))
 
 
-def encode(image: Image) -> bytes:
+def encode(image: Image, stream: BinaryIO) -> None:
     """Write a TIFF file (deflate, horizontal differences), 8 or 16 bit, with ICC, EXIF and XMP byte for byte.
 
-    Raises:
-        ImageError: the file would exceed the 4 GiB of TIFF.
+    BigTIFF where the pixels might not fit into the 4 GiB of TIFF.
+
+    Args:
+        image: what to write.
+        stream: can be sought in: the directory comes last, and the header says where.
     """
     height, width, channels = image.pixels.shape
-    rows = max(1, _STRIP_BYTES // (width * channels * image.pixels.itemsize))
-    strips = [_deflate(image.pixels[top : top + rows]) for top in range(0, height, rows)]
-    sizes = tuple(len(strip) for strip in strips)
+    line = width * channels * image.depth // 8
+    rows = max(1, _STRIP_BYTES // line)
+    layout = _Layout(big=height * line > _MOST_BYTES)
+    begin = stream.tell()
+    stream.write(layout.header(0))
+    ends = [stream.tell() - begin]
+    for strip in in_strips(image.pixels, rows):
+        stream.write(_deflate(strip))
+        ends.append(stream.tell() - begin)
+    place = ends[-1] + ends[-1] % 2
     tags = {
         256: (_LONG, width),
         257: (_LONG, height),
         258: (_SHORT, (image.depth,) * channels),
         259: (_SHORT, 8),  # deflate
         _PHOTOMETRIC: (_SHORT, 1 if channels < 3 else 2),
-        273: (_LONG, (0, *itertools.accumulate(sizes[:-1]))),  # strip offsets; Pillow adds where the directory ends
+        _STRIP_OFFSETS: (layout.offset_type, tuple(ends[:-1])),
         277: (_SHORT, channels),
         278: (_LONG, rows),
-        279: (_LONG, sizes),
+        279: (_LONG, tuple(end - start for start, end in itertools.pairwise(ends))),
         284: (_SHORT, 1),  # channels interleaved
         317: (_SHORT, 2),  # horizontal differences
     }
     if image.alpha:
         tags[_EXTRA_SAMPLES] = (_SHORT, (2,))  # straight alpha
-    if sum(sizes) > _MOST_BYTES:
-        raise ImageError("the picture is too large for TIFF (4 GiB); write PNG")
-    return b"".join([_HEADER, _directory(_exif_tags(image.exif), tags | dict(_metadata_tags(image))), *strips])
+    directory = _directory(_exif_tags(image.exif), tags | dict(_metadata_tags(image)), layout, place)
+    stream.write(bytes(place - ends[-1]) + directory)
+    end = stream.tell()
+    stream.seek(begin)
+    stream.write(layout.header(place))
+    stream.seek(end)
 
 
 def _deflate(rows: np.ndarray) -> bytes:
@@ -108,25 +130,52 @@ def _metadata_tags(image: Image) -> Iterator[tuple[int, tuple[int, Any]]]:
         yield from ((tag, (_RATIONAL, dpi)) for tag, dpi in zip(_RESOLUTION, image.dpi, strict=True))
 
 
-def _directory(plain: dict[int, Any], typed: dict[int, tuple[int, Any]]) -> bytes:
-    """A TIFF directory for byte 8 of a file; Pillow chooses the types of the `plain` entries."""
+@dataclass(frozen=True)
+class _Layout:
+    """How wide the numbers of a file are: 32 bits in TIFF, 64 in BigTIFF."""
+
+    big: bool = False
+
+    @property
+    def offset_type(self) -> int:
+        return _LONG8 if self.big else _LONG
+
+    def header(self, place: int) -> bytes:
+        """The beginning of a file whose directory is at ``place``."""
+        return struct.pack("<2sHHHQ", b"II", 43, 8, 0, place) if self.big else struct.pack("<2sHI", b"II", 42, place)
+
+
+def _directory(
+    plain: dict[int, Any], typed: dict[int, tuple[int, Any]], layout: _Layout = _Layout(), place: int = 8
+) -> bytes:
+    """A TIFF directory for byte ``place`` of a file; Pillow chooses the types of the `plain` entries."""
     from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-    directory = ImageFileDirectory_v2(_HEADER)
+    directory = ImageFileDirectory_v2(layout.header(place))
     for tag, value in plain.items():
         directory[tag] = value
     for tag, (kind, value) in typed.items():
         directory.tagtype[tag] = kind
         directory[tag] = value
-    return directory.tobytes(len(_HEADER))
+    encoded = directory.tobytes(place)
+    if _STRIP_OFFSETS not in typed:
+        return encoded
+    # Pillow takes the strips to come after the directory, and has counted their offsets from its end
+    head, entry, before, wide = (8, 20, 12, "Q") if layout.big else (2, 12, 8, "I")
+    _, offsets = typed[_STRIP_OFFSETS]
+    told = struct.pack(f"<{len(offsets)}{wide}", *offsets)
+    at = head + entry * sorted(directory).index(_STRIP_OFFSETS) + before
+    if len(offsets) > 1:
+        at = struct.unpack_from(f"<{wide}", encoded, at)[0] - place
+    return encoded[:at] + told + encoded[at + len(told) :]
 
 
-def _read_tags(data: bytes) -> dict[int, Any]:
+def _read_tags(stream: BinaryIO) -> dict[int, Any]:
     """The first directory of a TIFF file or an EXIF block; its EXIF and GPS directories as dictionaries."""
     from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-    stream = io.BytesIO(data)
-    head = data[:16] if 43 in data[2:4] else data[:8]  # 43: BigTIFF
+    head = stream.read(16)
+    head = head if 43 in head[2:4] else head[:8]  # 43: BigTIFF
 
     def read(offset: int, group: int | None) -> dict[int, Any]:
         directory = ImageFileDirectory_v2(head, group=group)
@@ -146,7 +195,7 @@ def _read_tags(data: bytes) -> dict[int, Any]:
 def _exif_tags(exif: bytes | None) -> dict[int, Any]:
     """The entries of an EXIF block that mean the same in a TIFF file; none where the block cannot be understood."""
     try:
-        tags = _read_tags(exif) if exif else {}
+        tags = _read_tags(io.BytesIO(exif)) if exif else {}
         kept = {tag: tags[tag] for tag in (_ORIENTATION, *_DESCRIPTIVE, _EXIF, _GPS) if tag in tags}
         _directory(kept, {})
     except Exception:  # whatever Pillow makes of a damaged block: it travels as it is, in its resource

@@ -1,35 +1,51 @@
-"""libvips, which reads and writes 16 bits a channel where Pillow silently cuts them to 8."""
+"""libvips, which reads 16 bits a channel where Pillow silently cuts them to 8, and reads row by row."""
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, BinaryIO
 
 import numpy as np
 
+from unshrink.rows import Rows
 
-def header(data: bytes) -> Any:
-    """The picture in `data` as a `pyvips.Image`, not decoded yet; damage found later raises instead of turning grey.
+_TYPES = {"uchar": np.uint8, "ushort": np.uint16}
+_STRIP_BYTES = 1 << 20
+
+
+def header(stream: BinaryIO) -> Any:
+    """The picture in a file as a `pyvips.Image`, not decoded yet; damage found later raises instead of turning grey.
 
     Raises:
         pyvips.Error: not a picture that libvips knows.
     """
     import pyvips
 
-    return pyvips.Image.new_from_buffer(data, "", access="sequential", fail_on="error")
+    def seek(offset: int, whence: int) -> int:
+        try:
+            return stream.seek(offset, whence)
+        except (OSError, ValueError):  # before the beginning: only a damaged file leads there
+            return -1
+
+    source = pyvips.SourceCustom()
+    source.on_read(stream.read)
+    source.on_seek(seek)
+    return pyvips.Image.new_from_source(source, "", access="sequential", fail_on="error")
 
 
-def pixels(picture: Any) -> np.ndarray:
-    """Decode a `pyvips.Image`: -> (H, W, C), in its own dtype.
+def rows(picture: Any) -> Rows:
+    """The pixels of a `pyvips.Image`, decoded when they are asked for, in its own type.
 
-    Raises:
-        pyvips.Error: the file is damaged or cut off.
+    Asking raises pyvips.Error where the file is damaged or cut off.
     """
-    array: np.ndarray = picture.numpy()  # without the axes of length 1
-    return array.reshape(picture.height, picture.width, picture.bands)
+    shape, dtype = (picture.height, picture.width, picture.bands), np.dtype(_TYPES[picture.format])
+    return Rows(shape, dtype, _strips(picture, shape, dtype))
 
 
-def picture(pixels: np.ndarray) -> Any:
-    """(H, W, C) uint8 or uint16 -> `pyvips.Image` that keeps every bit when it is saved."""
+def _strips(picture: Any, shape: tuple[int, int, int], dtype: "np.dtype[Any]") -> Iterator[np.ndarray]:
     import pyvips
 
-    grey, wide = pixels.shape[2] < 3, pixels.dtype == np.uint16
-    interpretation = ("grey16" if wide else "b-w") if grey else ("rgb16" if wide else "srgb")
-    return pyvips.Image.new_from_array(pixels, interpretation=interpretation)
+    height, width, channels = shape
+    region = pyvips.Region.new(picture)
+    step = max(1, _STRIP_BYTES // (width * channels * dtype.itemsize))
+    for top in range(0, height, step):
+        lines = min(step, height - top)
+        yield np.frombuffer(region.fetch(0, top, width, lines), dtype).reshape(lines, width, channels)

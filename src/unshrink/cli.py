@@ -4,25 +4,25 @@ Standard output carries results alone (tables, JSON, a picture); everything said
 Heavy modules are imported by the commands that use them, so that help answers at once.
 """
 
-import argparse
 import json
 import logging
 import math
 import os
 import sys
 import time
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from unshrink import __version__
-from unshrink.errors import UnshrinkError, UnshrinkWarning
-from unshrink.tasks import Result, Task, UsageError
+from unshrink.arguments import make_parser
+from unshrink.errors import UnshrinkError
+from unshrink.tasks import PATIENCE, NothingMatchedError, Result, UsageError, attempt, steps
 
-OK, FAILED, USAGE, PARTLY, INTERRUPTED = 0, 1, 2, 3, 130
-PATIENCE = 1.0  # seconds of work before progress is shown
+if TYPE_CHECKING:
+    from unshrink.commands import Work
+
+OK, FAILED, USAGE, PARTLY, NOTHING, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
 logger = logging.getLogger("unshrink")
 
@@ -39,7 +39,8 @@ def main(argv: list[str] | None = None) -> int:
         argv: the arguments; default: those of the process.
 
     Returns:
-        The exit code: 0 done, 1 failed, 2 wrong usage, 3 some of several files failed, 130 interrupted.
+        The exit code: 0 done, 1 failed, 2 wrong usage, 3 some of several files failed,
+        4 nothing matched, 130 interrupted.
     """
     try:
         args = make_parser().parse_args(argv)
@@ -57,7 +58,7 @@ def main(argv: list[str] | None = None) -> int:
         except UnshrinkError as error:
             logger.error(error)
             show(Result({"error": str(error)}), args.json)
-            return FAILED
+            return NOTHING if isinstance(error, NothingMatchedError) else FAILED
         except BrokenPipeError:  # whoever read our output has gone: nothing is to be said, at exit neither
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return FAILED
@@ -66,29 +67,48 @@ def main(argv: list[str] | None = None) -> int:
             return INTERRUPTED
 
 
-def perform(tasks: list[Task], as_json: bool) -> int:
-    """Does one task after the other and shows what each gives; with several, a failure does not stop the rest."""
-    failed, began = 0, time.monotonic()
-    for number, task in enumerate(tasks, 1):
-        if len(tasks) > 1 and time.monotonic() - began > PATIENCE:
-            progress.show(f"[{number}/{len(tasks)}] {task.name}")
-        try:
-            with warnings_about(task.name):
-                result = task.run()
-        except UnshrinkError as error:
-            if len(tasks) == 1 and not task.name:
-                raise
-            logger.error(error if task.name in str(error) else f"{task.name}: {error}")
-            result = Result({"input": task.name, "error": str(error)}, ok=False)
+def perform(work: "Work", as_json: bool) -> int:
+    """Shows what each piece of work gives; with several, a failure does not stop the rest."""
+    failed, pace = 0, Pace(len(work))
+    for result in map(attempt, work) if isinstance(work, list) else work.outcomes():
+        if "error" in result.data and not result.ok:
+            name, error = result.data.get("input", ""), result.data["error"]
+            logger.error(error if name in error else f"{name}: {error}")
         failed += not result.ok
         show(result, as_json)
-    return OK if not failed else FAILED if failed == len(tasks) else PARTLY
+        pace.count(result)
+        progress.show(pace.line(failed))
+    return OK if not failed else FAILED if failed == len(work) else PARTLY
+
+
+class Pace:
+    """How far the work has come, and how fast it goes on."""
+
+    def __init__(self, total: int) -> None:
+        self.total, self.began, self.passed, self.worked = total, time.monotonic(), 0, 0
+
+    def count(self, result: Result) -> None:
+        """One more is done, or was skipped, which says nothing about the rate."""
+        self.passed += 1
+        self.worked += "skipped" not in result.data
+
+    def line(self, failed: int) -> str:
+        """A bar, numbers, the rate and the time left; "" where there is no need to know."""
+        seconds = time.monotonic() - self.began
+        if not self.worked or self.total == 1 or seconds < PATIENCE:
+            return ""
+        rate = self.worked / seconds
+        left = round((self.total - self.passed) / rate)
+        bar = ("#" * (20 * self.passed // self.total)).ljust(20, "-")
+        numbers = f"{self.passed}/{self.total}" + (f", {failed} failed" if failed else "")
+        pace = f"{rate:.1f}/s" if rate >= 1 else f"{1 / rate:.1f} s each"
+        return f"[{bar}] {numbers}, {pace}, {left // 60}:{left % 60:02d} left"
 
 
 def show(result: Result, as_json: bool) -> None:
     """Prints a result, on one line for programs."""
     if as_json:
-        print(json.dumps(_plain(result.data), ensure_ascii=False))
+        print(json.dumps(_plain(result.data)))
     elif result.text:
         progress.clear()
         print(_printable(result.text))
@@ -102,7 +122,7 @@ class Progress:
 
     def show(self, text: str) -> None:
         """Shows it, where standard error is a terminal and --quiet was not asked for."""
-        if sys.stderr.isatty() and logger.isEnabledFor(logging.INFO):
+        if text and sys.stderr.isatty() and logger.isEnabledFor(logging.INFO):
             print(f"\r\033[K{_printable(text)[:78]}", end="", file=sys.stderr, flush=True)
             self.shown = True
 
@@ -126,34 +146,27 @@ class Lines(logging.Handler):
         print(f"unshrink: {kind}{_printable(record.getMessage(), ' ')}", file=sys.stderr)
 
 
+class Steps(logging.Handler):
+    """Shows how far a picture is, in the line that goes away."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Shows one message."""
+        progress.show(record.getMessage())
+
+
 @contextmanager
 def messages(quiet: bool, verbose: bool) -> Iterator[None]:
     """Shows what the package logs."""
-    handler = Lines()
+    handler, handler_of_steps = Lines(), Steps()
     logger.addHandler(handler)
+    steps.addHandler(handler_of_steps)
     logger.setLevel(logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO)
     try:
         yield
     finally:
         progress.clear()
         logger.removeHandler(handler)
-
-
-@contextmanager
-def warnings_about(name: str) -> Iterator[None]:
-    """Logs UnshrinkWarnings with the name of what they are about."""
-
-    def show_warning(message: Warning | str, category: type[Warning], *where: Any, **options: Any) -> None:
-        if issubclass(category, UnshrinkWarning):
-            logger.warning(f"{name}: {message}")
-        else:
-            usual(message, category, *where, **options)
-
-    with warnings.catch_warnings():
-        usual = warnings.showwarning
-        warnings.showwarning = show_warning
-        warnings.simplefilter("always", UnshrinkWarning)
-        yield
+        steps.removeHandler(handler_of_steps)
 
 
 def _printable(text: str, newline: str = "\n") -> str:
@@ -168,241 +181,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(entry) for entry in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-# -- arguments -----------------------------------------------------------------------------------------------------
-
-SCALES = (2, 3, 4, 8)
-LOSSLESS = ("png", "webp", "tiff")
-FORMATS = (*LOSSLESS, "jpeg", "avif")
-
-EXAMPLES = """\
-examples:
-  unshrink downscale photo.jpg      photo_x2.png: half of each side, a picture that any program opens
-  unshrink upscale photo_x2.png     photo_restored.png: the large one, from that file alone
-  unshrink compare photo.jpg        how close it comes back, beside bicubic and Lanczos
-
-exit codes: 0 done, 1 failed, 2 wrong usage, 3 some of several files failed, 130 interrupted
-"""
-
-
-class Help(argparse.RawDescriptionHelpFormatter):
-    """Help pages with room for the options' names."""
-
-    def __init__(self, prog: str) -> None:
-        super().__init__(prog, max_help_position=30)
-        self._action_max_length = 13  # argparse forgets that the commands' names are indented once more
-
-
-def make_parser() -> argparse.ArgumentParser:
-    """The parser of every command."""
-    parser = argparse.ArgumentParser(
-        prog="unshrink",
-        description="Make a picture small in a way that can be undone.",
-        epilog=EXAMPLES,
-        formatter_class=Help,
-    )
-    parser.add_argument("--version", action="version", version=f"unshrink {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for add in (_downscale, _upscale, _compare, _info, _models, _convert, _export, _train, _eval, _report, _doctor):
-        add(commands)
-    return parser
-
-
-Commands = Any  # argparse has no public name for it
-
-
-def _command(commands: Commands, name: str, run: tuple[str, str], text: str) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands.add_parser(
-        name, help=text, description=f"{text[0].upper()}{text[1:]}.", formatter_class=Help
-    )
-    parser.set_defaults(run=run)
-    talk = parser.add_argument_group("messages")
-    talk.add_argument("--json", action="store_true", help="print the result as JSON, one line per file")
-    talk.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors and warnings")
-    talk.add_argument("-v", "--verbose", action="store_true", help="also say how long it took and on what")
-    return parser
-
-
-def _downscale(commands: Commands) -> None:
-    parser = _command(
-        commands, "downscale", ("commands", "downscale"), "make pictures small, so that they can be restored"
-    )
-    _inputs(parser)
-    _output(parser, "<name>_x<scale>.png", FORMATS)
-    _model(parser)
-    parser.add_argument(
-        "--verify", action="store_true", help="restore from what is written, and say how close it comes (PSNR)"
-    )
-    parser.add_argument(
-        "--lossy", action="store_true", help="allow formats that change values; what comes back is then much worse"
-    )
-    parser.add_argument(
-        "--depth", type=int, choices=(8, 16), help="bits of the small picture's values (default: as the large one)"
-    )
-    parser.add_argument(
-        "--effort",
-        type=int,
-        choices=range(10),
-        default=0,
-        metavar="N",
-        help="0 to 9 steps in search of a small picture of which more comes back, each as long as a few runs "
-        "(default: %(default)s)",
-    )
-    _runtime(parser)
-
-
-def _upscale(commands: Commands) -> None:
-    parser = _command(commands, "upscale", ("commands", "upscale"), "restore the large pictures from small ones")
-    _inputs(parser)
-    _output(parser, "<name>_restored.png", FORMATS)
-    parser.add_argument(
-        "-m", "--model", help="weights to use, a name or a file (default: those that made the small picture)"
-    )
-    parser.add_argument(
-        "--seed", type=int, default=0, help="of the draw, for weights that restore by one (default: %(default)s)"
-    )
-    _runtime(parser)
-
-
-def _compare(commands: Commands) -> None:
-    parser = _command(
-        commands,
-        "compare",
-        ("commands", "compare"),
-        "make a round trip in memory and measure it beside ordinary resizing",
-    )
-    parser.add_argument("input", metavar="IN", help="a picture; - for standard input")
-    parser.add_argument("-o", "--output", metavar="FIGURE", help="the figure (default: <name>_compare_x<scale>.png)")
-    parser.add_argument("--overwrite", action="store_true", help="replace a figure that exists")
-    _model(parser)
-    _limit(parser)
-    _runtime(parser)
-
-
-def _info(commands: Commands) -> None:
-    parser = _command(commands, "info", ("describe", "info"), "say what pictures and weights files hold")
-    parser.add_argument(
-        "inputs", metavar="FILE", nargs="+", help="a picture or a .safetensors file; - for standard input"
-    )
-    _limit(parser)
-
-
-def _models(commands: Commands) -> None:
-    _command(commands, "models", ("describe", "models"), "list the installed weights")
-
-
-def _convert(commands: Commands) -> None:
-    parser = _command(
-        commands, "convert", ("commands", "convert"), "make a weights file of a checkpoint of the published IRN code"
-    )
-    parser.add_argument("input", metavar="IN.pth", help="the checkpoint")
-    parser.add_argument("-o", "--output", metavar="OUT.safetensors", required=True, help="the weights file")
-    parser.add_argument("--name", help="what to call the weights (default: after the checkpoint)")
-    parser.add_argument("--overwrite", action="store_true", help="replace a file that exists")
-
-
-def _export(commands: Commands) -> None:
-    parser = _command(
-        commands, "export", ("commands", "export"), "add to a weights file the graphs that run it without torch"
-    )
-    parser.add_argument("input", metavar="FILE.safetensors", help="the weights file; it is replaced when all is done")
-
-
-def _train(commands: Commands) -> None:
-    parser = _command(commands, "train", ("commands", "train"), "train a network")
-    parser.add_argument("config", metavar="CONFIG", help="a TOML file, such as configs/irn-x4.toml")
-    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in the run's folder")
-    parser.add_argument(
-        "--max-time", type=float, metavar="MINUTES", help="end after so long; the schedule ends with it"
-    )
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="replace a setting; may be repeated"
-    )
-
-
-def _eval(commands: Commands) -> None:
-    parser = _command(
-        commands, "eval", ("measure", "measure"), "measure weights over folders of pictures, by the published protocol"
-    )
-    parser.add_argument("models", metavar="MODEL", nargs="*", help="weights, names or files (default: all installed)")
-    parser.add_argument(
-        "--data",
-        metavar="SET",
-        nargs="+",
-        required=True,
-        help="folders of large pictures, or names of test sets: folders in $UNSHRINK_DATA/test",
-    )
-    parser.add_argument(
-        "-o", "--output", default="results", metavar="FOLDER", help="for MODEL/SET.json (default: %(default)s)"
-    )
-    parser.add_argument("--lpips", metavar="FOLDER", help="also measure LPIPS, with the weights that are there")
-    parser.add_argument("--overwrite", action="store_true", help="replace results that exist")
-    _runtime(parser)
-
-
-def _report(commands: Commands) -> None:
-    parser = _command(
-        commands, "report", ("report", "report"), "make a page of results: tables, plots, crops, in one HTML file"
-    )
-    parser.add_argument(
-        "folder", metavar="RESULTS", nargs="?", default="results", help="what eval wrote (default: %(default)s)"
-    )
-    parser.add_argument("-o", "--output", default="report.html", metavar="PAGE", help="(default: %(default)s)")
-    parser.add_argument("--overwrite", action="store_true", help="replace a page that exists")
-
-
-def _doctor(commands: Commands) -> None:
-    parser = _command(commands, "doctor", ("describe", "doctor"), "check that everything needed is there and works")
-    _runtime(parser)
-
-
-def _inputs(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("inputs", metavar="IN", nargs="+", help="a picture; - for standard input")
-
-
-def _output(parser: argparse.ArgumentParser, default: str, formats: tuple[str, ...]) -> None:
-    parser.add_argument(
-        "-o",
-        "--output",
-        metavar="OUT",
-        help=f"a file, a folder, or - for standard output (default: {default} beside IN)",
-    )
-    parser.add_argument("--format", choices=formats, help="of the output (default: by the name of OUT, else png)")
-    parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
-    parser.add_argument(
-        "--strip", action="store_true", help="leave out colour profile, EXIF (orientation too), XMP and resolution"
-    )
-    _limit(parser)
-
-
-def _limit(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--max-pixels", type=_count, metavar="N", help="refuse larger pictures, read or restored (default: 178956970)"
-    )
-
-
-def _model(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-s", "--scale", type=int, choices=SCALES, help="how many times smaller each side (default: 2)")
-    parser.add_argument("-m", "--model", help="weights to use, a name or a file (default: those for the scale)")
-
-
-def _runtime(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("computing")
-    group.add_argument(
-        "--backend",
-        choices=("auto", "openvino", "onnxruntime", "torch"),
-        default="auto",
-        help="what runs the network (default: the fastest that is installed)",
-    )
-    group.add_argument("--device", default="cpu", help="for the torch backend: cpu, cuda, ... (default: %(default)s)")
-    group.add_argument("--threads", type=int, default=0, metavar="N", help="CPU threads (default: all cores)")
-
-
-def _count(text: str) -> int:
-    if not text.replace("_", "").isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, not {text!r}")
-    return int(text)
 
 
 if __name__ == "__main__":

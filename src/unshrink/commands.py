@@ -11,10 +11,10 @@ import os
 import re
 import sys
 import time
+import warnings
 from argparse import Namespace
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -24,60 +24,83 @@ from unshrink import backends, metrics, provenance, rescaler
 from unshrink import compare as comparison
 from unshrink import image as images
 from unshrink import weights as zoo
+from unshrink.batch import Batch, Do, threads_each, worker_count
 from unshrink.compare import decibels, human_bytes
-from unshrink.errors import ImageError, MissingDependencyError, ModelNotFoundError, ProvenanceError, WeightsError
+from unshrink.errors import (
+    ImageError,
+    MissingDependencyError,
+    ModelNotFoundError,
+    ProvenanceError,
+    UnshrinkWarning,
+    WeightsError,
+)
 from unshrink.evaluate import over_white
 from unshrink.files import atomic_write
 from unshrink.image import Image
+from unshrink.manifest import Manifest
+from unshrink.plan import (
+    STANDARD,
+    Job,
+    in_shard,
+    intention,
+    is_batch,
+    output_folder,
+    plan,
+    refuse_clashes,
+    settle,
+    skipped,
+)
 from unshrink.provenance import Record
 from unshrink.refine import Refined
 from unshrink.rescaler import Rescaler
-from unshrink.tasks import Result, Task, UsageError
+from unshrink.tasks import PATIENCE, Result, Task, UsageError, steps
 
-STANDARD = "-"  # standard input or output
 DEFAULT_SCALE = 2  # what comes back is hard to tell from the original; at 4, fine detail is softer
-EXTENSIONS = {form: extensions[0] for form, extensions in (images.LOSSLESS | images.LOSSY).items()}
+
+SMALL_NAME, LARGE_NAME = "{stem}_x{scale}{ext}", "{stem}_restored{ext}"
+
+Work = list[Task] | Batch
 
 logger = logging.getLogger("unshrink")
 
 
-@dataclass(frozen=True)
-class Job:
-    """One picture: where it comes from, where it goes, in which format."""
-
-    source: str
-    target: str
-    form: str
-
-
-def downscale(args: Namespace) -> list[Task]:
+def downscale(args: Namespace) -> Work:
     """Large pictures to small ones."""
     model = named_model(args)
-    jobs = plan(args, lambda stem: f"{stem}_x{model.scale}")
+    scale = str(model.scale)
+    jobs = plan(args, SMALL_NAME, lambda stem: {"stem": stem, "scale": scale})
     _encoded(Image(np.zeros((1, 1, 3), np.uint8)), jobs[0].form, args.lossy)  # refuses a lossy format before the work
-    return [Task(job.source, functools.partial(_downscale, args, model, job)) for job in jobs]
+    options = {"weights": model.weights.identity, "depth": args.depth, "effort": args.effort, "lossy": args.lossy}
+    return _work(args, jobs, options, downscaler, functools.partial(_downscale, args, model))
+
+
+def downscaler(args: Namespace) -> Do:
+    """What makes one picture small."""
+    return functools.partial(_downscale, args, named_model(args))
 
 
 def _downscale(args: Namespace, model: Rescaler, job: Job) -> Result:
     began = time.perf_counter()
-    with opened(job.target, args.overwrite) as stream:
+    with opened(job.target, job.overwrite) as stream:
         image, file_bytes = read(job.source, args.max_pixels)
         image = image.strip() if args.strip else image
+        image = images.whole(image) if args.verify else image  # it is needed once more
         depth = args.depth or min(image.depth, images.max_depth(f"picture.{job.form}"))
         refined: list[Refined] = []
-        small = model.downscale(image, depth=depth, effort=args.effort, report=refined.append)
-        file = _encoded(small, job.form, args.lossy)
-        figures = _verify(model, image, file, args.max_pixels) if args.verify else {}
-        stream.write(file)
+        small = model.downscale(
+            image, depth=depth, effort=args.effort, report=refined.append, progress=_progress(job, began)
+        )
+        small_bytes = _write(small, stream, job.form, args.lossy)
+        figures = _verify(model, image, _encoded(small, job.form, args.lossy), args.max_pixels) if args.verify else {}
     outcome = {
         "size": image.size,
         "small_size": small.size,
         "depth": depth,
         "bytes": file_bytes,
-        "small_bytes": len(file),
+        "small_bytes": small_bytes,
     }
     verified = "; comes back at {} dB (luma), {} dB (RGB)".format(*map(decibels, figures.values())) if figures else ""
-    sizes = f"{_size(image)} -> {_size(small)} pixels, {human_bytes(file_bytes)} -> {human_bytes(len(file))}"
+    sizes = f"{_size(image)} -> {_size(small)} pixels, {human_bytes(file_bytes)} -> {human_bytes(small_bytes)}"
     searched = {f"effort_{key}": value for one in refined for key, value in dataclasses.asdict(one).items()}
     logger.info(f"{_names(job)}: {sizes}{_gained(args.effort, refined)}{verified}")
     return Result({**_about(job, model, began), **outcome, "effort": args.effort, **searched, **figures})
@@ -98,28 +121,34 @@ def _verify(model: Rescaler, image: Image, file: bytes, max_pixels: int | None) 
     return {"psnr_y": metrics.psnr_y(*pair, model.scale), "psnr_rgb": metrics.psnr(*pair, model.scale)}
 
 
-def upscale(args: Namespace) -> list[Task]:
+def upscale(args: Namespace) -> Work:
     """Small pictures to large ones."""
+    do = upscaler(args)
+    jobs = plan(args, LARGE_NAME, lambda stem: {"stem": re.sub(rescaler.SMALL, "", stem)})
+    return _work(args, jobs, {"model": args.model, "seed": args.seed}, upscaler, do)
+
+
+def upscaler(args: Namespace) -> Do:
+    """What restores one picture."""
     named = load_model(args, args.model) if args.model else None
     recorded = functools.cache(functools.partial(_recorded_model, args))
-    jobs = plan(args, lambda stem: re.sub(rescaler.SMALL, "", stem) + "_restored")
-    return [Task(job.source, functools.partial(_upscale, args, named, recorded, job)) for job in jobs]
+    return functools.partial(_upscale, args, named, recorded)
 
 
 def _upscale(args: Namespace, named: Rescaler | None, recorded: Callable[[str, str], Rescaler], job: Job) -> Result:
     began = time.perf_counter()
-    with opened(job.target, args.overwrite) as stream:
+    with opened(job.target, job.overwrite) as stream:
         image, file_bytes = read(job.source, args.max_pixels)
         if named:
-            model, (record, image) = named, _record_if_sound(image, job.source)
+            model, (record, image) = named, _record_if_sound(image)
         else:
             record = _required_record(image, job.source)
             model = recorded(record.model, record.weights)
         _refuse_huge(image, model.scale, args.max_pixels, job.source)
-        large = model.upscale(image, seed=args.seed)
-        file = _encoded(large.strip() if args.strip else large, job.form, lossy=True)
-        stream.write(file)
-    outcome = {"size": large.size, "small_size": image.size, "depth": large.depth, "bytes": len(file)}
+        image = images.whole(image)  # the small one is held, the large one passes by
+        large = model.upscale(images.passing(image), seed=args.seed, progress=_progress(job, began))
+        large_bytes = _write(large.strip() if args.strip else large, stream, job.form, lossy=True)
+    outcome = {"size": large.size, "small_size": image.size, "depth": large.depth, "bytes": large_bytes}
     unchanged = record.pixels == provenance.checksum(image.pixels) if record else None
     logger.info(f"{_names(job)}: {_size(image)} -> {_size(large)} pixels, {model.weights.name}")
     return Result({**_about(job, model, began), **outcome, "small_bytes": file_bytes, "unchanged": unchanged})
@@ -136,12 +165,13 @@ def _required_record(image: Image, source: str) -> Record:
     return record
 
 
-def _record_if_sound(image: Image, source: str) -> tuple[Record | None, Image]:
+def _record_if_sound(image: Image) -> tuple[Record | None, Image]:
     """The record, or, where it cannot be used, none and the picture without it: the user has named the weights."""
     try:
         return provenance.extract(image)[0], image
     except ProvenanceError:
-        logger.warning(f"{source}: its record is malformed or from a newer version of unshrink, and is left aside")
+        reason = "its record is malformed or from a newer version of unshrink, and is left aside"
+        warnings.warn(reason, UnshrinkWarning, stacklevel=2)
         return None, dataclasses.replace(image, xmp=None)
 
 
@@ -150,7 +180,8 @@ def _recorded_model(args: Namespace, name: str, identity: str) -> Rescaler:
         weights = zoo.find(name, identity)
     except ModelNotFoundError as error:
         raise ModelNotFoundError(f"{error} (--model FILE{zoo.SUFFIX})") from None
-    return Rescaler(weights, backends.make(weights, args.backend, threads=args.threads, device=args.device))
+    backend = backends.make(weights, args.backend, threads=args.threads, device=args.device, fast=args.fast)
+    return Rescaler(weights, backend, args.tile)
 
 
 def _refuse_huge(image: Image, scale: int, max_pixels: int | None, source: str) -> None:
@@ -169,16 +200,16 @@ def compare(args: Namespace) -> list[Task]:
         raise UsageError("the table goes to standard output: give the figure the name of a file")
     source = Path("stdin" if args.input == STANDARD else args.input)
     target = args.output or str(source.with_name(f"{source.stem}_compare_x{model.scale}.png"))
-    job = Job(args.input, target, images.format_of(target))
-    _refuse_clashes([job], as_json=args.json)
+    job = Job(args.input, target, images.format_of(target), args.overwrite)
+    refuse_clashes([job], as_json=args.json)
     return [Task(args.input, functools.partial(_compare, args, model, job))]
 
 
 def _compare(args: Namespace, model: Rescaler, job: Job) -> Result:
     began = time.perf_counter()
-    with opened(job.target, args.overwrite) as stream:
+    with opened(job.target, job.overwrite) as stream:
         image, file_bytes = read(job.source, args.max_pixels)
-        result = comparison.compare(image, model, file_bytes)
+        result = comparison.compare(images.whole(image), model, file_bytes)
         comparison.figure(result).save(stream, format=job.form)
     logger.info(f"the figure is {job.target}")
     return Result({**_about(job, model, began), **comparison.as_json(result)}, comparison.table(result))
@@ -270,69 +301,39 @@ def named_model(args: Namespace) -> Rescaler:
 
 def load_model(args: Namespace, name: str) -> Rescaler:
     """Weights by name or path, ready to run as the arguments say."""
-    return rescaler.load(name, backend=args.backend, device=args.device, threads=args.threads)
+    runtime = {"backend": args.backend, "device": args.device, "threads": args.threads}
+    return rescaler.load(name, **runtime, tile=args.tile, fast=args.fast)
 
 
-# -- files ---------------------------------------------------------------------------------------------------------
+# -- pictures ------------------------------------------------------------------------------------------------------
 
 
-def plan(args: Namespace, rename: Callable[[str], str]) -> list[Job]:
-    """Where each input goes and in which format.
+def _work(args: Namespace, jobs: list[Job], options: dict[str, Any], make: Callable[[Namespace], Do], do: Do) -> Work:
+    """Jobs as tasks of this process, or, where several pictures are meant, as a batch.
 
-    Raises:
-        UsageError: inputs and output contradict each other.
-        ImageError: a missing folder, or a format that cannot be written.
+    Args:
+        args: what is to be done with what is there, and by whom.
+        jobs: the pictures.
+        options: what shapes the result, beside format and --strip.
+        make: what gives each worker the function that does a job.
+        do: the same for this process.
     """
-    out: str | None = args.output
-    if len(args.inputs) > 1 and STANDARD in (*args.inputs, out):
-        raise UsageError("standard input and output take one picture: give files and a folder")
-    is_folder = out not in (None, STANDARD) and (
-        len(args.inputs) > 1 or out.endswith(("/", os.sep)) or os.path.isdir(out)
-    )
-    if is_folder and not os.path.isdir(str(out)):
-        raise ImageError(f"cannot write to {out}: there is no such folder; create it first")
-    form = _format(None if is_folder else out, args.format)
-    if out is None and args.inputs == [STANDARD]:
-        out = STANDARD
-    jobs = [Job(name, _target(name, out, is_folder, rename, form), form) for name in args.inputs]
-    _refuse_clashes(jobs, args.json)
-    return jobs
+    folder = output_folder(args) if is_batch(args) else None
+    options = {"command": args.command, "format": jobs[0].form, "strip": args.strip, **options}
+    manifest = Manifest(folder, options, args.shard)
+    jobs = [settle(job, args, manifest) for job in jobs if in_shard(job, folder, args.shard)]
+    if args.dry_run:
+        return [Task(job.source, functools.partial(intention, job)) for job in jobs]
+    if not is_batch(args):
+        return [Task(job.source, functools.partial(_skip if job.skip else do, job)) for job in jobs]
+    workers = worker_count(args.workers, len(jobs))
+    settings = Namespace(**{**vars(args), "threads": threads_each(args.threads, workers)})
+    return Batch(jobs, functools.partial(make, settings), manifest, workers, args.timeout)
 
 
-def _format(out: str | None, asked: str | None) -> str:
-    """The format that --format or the name of the output asks for."""
-    if out in (None, STANDARD):
-        return asked or "png"
-    named = images.format_of(out) if asked is None or Path(out).suffix else asked
-    if asked not in (None, named):
-        raise UsageError(f"--format {asked} contradicts the name {out}")
-    return named
-
-
-def _target(name: str, out: str | None, is_folder: bool, rename: Callable[[str], str], form: str) -> str:
-    if out is not None and not is_folder:
-        return out
-    source = Path("stdin" if name == STANDARD else name)
-    file = rename(source.stem) + EXTENSIONS[form]
-    return str(Path(out) / file if out else source.with_name(file))
-
-
-def _refuse_clashes(jobs: list[Job], as_json: bool) -> None:
-    sources = {os.path.realpath(job.source): job.source for job in jobs if job.source != STANDARD}
-    makers: dict[str, str] = {}
-    for job in jobs:
-        if job.source == STANDARD and sys.stdin.isatty():
-            raise UsageError("standard input is a terminal: pipe a picture in, or give a file")
-        if job.target == STANDARD:
-            if as_json or sys.stdout.isatty():
-                raise UsageError("standard output is for the picture: name a file with -o, or send it elsewhere")
-            continue
-        place = os.path.realpath(job.target)
-        if place in sources:
-            raise UsageError(f"{job.target} is an input too: choose another output")
-        if place in makers:
-            raise UsageError(f"{makers[place]} and {job.source} would both become {job.target}: do them one by one")
-        makers[place] = job.source
+def _skip(job: Job) -> Result:
+    logger.info(f"{_names(job)}: skipped, {job.skip}")
+    return skipped(job)
 
 
 def opened(target: str, overwrite: bool) -> AbstractContextManager[BinaryIO]:
@@ -343,18 +344,37 @@ def opened(target: str, overwrite: bool) -> AbstractContextManager[BinaryIO]:
 
 
 def read(source: str, max_pixels: int | None) -> tuple[Image, int]:
-    """A picture and the size of its file; what had to be converted is said."""
+    """A picture, its pixels where possible as `Rows`, and the size of its file; what had to be converted is said."""
     file: str | bytes = sys.stdin.buffer.read() if source == STANDARD else source
-    image = images.read(file, max_pixels=max_pixels or images.MAX_PIXELS)
+    image = images.scan(file, max_pixels=max_pixels or images.MAX_PIXELS)
     for note in image.notes:
         logger.info(f"{source}: {note}")
     return image, len(file) if isinstance(file, bytes) else os.path.getsize(file)
+
+
+def _write(image: Image, stream: BinaryIO, form: str, lossy: bool) -> int:
+    """Writes a picture, and returns the size of its file."""
+    counted = stream if stream.seekable() else io.BytesIO()
+    images.write(image, counted, format=form, lossy=lossy)
+    if isinstance(counted, io.BytesIO):
+        stream.write(counted.getbuffer())
+    return counted.tell()
 
 
 def _encoded(image: Image, form: str, lossy: bool) -> bytes:
     stream = io.BytesIO()
     images.write(image, stream, format=form, lossy=lossy)
     return stream.getvalue()
+
+
+def _progress(job: Job, began: float) -> Callable[[float], None]:
+    """Says how far a picture is, once it has taken longer than anybody likes to wait."""
+
+    def show(share: float) -> None:
+        if time.perf_counter() - began > PATIENCE:
+            steps.info(f"{job.source}: {share:.0%}")
+
+    return show
 
 
 def _about(job: Job, model: Rescaler, began: float) -> dict[str, Any]:
@@ -368,6 +388,7 @@ def _about(job: Job, model: Rescaler, began: float) -> dict[str, Any]:
         "weights": model.weights.identity[: zoo.IDENTITY_DIGITS],
         "scale": model.scale,
         "backend": model.backend.name,
+        "fast": model.backend.fast,
         "seconds": seconds,
     }
 

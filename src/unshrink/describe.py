@@ -17,10 +17,10 @@ import numpy as np
 from unshrink import __version__, backends, provenance, rescaler
 from unshrink import image as images
 from unshrink import weights as zoo
-from unshrink.commands import STANDARD
 from unshrink.compare import align, human_bytes
 from unshrink.errors import ProvenanceError, UnshrinkError
 from unshrink.image import Image
+from unshrink.plan import STANDARD
 from unshrink.tasks import Result, Task
 
 CHANNELS = {1: "grey", 2: "grey and alpha", 3: "RGB", 4: "RGB and alpha"}
@@ -256,7 +256,9 @@ def _load_row(row: zoo.Row) -> str:
 
 def _self_test(args: Namespace) -> Check:
     def work() -> str:
-        model = rescaler.load(zoo.ROWS[0].name, backend=args.backend, device=args.device, threads=args.threads)
+        model = rescaler.load(
+            zoo.ROWS[0].name, backend=args.backend, device=args.device, threads=args.threads, fast=args.fast
+        )
         pixels = np.random.default_rng(0).integers(0, 256, (29, 37, 3), np.uint8)
         small = model.downscale(Image(pixels))
         large = model.upscale(small)

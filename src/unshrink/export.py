@@ -22,81 +22,62 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from unshrink import fused
 from unshrink.architectures import COLOURS
 from unshrink.models import IRN, build
 from unshrink.weights import Weights
 
 
 def export(weights: Weights) -> Weights:
-    """The same weights with their graphs, which know every parameter by its name but hold none of them.
+    """The same weights with their graphs, which know parameters by their names but hold none of them.
 
     Takes a few minutes for a published network, most of them for the graph of the gradient.
 
     Raises:
         WeightsError: ONNX has no operation for a part of the network (the matrix inverse of scale 3).
     """
-    net = build(weights.architecture, weights.config)
-    for index, parameter in enumerate(net.parameters()):
-        # The exporter merges equal tensors.  Different values keep it from that: the graph must fit any parameters.
-        nn.init.constant_(parameter, 1 / (index + 2)).requires_grad_(False)
+    net = build(weights.architecture, weights.config).eval().requires_grad_(False)
     h, w = torch.export.Dim("h"), torch.export.Dim("w")
     scale, small = weights.scale, (8, 12)
     hr = torch.rand(1, COLOURS, scale * small[0], scale * small[1])
     lr, z = torch.rand(1, COLOURS, *small), torch.rand(1, COLOURS * (scale**2 - 1), *small)
-    free = {2: h, 3: w}
+    free, large = {2: h, 3: w}, {2: scale * h, 3: scale * w}
+    parameters = {f"net.{name}": value for name, value in net.state_dict().items()}
+    inputs = parameters, lr, z, hr
+    # ONNX knows no gradients: differentiated here, its steps are written out one by one.
+    gradient = make_fx(_of(net, IRN.gradient), decomposition_table=_PLAIN, tracing_mode="symbolic")(*inputs)
     graphs = {
-        "down": _trace(_Down(net), {"hr": hr}, ({2: scale * h, 3: scale * w},), "lr"),
-        "up": _trace(_Up(net), {"lr": lr, "z": z}, (free, free), "hr"),
+        "down": _trace(_of(net, fused.down), parameters, {"hr": hr}, (large,), "lr"),
+        "up": _trace(_of(net, fused.up), parameters, {"lr": lr, "z": z}, (free, free), "hr"),
+        "gradient": _trace(gradient, parameters, {"lr": lr, "z": z, "hr": hr}, (free, free, large), "gradient"),
     }
-    inputs = {"lr": lr, "z": z, "hr": hr}
-    shapes = (free, free, {2: scale * h, 3: scale * w})
-    graphs["gradient"] = _trace(_Gradient(net, inputs), inputs, shapes, "gradient")
     return dataclasses.replace(weights, graphs=graphs)
 
 
-class _Down(nn.Module):
-    def __init__(self, net: IRN) -> None:
+Traceable = Callable[..., Tensor]  # (parameters by name, *inputs) -> result
+
+
+class _Call(nn.Module):
+    def __init__(self, net: IRN, run: Callable[..., Tensor]) -> None:
         super().__init__()
-        self.net = net.eval()
+        self.net, self.run = net, run
 
-    def forward(self, hr: Tensor) -> Tensor:
-        return self.net(hr)[0]
+    def forward(self, *inputs: Tensor) -> Tensor:
+        return self.run(self.net, *inputs)
 
 
-class _Up(nn.Module):
-    def __init__(self, net: IRN) -> None:
+def _of(net: IRN, run: Callable[..., Tensor]) -> Traceable:
+    """A function of the network's parameters, too."""
+    return lambda parameters, *inputs: cast(Tensor, functional_call(_Call(net, run), parameters, inputs))
+
+
+class _Traced(nn.Module):
+    def __init__(self, function: Traceable) -> None:
         super().__init__()
-        self.net = net.eval()
+        self.function = function
 
-    def forward(self, lr: Tensor, z: Tensor) -> Tensor:
-        return self.net.inverse(lr, z)
-
-
-class _Gradient(nn.Module):
-    """`IRN.gradient`, differentiated here: ONNX knows no gradients, so its steps are written out one by one."""
-
-    def __init__(self, net: IRN, inputs: dict[str, Tensor]) -> None:
-        super().__init__()
-        self.net = net.eval()
-
-        def gradient(parameters: dict[str, Tensor], lr: Tensor, z: Tensor, hr: Tensor) -> Tensor:
-            return cast(Tensor, functional_call(_GradientOf(net), parameters, (lr, z, hr)))
-
-        written_out = make_fx(gradient, decomposition_table=_PLAIN, tracing_mode="symbolic")
-        self.steps = written_out(dict(self.named_parameters()), *inputs.values())
-
-    def forward(self, lr: Tensor, z: Tensor, hr: Tensor) -> Tensor:
-        parameters = {name: value for name, value in self.named_parameters() if name.startswith("net.")}
-        return cast(Tensor, self.steps(parameters, lr, z, hr))
-
-
-class _GradientOf(nn.Module):
-    def __init__(self, net: IRN) -> None:
-        super().__init__()
-        self.net = net
-
-    def forward(self, lr: Tensor, z: Tensor, hr: Tensor) -> Tensor:
-        return self.net.gradient(lr, z, hr)
+    def forward(self, parameters: dict[str, Tensor], *inputs: Tensor) -> Tensor:
+        return self.function(parameters, *inputs)
 
 
 def _convolution_backward(grad: Tensor, x: Tensor, weight: Tensor, *_: Any) -> tuple[Tensor, None, None]:
@@ -114,36 +95,45 @@ _PLAIN: dict[Any, Callable[..., Any]] = {  # what ONNX lacks, said in what it ha
 }
 
 
-def _trace(module: nn.Module, inputs: dict[str, Tensor], shapes: tuple[dict[int, Any], ...], output: str) -> bytes:
+def _trace(
+    function: Traceable,
+    parameters: dict[str, Tensor],
+    inputs: dict[str, Tensor],
+    shapes: tuple[dict[int, Any], ...],
+    output: str,
+) -> bytes:
+    names = [name.removeprefix("net.") for name in parameters]
     try:
         with _quiet():
             program = torch.onnx.export(
-                module.eval(),
-                tuple(inputs.values()),
-                input_names=list(inputs),
+                _Traced(function).eval(),
+                (parameters, *inputs.values()),
+                input_names=[*names, *inputs],
                 output_names=[output],
-                dynamic_shapes=shapes,
+                dynamic_shapes=(dict.fromkeys(parameters), shapes),
                 dynamo=True,
                 verbose=False,
             )
     except torch.onnx.errors.OnnxExporterError as exc:
         raise WeightsError("a part of this network cannot be said in ONNX: it runs on backend torch alone") from exc
     assert program is not None
-    return _without_parameters(program.model_proto)
+    return _without_parameters(program.model_proto, set(names))
 
 
-def _without_parameters(model: onnx.ModelProto) -> bytes:
-    """The bare graph: no parameters, none of the exporter's notes, names as in the network's state dict."""
-    graph, prefix = model.graph, "net."
-    constants = [tensor for tensor in graph.initializer if not tensor.name.startswith(prefix)]
-    for message in (model, graph, *graph.node, *graph.input, *graph.output, *constants):
+def _without_parameters(model: onnx.ModelProto, parameters: set[str]) -> bytes:
+    """The bare graph: no parameters, though it names them, and none of the exporter's notes.
+
+    They were inputs, since the exporter folds, merges and computes with values that it knows.
+    """
+    graph = model.graph
+    for message in (model, graph, *graph.node, *graph.input, *graph.output, *graph.initializer):
         message.ClearField("doc_string")
         message.ClearField("metadata_props")
     for node in graph.node:
         node.name = ""
-        node.input[:] = [name.removeprefix(prefix) for name in node.input]
-    del graph.initializer[:], graph.value_info[:]
-    graph.initializer.extend(constants)
+    inputs = [value for value in graph.input if value.name not in parameters]
+    del graph.input[:], graph.value_info[:]
+    graph.input.extend(inputs)
     return bytes(model.SerializeToString(deterministic=True))
 
 

@@ -1,12 +1,13 @@
 """Files that are there whole or not at all: written beside their target, flushed to the disk, then renamed.
 
-And the pictures in a folder.
+And what a killed writer left behind, and the pictures in a folder.
 """
 
 import contextlib
 import errno
 import os
 import secrets
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -51,21 +52,69 @@ def atomic_write(
         UnshrinkError: (as `error`) the file exists, the folder is missing, the disk is full, no permission, ...
     """
     target = Path(os.path.realpath(path))
-    temporary = target.with_name(f".unshrink-{secrets.token_hex(8)}.part")
     try:
         _refuse_unsuitable(target, overwrite)
-        descriptor = os.open(temporary, _CREATE, 0o666)  # 0o666 less the umask, as for any new file
-        try:
-            with os.fdopen(descriptor, "wb") as stream:
-                yield stream
-                stream.flush()
-                os.fsync(descriptor)
-            _place(temporary, target, overwrite)
-        finally:
-            temporary.unlink(missing_ok=True)
+        temporary, descriptor = _temporary(target)
+        with _still_held(descriptor):
+            try:
+                with os.fdopen(descriptor, "wb") as stream:
+                    yield stream
+                    stream.flush()
+                    os.fsync(descriptor)
+                _place(temporary, target, overwrite)
+            finally:
+                temporary.unlink(missing_ok=True)
     except OSError as exc:
         reason = _ADVICE.get(exc.errno or 0, exc.strerror or str(exc))
         raise error(f"cannot write {os.fspath(path)}: {reason}") from exc
+
+
+def sweep(folder: str | os.PathLike[str]) -> None:
+    """Removes what killed writers left in a folder; what another process is writing at the moment stays."""
+    for temporary in Path(folder).glob(".unshrink-*.part"):
+        with contextlib.suppress(OSError):  # gone already, or not ours to remove
+            descriptor = os.open(temporary, os.O_RDWR)
+            try:
+                if hold(descriptor):
+                    temporary.unlink()
+            finally:
+                os.close(descriptor)
+
+
+def hold(descriptor: int) -> bool:
+    """Holds an open file until it is closed or its process ends; False if another holds it already."""
+    if sys.platform == "win32":  # where nobody can remove a file that is open
+        return True
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a network share without locks
+        return True
+    return True
+
+
+def _temporary(target: Path) -> tuple[Path, int]:
+    """A new file beside the target, open for writing and held, and its descriptor."""
+    while True:
+        path = target.with_name(f".unshrink-{secrets.token_hex(8)}.part")
+        descriptor = os.open(path, _CREATE, 0o666)  # 0o666 less the umask, as for any new file
+        if hold(descriptor) and (sys.platform == "win32" or os.fstat(descriptor).st_nlink):
+            return path, descriptor
+        os.close(descriptor)  # swept in the moment between its creation and being held
+
+
+@contextlib.contextmanager
+def _still_held(descriptor: int) -> Iterator[None]:
+    """Keeps a held file held though its descriptor is closed; not on Windows, which renames no open file."""
+    guard = None if sys.platform == "win32" else os.dup(descriptor)
+    try:
+        yield
+    finally:
+        if guard is not None:
+            os.close(guard)
 
 
 def _refuse_unsuitable(target: Path, overwrite: bool) -> None:
@@ -91,12 +140,32 @@ def _place(temporary: Path, target: Path, overwrite: bool) -> None:
         os.replace(temporary, target)
 
 
-PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"}
+PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".avif", ".bmp", ".gif", ".pbm", ".pgm", ".ppm"}
+
+
+def is_picture(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is a picture by its name."""
+    return Path(path).suffix.lower() in PICTURES
+
+
+def pictures_in(folder: str | os.PathLike[str], pattern: str = "**/*") -> list[Path]:
+    """The picture files under a folder that match a pattern, by their extensions, in the order of their names.
+
+    Hidden files and folders are left out; links to folders are not followed, so that no loop of them is endless.
+    """
+    base = Path(folder)
+    return sorted(
+        path
+        for path in base.glob(pattern)
+        if is_picture(path)
+        and not any(part.startswith(".") for part in path.relative_to(base).parts)
+        and path.is_file()
+    )
 
 
 def find_pictures(folder: str | Path) -> list[Path]:
     """All picture files under a folder, in the order of their names.  Raises ConfigError where there is none."""
-    files = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in PICTURES)
+    files = pictures_in(folder)
     if not files:
         raise ConfigError(f"no pictures in {folder}: data folders must hold {', '.join(sorted(PICTURES))} files")
     return files

@@ -3,22 +3,28 @@
     image = read("photo.tif")
     write(image, "photo.png")
 
-libvips handles PNG and TIFF, the formats with 16 bits; Pillow the others. What is read is decided by the content of
-the file, never by its name; the size is checked before anything is decoded; whatever is wrong with a file, the error
-is an `ImageError` with one line that says what to do.
+libvips reads PNG and TIFF, the formats with 16 bits, and JPEG, row by row; Pillow the others. PNG and TIFF are written
+as their rows come. What is read is decided by the content of the file, never by its name; the size is checked before
+anything is decoded; whatever is wrong with a file, the error is an `ImageError` with one line that says what to do.
 """
 
+import contextlib
+import io
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import PurePath
-from typing import BinaryIO
+from typing import BinaryIO, cast
+
+import numpy as np
 
 from unshrink import _pillow, _png, _tiff
 from unshrink._picture import Image
 from unshrink._pillow import from_pil, to_pil
 from unshrink.errors import ImageError
 from unshrink.files import atomic_write
+from unshrink.rows import Rows, strips_of
 
 __all__ = [
     "LOSSLESS",
@@ -29,8 +35,11 @@ __all__ = [
     "from_pil",
     "kind_of",
     "max_depth",
+    "passing",
     "read",
+    "scan",
     "to_pil",
+    "whole",
     "write",
 ]
 
@@ -53,6 +62,7 @@ _SIGNATURES = {
     "Bmp": rb"BM",
     "Ppm": rb"P[1-6]\s",
 }
+_SIGNATURE_BYTES = 16
 
 
 def read(source: str | os.PathLike[str] | bytes | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> Image:
@@ -71,21 +81,40 @@ def read(source: str | os.PathLike[str] | bytes | BinaryIO, *, max_pixels: int =
         ImageError: no such file, not a picture, damaged, cut off, too large or of an unsupported kind.
     """
 
-    def check(width: int, height: int) -> None:
-        if width * height > max_pixels:
-            raise ImageError(
-                f"{width} x {height} pixels are more than the limit of {max_pixels:,}; "
-                "raise it with --max-pixels if the file can be trusted"
-            )
+    name = _name(source)
+    with _refused(name):
+        return whole(_decode(_load(source), max_pixels))
 
-    name = source if isinstance(source, str | os.PathLike) else getattr(source, "name", "the picture")
-    try:
-        return _decode(_load(source), check)
-    except MemoryError as exc:
-        raise ImageError(f"cannot read {name}: not enough memory for it; close other programs") from exc
-    except Exception as exc:  # decoders meet damage with almost any type
-        reason = str(exc) if isinstance(exc, ImageError) else f"it is damaged ({_line(exc)}); get the file again"
-        raise ImageError(f"cannot read {name}: {reason}") from exc
+
+def scan(source: str | os.PathLike[str] | bytes | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> Image:
+    """Like `read`, but the pixels of PNG, TIFF and JPEG are `Rows`, which are decoded when they are asked for.
+
+    Raises:
+        ImageError: as `read`; of damage further down in the file, when its pixels are asked for.
+    """
+    name = _name(source)
+    with _refused(name):
+        image = _decode(_load(source), max_pixels)
+    if not isinstance(image.pixels, Rows):
+        return image
+    shape, dtype, strips = image.pixels.shape, image.pixels.dtype, image.pixels.strips
+
+    def guarded() -> Iterator[np.ndarray]:
+        with _refused(name):
+            yield from strips
+
+    return replace(image, pixels=cast(np.ndarray, Rows(shape, dtype, guarded())))
+
+
+def whole(image: Image) -> Image:
+    """The picture with its pixels as an array."""
+    return replace(image, pixels=np.asarray(image.pixels)) if isinstance(image.pixels, Rows) else image
+
+
+def passing(image: Image) -> Image:
+    """The picture with its pixels as `Rows`: of a network's result, then, no more is held than is needed at once."""
+    pixels = image.pixels
+    return replace(image, pixels=cast(np.ndarray, Rows(pixels.shape, pixels.dtype, strips_of(pixels))))
 
 
 def write(
@@ -112,12 +141,16 @@ def write(
         ImageError: a format that is unknown, lossy without leave or unable to hold the picture; the file exists, its
             folder does not, the disk is full, no permission.
     """
-    if not isinstance(target, str | os.PathLike):
-        target.write(_encode(image, format or "png", lossy))
-        return
-    form = format or format_of(target)
-    with atomic_write(target, overwrite, error=ImageError) as stream:
-        stream.write(_encode(image, form, lossy))
+    if isinstance(target, str | os.PathLike):
+        form = format or format_of(target)
+        with atomic_write(target, overwrite, error=ImageError) as stream:
+            _encode(image, stream, form, lossy)
+    elif getattr(target, "seekable", lambda: False)():
+        _encode(image, target, format or "png", lossy)
+    else:
+        memory = io.BytesIO()
+        _encode(image, memory, format or "png", lossy)
+        target.write(memory.getbuffer())
 
 
 def max_depth(path: str | os.PathLike[str]) -> int:
@@ -148,35 +181,60 @@ def kind_of(data: bytes) -> str | None:
     return next((kind for kind, pattern in _SIGNATURES.items() if re.match(pattern, data, re.DOTALL)), None)
 
 
-def _load(source: str | os.PathLike[str] | bytes | BinaryIO) -> bytes:
+def _name(source: object) -> str:
+    return str(source if isinstance(source, str | os.PathLike) else getattr(source, "name", "the picture"))
+
+
+@contextlib.contextmanager
+def _refused(name: str) -> Iterator[None]:
+    """Whatever is wrong with a file becomes one kind of error."""
+    try:
+        yield
+    except MemoryError as exc:
+        raise ImageError(f"cannot read {name}: not enough memory for it; close other programs") from exc
+    except Exception as exc:  # decoders meet damage with almost any type
+        reason = str(exc) if isinstance(exc, ImageError) else f"it is damaged ({_line(exc)}); get the file again"
+        raise ImageError(f"cannot read {name}: {reason}") from exc
+
+
+def _load(source: str | os.PathLike[str] | bytes | BinaryIO) -> BinaryIO:
+    """The file as a stream in which one can seek."""
     if isinstance(source, bytes):
-        return source
+        return io.BytesIO(source)
     if not isinstance(source, str | os.PathLike):
-        return source.read()
+        return io.BytesIO(source.read())
     if os.path.exists(source) and not os.path.isfile(source):
         raise ImageError("that is a folder or a device; give a picture file")
     try:
-        with open(source, "rb") as stream:
-            return stream.read()
+        return open(source, "rb")
     except OSError as exc:
         raise ImageError(f"{exc.strerror}; check the name and the permissions") from exc
 
 
-def _decode(data: bytes, check: Callable[[int, int], None]) -> Image:
-    if not data:
+def _decode(stream: BinaryIO, max_pixels: int) -> Image:
+    def check(width: int, height: int) -> None:
+        if width * height > max_pixels:
+            raise ImageError(
+                f"{width} x {height} pixels are more than the limit of {max_pixels:,}; "
+                "raise it with --max-pixels if the file can be trusted"
+            )
+
+    start = stream.read(_SIGNATURE_BYTES)
+    stream.seek(0)
+    if not start:
         raise ImageError("the file is empty; get it again")
-    kind = kind_of(data)
+    kind = kind_of(start)
     match kind:
         case "Png":
-            return _png.decode(data, check)
+            return _png.decode(stream, check)
         case "Tiff":
-            return _tiff.decode(data, check)
+            return _tiff.decode(stream, check)
         case None:
             raise ImageError("it is not a PNG, JPEG, WebP, TIFF, AVIF, BMP, GIF or PPM picture; convert it to one")
-    return _pillow.decode(data, kind, check)
+    return _pillow.decode(stream, kind, check)
 
 
-def _encode(image: Image, form: str, lossy: bool) -> bytes:
+def _encode(image: Image, stream: BinaryIO, form: str, lossy: bool) -> None:
     if form not in LOSSLESS | LOSSY:
         raise ImageError(f"cannot write the format {form!r}; allowed are {', '.join(LOSSLESS | LOSSY)}")
     if form in LOSSY and not lossy:
@@ -184,17 +242,24 @@ def _encode(image: Image, form: str, lossy: bool) -> bytes:
             f"{form} changes values, but only the exact values of the small picture bring back the large one; "
             f"write {_extensions(LOSSLESS)}, or allow the loss (--lossy)"
         )
+    match form:
+        case "png":
+            _png.encode(image, stream)
+        case "tiff":
+            _tiff.encode(image, stream)
+        case _:
+            _encode_by_pillow(image, stream, form)
+
+
+def _encode_by_pillow(image: Image, stream: BinaryIO, form: str) -> None:
+    memory = io.BytesIO()  # so that what goes wrong with the disk is told apart from what the format cannot hold
     try:
-        match form:
-            case "png":
-                return _png.encode(image)
-            case "tiff":
-                return _tiff.encode(image)
-        return _pillow.encode(image, form)
+        _pillow.encode(image, memory, form)
     except ImageError:
         raise
-    except Exception as exc:  # encoders, too, raise many types: an EXIF block too large for JPEG, for one
+    except Exception as exc:  # encoders raise many types: an EXIF block too large for JPEG, for one
         raise ImageError(f"cannot write this picture as {form}: {_line(exc)}; write PNG or TIFF") from exc
+    stream.write(memory.getbuffer())
 
 
 def _line(exc: Exception) -> str:

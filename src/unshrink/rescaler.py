@@ -1,6 +1,6 @@
 """A model ready to run on pictures: weights, a backend to run them, and what lies between pictures and tensors.
 
-Padding, colour, alpha, tiles and provenance are dealt with here and nowhere else.
+Colour, alpha and provenance are dealt with here and nowhere else.
 
 Shapes:  H, W the large picture, s the scale, small sides are ceil(H/s) and ceil(W/s).
 """
@@ -20,24 +20,32 @@ from unshrink import alpha as transparency
 from unshrink import backends, provenance, refine
 from unshrink import image as images
 from unshrink import weights as zoo
-from unshrink.errors import ConfigError, ImageError, UnshrinkError, UnshrinkWarning
-from unshrink.image import Image
+from unshrink.errors import ConfigError, ImageError, UnshrinkWarning
+from unshrink.image import Image, whole
 from unshrink.kinds import is_path, is_tensor, unwrap
+from unshrink.network import Network, Planes, Progress, as_values, padded_strips, to_pixels, to_planes
 from unshrink.provenance import Record
 from unshrink.refine import Refined
 from unshrink.resize import resize
-from unshrink.tiling import BYTES_PER_PIXEL, BYTES_PER_PIXEL_OF_GRADIENT, halo, largest_side, run_tiled
+from unshrink.rows import Rows
 
 Picture = TypeVar("Picture")  # a path, an Image, a PIL image, an array (H, W[, C]) or a tensor (N, 3, H, W)
 Pixels = NDArray[np.unsignedinteger]
-Planes = NDArray[np.float32]
-Size = tuple[int, int]
+Size = tuple[int, int]  # width, height
 Report = Callable[[Refined], object]
 
 SMALL = r"_x[2348]$"  # what the name of a small picture ends in, unless its maker chose another
 
 
-def load(model: str | os.PathLike[str], *, backend: str = "auto", device: str = "cpu", threads: int = 0) -> "Rescaler":
+def load(
+    model: str | os.PathLike[str],
+    *,
+    backend: str = "auto",
+    device: str = "cpu",
+    threads: int = 0,
+    tile: int = 0,
+    fast: bool = False,
+) -> "Rescaler":
     """A rescaler with the given weights.
 
     Args:
@@ -45,8 +53,13 @@ def load(model: str | os.PathLike[str], *, backend: str = "auto", device: str = 
         backend: "openvino", "onnxruntime", "torch", or "auto" for the fastest one that is installed.
         device: where the torch backend runs: "cpu", "cuda", ...
         threads: CPU threads; 0 for all cores.
+        tile: see `Rescaler`.
+        fast: subnets in bfloat16, which is at most 0.02 dB worse.  Small pictures are then not byte for byte those of
+            float32, but either restores those of the other.
 
     Raises:
+        ConfigError: a backend or a device that there is not or that cannot be fast, or a tile that is too small for
+            the network.
         ModelNotFoundError: no such weights.
         WeightsError: the file is damaged, altered or cannot be run here.
         MissingDependencyError: the backend is not installed.
@@ -58,15 +71,16 @@ def load(model: str | os.PathLike[str], *, backend: str = "auto", device: str = 
         (120, 160, 3)
     """
     weights = zoo.load(model)
-    return Rescaler(weights, backends.make(weights, backend, threads=threads, device=device))
+    return Rescaler(weights, backends.make(weights, backend, threads=threads, device=device, fast=fast), tile)
 
 
 @dataclass(frozen=True)
 class _Search:
-    """How much effort to spend on each picture, and whom to tell what it came to."""
+    """How much effort to spend on each picture, whom to tell what it came to, and how far the work is."""
 
     effort: int
     report: Report
+    progress: Progress
 
 
 class Rescaler:
@@ -78,12 +92,16 @@ class Rescaler:
     Args:
         weights: the trained network.
         backend: what runs it.
-        tile: largest side, in small pixels, of what is run at once; 0 to choose by the size of the picture.
+        tile: longest side, in pixels of the large picture, of what is run at once; 0 to choose by the free memory.
+            Each piece has the surroundings that its result depends on: the results are the same whatever the tile.
+
+    Raises:
+        ConfigError: a tile in which nothing would be left beside the surroundings.
     """
 
     def __init__(self, weights: zoo.Weights, backend: backends.Backend, tile: int = 0) -> None:
-        self.weights, self.backend, self.tile = weights, backend, tile
-        self.scale = weights.scale
+        self.weights, self.backend = weights, backend
+        self.scale, self._network = weights.scale, Network(weights, backend, tile)
 
     @property
     def name(self) -> str:
@@ -102,6 +120,7 @@ class Rescaler:
         depth: int | None = None,
         effort: int = 0,
         report: Report | None = None,
+        progress: Progress | None = None,
         overwrite: bool = False,
     ) -> Picture:
         """Makes a picture small.
@@ -115,6 +134,7 @@ class Rescaler:
                 as long as a few runs of the network.  The small picture stays within 0.5 dB of its likeness to the
                 bicubic one; what restores is the same, and never restores worse.  Alpha is not searched.
             report: what to call with what a search came to, once a picture.
+            progress: what to call with the share that is done, 0 to 1, before and after each piece of a run.
             overwrite: for a path: replace a file that exists.
 
         Returns:
@@ -128,10 +148,10 @@ class Rescaler:
         """
         if effort not in range(refine.MOST_EFFORT + 1):
             raise ConfigError(f"effort is {effort!r:.20}: allowed are 0 (the network alone) to {refine.MOST_EFFORT}")
-        search = _Search(effort, report or (lambda refined: None))
+        search = _Search(effort, report or _ignore, progress or _ignore)
         if is_path(picture):
             target = _target(picture, out, f"_x{self.scale}")
-            image = images.read(picture)
+            image = images.scan(picture)
             small = self._downscale(image, depth or min(image.depth, images.max_depth(target)), search)
             images.write(small, target, overwrite=overwrite)
             return cast(Picture, type(picture)(target))  # type: ignore[call-arg]
@@ -148,6 +168,7 @@ class Rescaler:
         *,
         size: Size | None = None,
         seed: int = 0,
+        progress: Progress | None = None,
         overwrite: bool = False,
     ) -> Picture:
         """Restores the large picture.
@@ -158,6 +179,7 @@ class Rescaler:
                 beside the picture, without the ``_x<scale>`` of the small one.
             size: (width, height) to come back to; default: what the record says, else s times the small size.
             seed: of the draw of z, for weights that draw it.
+            progress: what to call with the share that is done, 0 to 1, before and after each piece of a run.
             overwrite: for a path: replace a file that exists.
 
         Returns:
@@ -170,27 +192,33 @@ class Rescaler:
             ImageError: the picture cannot be read or written, or ``size`` does not fit it.
             ProvenanceError: its record is malformed or from a newer version.
         """
+        show = progress or _ignore
         if is_path(picture):
             target = _target(picture, out, "_restored")
-            images.write(self._upscale(images.read(picture), size, seed), target, lossy=True, overwrite=overwrite)
+            large = self._upscale(images.scan(picture), size, seed, show)
+            images.write(large, target, lossy=True, overwrite=overwrite)
             return cast(Picture, type(picture)(target))  # type: ignore[call-arg]
         _only_for_paths(out)
         if is_tensor(picture):
-            return cast(Picture, _each(picture, lambda lr: self._up(lr, size, seed).clip(0, 1)))
+            return cast(Picture, _each(picture, lambda lr: self._upscale_planes(lr, size, seed, show)))
         image, wrap = unwrap(picture)
-        return cast(Picture, wrap(self._upscale(image, size, seed, recorded=not isinstance(picture, np.ndarray))))
+        large = self._upscale(image, size, seed, show, recorded=not isinstance(picture, np.ndarray))
+        return cast(Picture, wrap(large if isinstance(image.pixels, Rows) else whole(large)))
 
     # -- images ----------------------------------------------------------------------------------------------------
 
     def _downscale(self, image: Image, depth: int, search: "_Search") -> Image:
+        if image.alpha or search.effort:
+            image = whole(image)
         colour, alpha = _split(image.pixels)
         if alpha is not None:
             colour = transparency.spread(colour, alpha)
-        small = self._refined(self._downscale_pixels(colour, depth), colour, search)
+        small = self._refined(self._downscale_pixels(colour, depth, search.progress), colour, search)
         if alpha is not None:
             small_alpha = np.full_like(small[..., :1], 2**depth - 1)
             if not _is_opaque(alpha):
-                small_alpha = transparency.pin_small(self._downscale_pixels(alpha, depth), alpha, self.scale)
+                small_alpha = self._downscale_pixels(alpha, depth, search.progress)
+                small_alpha = transparency.pin_small(small_alpha, alpha, self.scale)
             small = np.concatenate((small, small_alpha), axis=2)
         record = Record(
             model=self.weights.name,
@@ -203,8 +231,9 @@ class Rescaler:
         )
         return provenance.embed(replace(image, pixels=small), record)
 
-    def _upscale(self, image: Image, size: Size | None, seed: int, recorded: bool = True) -> Image:
-        record, image = provenance.extract(image)
+    def _upscale(self, image: Image, size: Size | None, seed: int, progress: Progress, recorded: bool = True) -> Image:
+        """The large picture; its pixels are `Rows` unless there is alpha."""
+        record, image = provenance.extract(whole(image))
         intact = record is not None and record.pixels == provenance.checksum(image.pixels)
         if recorded:
             _warn_of(record, intact, self.weights)
@@ -212,27 +241,50 @@ class Rescaler:
         if record and size is None and self._fits(record.size, image.size):
             size = record.size
         colour, alpha = _split(_with_channels(image.pixels, record.channels) if record and intact else image.pixels)
-        large = self._upscale_pixels(colour, depth, size, seed)
-        if alpha is not None:
-            large_alpha = np.full_like(large[..., :1], 2**depth - 1)
-            if not _is_opaque(alpha):
-                large_alpha = self._upscale_pixels(alpha, depth, size, seed)
-                large_alpha = transparency.pin_restored(large_alpha, alpha, self.scale)
-            large = np.concatenate((np.where(large_alpha == 0, 0, large), large_alpha), axis=2)
-        return replace(image, pixels=large)
+        large = self._upscale_pixels(colour, depth, size, seed, progress)
+        if alpha is None:
+            return replace(image, pixels=cast(Pixels, large))
+        colour = np.asarray(large)
+        large_alpha = np.full_like(colour[..., :1], 2**depth - 1)
+        if not _is_opaque(alpha):
+            large_alpha = np.asarray(self._upscale_pixels(alpha, depth, size, seed, progress))
+            large_alpha = transparency.pin_restored(large_alpha, alpha, self.scale)
+        return replace(image, pixels=np.concatenate((np.where(large_alpha == 0, 0, colour), large_alpha), axis=2))
 
-    def _downscale_pixels(self, pixels: Pixels, depth: int) -> Pixels:
+    def _downscale_pixels(self, pixels: Pixels, depth: int, progress: Progress) -> Pixels:
         """(H, W, 1 or 3) integers -> (h, w, same) integers of ``depth`` bits."""
-        return _to_pixels(self._down(_to_planes(pixels)), pixels.shape[2], depth)
+        channels = pixels.shape[2]
+        return np.asarray(self._network.down(pixels, lambda lr: to_pixels(lr, channels, depth), progress))
 
-    def _upscale_pixels(self, pixels: Pixels, depth: int, size: Size | None, seed: int) -> Pixels:
+    def _upscale_pixels(self, pixels: Pixels, depth: int, size: Size | None, seed: int, progress: Progress) -> Rows:
         """(h, w, 1 or 3) integers -> (H, W, same) integers of ``depth`` bits."""
-        return _to_pixels(self._up(_to_planes(pixels), size, seed), pixels.shape[2], depth)
+        channels, shape = pixels.shape[2], self._large_shape(pixels.shape[:2], size)
+        return self._network.up(pixels, shape, seed, lambda hr: to_pixels(hr, channels, depth), progress)
 
     def _downscale_planes(self, hr: Planes, search: "_Search") -> Planes:
         """(3, H, W) in [0, 1] -> (3, h, w) on the 8-bit grid."""
-        small = _to_pixels(self._down(hr), 3, 8)
-        return _to_planes(self._refined(small, _to_pixels(hr, 3, 16), search))
+        small = np.asarray(self._network.down(as_values(hr), lambda lr: to_pixels(lr, 3, 8), search.progress))
+        return to_planes(self._refined(small, to_pixels(hr, 3, 16), search))
+
+    def _upscale_planes(self, lr: Planes, size: Size | None, seed: int, progress: Progress) -> Planes:
+        """(3, h, w) in [0, 1] -> (3, H, W) in [0, 1]."""
+        shape = self._large_shape(lr.shape[1:], size)
+        return to_planes(np.asarray(self._network.up(as_values(lr), shape, seed, as_values, progress))).clip(0, 1)
+
+    def _large_shape(self, small: tuple[int, ...], size: Size | None) -> tuple[int, int]:
+        """(height, width) to come back to, of a small picture of (height, width)."""
+        height, width = small
+        size = size or (width * self.scale, height * self.scale)
+        if not self._fits(size, (width, height)):
+            raise ImageError(
+                f"size {size[0]}x{size[1]} does not fit a small picture of {width}x{height}: "
+                f"at scale {self.scale} it comes from pictures of up to {width * self.scale}x{height * self.scale}, "
+                f"less than {self.scale} smaller on each side"
+            )
+        return size[1], size[0]
+
+    def _fits(self, large: Size, small: Size) -> bool:
+        return all(-(-side // self.scale) == little for side, little in zip(large, small, strict=True))
 
     # -- search ----------------------------------------------------------------------------------------------------
 
@@ -241,12 +293,12 @@ class Rescaler:
         if not search.effort:
             return small
         depth, channels = 8 * small.itemsize, small.shape[2]
-        start, hr = _to_planes(small), self._padded(_to_planes(large))
+        start, hr = to_planes(small), to_planes(np.concatenate(list(padded_strips(large, self.scale))))
         reference = resize(hr.transpose(1, 2, 0), (small.shape[1], small.shape[0])).transpose(2, 0, 1)
-        reference = _to_planes(_to_pixels(reference.astype(np.float32), channels, depth))
+        reference = to_planes(to_pixels(reference.astype(np.float32), channels, depth))
         found = refine.descend(self._gradient(hr, channels), start, search.effort, refine.RATE / self.scale**2)
-        near = refine.stay_close(found, start, reference, lambda lr: _to_planes(_to_pixels(lr, channels, depth)))
-        other = _to_pixels(near, channels, depth)
+        near = refine.stay_close(found, start, reference, lambda lr: to_planes(to_pixels(lr, channels, depth)))
+        other = to_pixels(near, channels, depth)
         before, after = (self._restored_psnr(lr, large) for lr in (small, other))
         if after == before or any(a < b for a, b in zip(after, before, strict=True)):
             search.report(Refined(0.0, 0.0, 0.0))
@@ -257,72 +309,17 @@ class Rescaler:
 
     def _gradient(self, hr: Planes, channels: int) -> Callable[[Planes], Planes]:
         """Planes (3, h, w) -> half the gradient of the squared error against ``hr``; for grey, that of equal planes."""
-        z = self._latent(hr.shape[1] // self.scale, hr.shape[2] // self.scale, 0)
 
         def gradient(lr: Planes) -> Planes:
-            inputs = [(lr, 1), (z, 1), (hr, self.scale)]
-            slope = self._tiled(self.backend.gradient, inputs, (3, 1), refine.HALO, BYTES_PER_PIXEL_OF_GRADIENT)
+            slope = self._network.gradient(lr, hr)
             return slope if channels == 3 else np.broadcast_to(slope.mean(axis=0), slope.shape)
 
         return gradient
 
     def _restored_psnr(self, small: Pixels, large: Pixels) -> tuple[float, float]:
         """PSNR in dB of what comes back of ``small``: of the luma, and over all values."""
-        restored = self._upscale_pixels(small, 8 * large.itemsize, (large.shape[1], large.shape[0]), 0)
-        return refine.fidelity(*(_to_planes(pixels) for pixels in (restored, large)))
-
-    # -- planes ----------------------------------------------------------------------------------------------------
-
-    def _down(self, hr: Planes) -> Planes:
-        """(3, H, W) in [0, 1] -> (3, h, w), neither clipped nor rounded."""
-        return self._tiled(self.backend.down, [(self._padded(hr), self.scale)], (3, 1))
-
-    def _padded(self, hr: Planes) -> Planes:
-        """(3, H, W) -> the same with sides that are multiples of the scale."""
-        padding = [(0, -side % self.scale) for side in hr.shape[1:]]
-        return np.pad(hr, [(0, 0), *padding], mode="reflect")  # reflects as far as legal, then repeats
-
-    def _up(self, lr: Planes, size: Size | None, seed: int) -> Planes:
-        """(3, h, w) in [0, 1] -> (3, H, W), neither clipped nor rounded."""
-        _, height, width = lr.shape
-        size = size or (width * self.scale, height * self.scale)
-        if not self._fits(size, (width, height)):
-            raise ImageError(
-                f"size {size[0]}x{size[1]} does not fit a small picture of {width}x{height}: "
-                f"at scale {self.scale} it comes from pictures of up to {width * self.scale}x{height * self.scale}, "
-                f"less than {self.scale} smaller on each side"
-            )
-        z = self._latent(height, width, seed)
-        return self._tiled(self.backend.up, [(lr, 1), (z, 1)], (3, self.scale))[:, : size[1], : size[0]]
-
-    def _latent(self, height: int, width: int, seed: int) -> Planes:
-        shape = (3 * (self.scale**2 - 1), height, width)
-        if self.weights.latent == "zero":
-            return np.zeros(shape, np.float32)
-        return np.random.default_rng(seed).standard_normal(shape, np.float32)
-
-    def _tiled(
-        self,
-        run: Callable[..., Planes],
-        inputs: list[tuple[Planes, int]],
-        out: tuple[int, int],
-        reach: int | None = None,
-        bytes_per_pixel: int = BYTES_PER_PIXEL,
-    ) -> Planes:
-        reach = halo(self.weights.config) if reach is None else reach
-        array, factor = inputs[0]
-        height, width = array.shape[1] // factor, array.shape[2] // factor
-        side = self.tile or largest_side(height, width, self.scale, reach, bytes_per_pixel)
-        result = run_tiled(run, inputs, out, side, reach)
-        if not np.isfinite(result).all():
-            raise UnshrinkError(
-                f"{self.weights.name} on {self.backend.name} gave values that are not numbers: "
-                "nothing was written; try another backend and report this"
-            )
-        return result
-
-    def _fits(self, large: Size, small: Size) -> bool:
-        return all(-(-side // self.scale) == little for side, little in zip(large, small, strict=True))
+        restored = self._upscale_pixels(small, 8 * large.itemsize, (large.shape[1], large.shape[0]), 0, _ignore)
+        return refine.fidelity(*(to_planes(pixels) for pixels in (np.asarray(restored), large)))
 
 
 def _warn_of(record: Record | None, intact: bool, weights: zoo.Weights) -> None:
@@ -345,6 +342,10 @@ def _split(pixels: Pixels) -> tuple[Pixels, Pixels | None]:
     return pixels[..., :-1], pixels[..., -1:]
 
 
+def _ignore(news: object) -> None:
+    """Nobody wants to know."""
+
+
 def _is_opaque(alpha: Pixels) -> bool:
     """Whether there is nothing to see through, as in most screenshots: then one run of the network is enough."""
     return bool(alpha.min() == np.iinfo(alpha.dtype).max)
@@ -358,21 +359,6 @@ def _with_channels(pixels: Pixels, channels: int) -> Pixels:
         return colour
     opaque = np.full_like(colour[..., :1], np.iinfo(pixels.dtype).max)
     return np.concatenate((colour, opaque if alpha is None else alpha), axis=2)
-
-
-def _to_planes(pixels: Pixels) -> Planes:
-    """(H, W, 1 or 3) integers -> (3, H, W) float32 in [0, 1]; grey is repeated."""
-    planes = pixels.transpose(2, 0, 1).astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)
-    return np.ascontiguousarray(np.broadcast_to(planes, (3, *planes.shape[1:])))
-
-
-def _to_pixels(planes: Planes, channels: int, depth: int) -> Pixels:
-    """(3, H, W) -> (H, W, channels) integers of ``depth`` bits; grey is the mean of the three."""
-    if channels == 1:
-        planes = planes.mean(axis=0, keepdims=True)
-    top = 2**depth - 1
-    integers = np.rint(planes.clip(0, 1) * np.float32(top)).astype(np.uint8 if depth == 8 else np.uint16)
-    return np.ascontiguousarray(integers.transpose(1, 2, 0))
 
 
 def _each(tensor: Any, run: Callable[[Planes], Planes]) -> Any:

@@ -1,14 +1,29 @@
 """What a command hands to the command line: pieces of work, each with a name, and what each of them gives."""
 
-from collections.abc import Callable
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from unshrink.errors import UnshrinkError
+from unshrink.errors import UnshrinkError, UnshrinkWarning
+
+logger = logging.getLogger("unshrink")
+
+PATIENCE = 1.0  # seconds of work before progress is shown
+
+# How far the picture at hand is; each message takes the last one's place.
+steps = logging.getLogger("unshrink.progress")
+steps.propagate = False
 
 
 class UsageError(UnshrinkError):
     """The arguments contradict each other or what is there; found before any work is done."""
+
+
+class NothingMatchedError(UnshrinkError):
+    """The folders and patterns that were given stand for no picture."""
 
 
 @dataclass(frozen=True)
@@ -18,7 +33,7 @@ class Result:
     Attributes:
         data: for programs; written as JSON.
         text: for people, on standard output; "" where the work itself is the result.
-        ok: False if the work was done and found something broken.
+        ok: False if the work was done and found something broken, or could not be done: ``data["error"]`` says why.
     """
 
     data: dict[str, Any]
@@ -32,3 +47,34 @@ class Task:
 
     name: str
     run: Callable[[], Result]
+
+
+def attempt(task: Task) -> Result:
+    """Does a piece of work; what the user can mend is no exception but a result that says so."""
+    try:
+        with _warnings_about(task.name):
+            return task.run()
+    except UnshrinkError as error:
+        return failure(task.name, str(error))
+
+
+def failure(name: str, error: str) -> Result:
+    """The result of a piece of work that could not be done."""
+    return Result({"input": name, "error": error} if name else {"error": error}, ok=False)
+
+
+@contextmanager
+def _warnings_about(name: str) -> Iterator[None]:
+    """Logs UnshrinkWarnings with the name of what they are about."""
+
+    def show_warning(message: Warning | str, category: type[Warning], *where: Any, **options: Any) -> None:
+        if issubclass(category, UnshrinkWarning):
+            logger.warning(f"{name}: {message}")
+        else:
+            usual(message, category, *where, **options)
+
+    with warnings.catch_warnings():
+        usual = warnings.showwarning
+        warnings.showwarning = show_warning
+        warnings.simplefilter("always", UnshrinkWarning)
+        yield

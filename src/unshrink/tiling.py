@@ -1,32 +1,41 @@
 """Large pictures through the network piece by piece, each with the surroundings that its result depends on.
 
-Sizes are in pixels of the small picture; ``scale`` of them make one of the large picture.
+All pieces of a picture have one shape, so a runtime plans its memory once.  Sizes are in pixels of the small picture;
+``scale`` of them, along one side, make one of the large picture.
+
+Shapes:  pictures are (H, W, C).
 """
 
-import math
 import os
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise, product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Planes = NDArray[np.float32]
+from unshrink.rows import Rows, Window, strips_of
+
 # Per pixel of the large picture, at the peak of a run: measured with OpenVINO, the hungriest backend
 BYTES_PER_PIXEL = 1000
 BYTES_PER_PIXEL_OF_GRADIENT = 11_000  # on the way back, it needs the features of all layers
-LEAST_MEMORY = 4 << 30
+BYTES_PER_PIXEL_OF_STRIP = 16  # what is read and what is made, across the whole width: 16-bit colour, twice and more
+LEAST_AREA = 1_000_000  # pixels of the large picture that are run at once wherever there is memory for it
+HALOS = 8  # side of a piece, in halos, from which on more memory hardly saves work: its core is 6 wide
+LEAST_HALOS = 3  # smaller, and surroundings would be nearly all the work
+LEAST_SIDE = 32
 RADIUS = 10  # of one coupling block at its own level: five 3x3 convolutions, twice one after the other
+_MEMINFO, _CGROUP = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
+_REFUSED = re.compile(r"bad[_ ]alloc|out of memory|not enough memory|(can ?not|can't|failed to) allocate", re.I)
 
 
 @dataclass(frozen=True)
-class Tile:
-    """One piece: ``core`` is kept, ``outer`` is run.  Each is (top, bottom, left, right)."""
+class Span:
+    """A piece along one side: ``core`` is kept, ``outer`` is run.  Each is (start, stop)."""
 
-    core: tuple[int, int, int, int]
-    outer: tuple[int, int, int, int]
+    core: tuple[int, int]
+    outer: tuple[int, int]
 
 
 def halo(config: dict[str, Any]) -> int:
@@ -35,63 +44,112 @@ def halo(config: dict[str, Any]) -> int:
     return sum(-(-RADIUS * blocks // 2 ** (levels - 1 - level)) for level, blocks in enumerate(config["blocks"]))
 
 
-def largest_side(height: int, width: int, scale: int, halo: int, bytes_per_pixel: int = BYTES_PER_PIXEL) -> int:
-    """The largest core for which half of the machine's memory is enough: the whole picture, or a part of it."""
-    area = max(machine_memory() // 2, LEAST_MEMORY) // bytes_per_pixel
-    if height * width * scale**2 <= area:
-        return max(height, width)
-    return max(math.isqrt(area) // scale - 2 * halo, halo)  # smaller, and surroundings would be most of the work
+def free_memory() -> int:
+    """Bytes that this process may still take: of the machine, or of its control group; 8 GiB where nothing is told."""
+    found = [8 << 30]
+    if match := re.search(r"MemAvailable:\s*(\d+) kB", _text(_MEMINFO)):
+        found = [int(match[1]) << 10]
+    elif hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    limit, used = _text(_CGROUP / "memory.max").strip(), _text(_CGROUP / "memory.current").strip()
+    if limit.isdecimal() and used.isdecimal():
+        found.append(int(limit) - int(used))
+    return max(min(found), 0)
 
 
-def machine_memory() -> int:
-    """Bytes of physical memory; 8 GiB where the system does not tell."""
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return 8 << 30
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether that is what numpy or a runtime, each with its own type and words, means."""
+    return isinstance(error, MemoryError) or bool(_REFUSED.search(str(error)))
 
 
-def tiles(height: int, width: int, side: int, halo: int) -> Iterator[Tile]:
-    """Cuts (height, width) into cores of at most ``side``, each with ``halo`` around it as far as there is any."""
-    for (top, bottom), (left, right) in product(_spans(height, side), _spans(width, side)):
-        outer = max(top - halo, 0), min(bottom + halo, height), max(left - halo, 0), min(right + halo, width)
-        yield Tile((top, bottom, left, right), outer)
-
-
-def run_tiled(
-    run: Callable[..., Planes], inputs: list[tuple[Planes, int]], out: tuple[int, int], side: int, halo: int
-) -> Planes:
-    """Runs a function of one or more pictures tile by tile.
+def counts(
+    size: tuple[int, int], scale: int, halo: int, memory: int, bytes_per_pixel: int = BYTES_PER_PIXEL
+) -> tuple[int, int]:
+    """Into how many pieces to cut a picture, down and across: of what fits into the memory, the least work.
 
     Args:
-        run: (1, C, H, W) arrays of one tile -> (1, D, H', W') array.
-        inputs: each a (C, H, W) array and how many of its pixels, along one side, make one small pixel.
-        out: channels D of the result, and how many of its pixels make one small pixel.
-        side: largest core.
+        size: (height, width).
+        scale: of the network.
         halo: surroundings on each side.
-
-    Returns:
-        (D, H', W'), the same as running the whole at once.
+        memory: bytes for one piece and for the strip of the picture across its whole width.
+        bytes_per_pixel: what a run takes.
     """
-    first, factor = inputs[0]
-    height, width = first.shape[1] // factor, first.shape[2] // factor
-    channels, zoom = out
-    result = np.empty((channels, height * zoom, width * zoom), np.float32)
-    for tile in tiles(height, width, side, halo):
-        pieces = [np.ascontiguousarray(_cut(array, tile.outer, f))[None] for array, f in inputs]
-        done = run(*pieces)[0]
-        top, bottom, left, right = tile.core
-        inside = top - tile.outer[0], bottom - tile.outer[0], left - tile.outer[2], right - tile.outer[2]
-        _cut(result, tile.core, zoom)[...] = _cut(done, inside, zoom)
+    height, width = size
+    least = max(LEAST_HALOS * halo, LEAST_SIDE)
+    most = max(LEAST_AREA // scale**2, (HALOS * halo) ** 2)
+    found = []
+    for down in range(1, count(height, least, halo) + 1):
+        tall = outer_length(height, down, halo)
+        left = memory // scale**2 - BYTES_PER_PIXEL_OF_STRIP * tall * width
+        wide = min(left // bytes_per_pixel, most) // tall
+        if wide >= min(width, least):
+            across = count(width, wide, halo)
+            found.append((down * tall * across * outer_length(width, across, halo), down, across))
+    return min(found)[1:] if found else (count(height, least, halo), count(width, least, halo))
+
+
+def count(length: int, most: int, halo: int) -> int:
+    """The fewest pieces of at most ``most``, surroundings included, that cover a side.  most > 2 halo."""
+    return 1 if length <= most else -(-(length - 2 * halo) // (most - 2 * halo))
+
+
+def outer_length(length: int, pieces: int, halo: int) -> int:
+    """How long each of the pieces of a side is, surroundings included."""
+    return -(-(length + 2 * halo * (pieces - 1)) // pieces)
+
+
+def spans(length: int, pieces: int, halo: int) -> list[Span]:
+    """Cuts a side into pieces of one length; each core has ``halo`` around it, or ends where the picture does."""
+    outer = outer_length(length, pieces, halo)
+    result, done = [], 0
+    for index in range(pieces):
+        start = min(index * (outer - 2 * halo), length - outer)
+        end = length if index == pieces - 1 else start + outer - halo
+        result.append(Span((done, end), (start, start + outer)))
+        done = end
     return result
 
 
-def _spans(length: int, side: int) -> list[tuple[int, int]]:
-    pieces = -(-length // side)  # of nearly equal length, so that no sliver pays for a whole halo
-    edges = [length * i // pieces for i in range(pieces + 1)]
-    return list(pairwise(edges))
+def run_tiled(
+    run: Callable[..., np.ndarray],
+    inputs: Sequence[tuple[np.ndarray | Rows, int]],
+    zoom: int,
+    rows: list[Span],
+    cols: list[Span],
+) -> Iterator[np.ndarray]:
+    """Runs a function of one or more pictures piece by piece.
+
+    Args:
+        run: what makes a picture of one piece of each.
+        inputs: each a picture and how many of its pixels, along one side, make one small pixel.
+        zoom: how many pixels of the result make one small pixel.
+        rows: the pieces from the top down.
+        cols: the pieces from left to right.
+
+    Yields:
+        The strips of the result, together the same as running the whole at once.
+    """
+    windows = [Window(strips_of(picture)) for picture, _ in inputs]
+    for row in rows:
+        bands = [window.rows(*_times(row.outer, f)) for window, (_, f) in zip(windows, inputs, strict=True)]
+        done = []
+        for col in cols:
+            result = run(*(band[:, slice(*_times(col.outer, f))] for band, (_, f) in zip(bands, inputs, strict=True)))
+            done.append(result[_inside(row, zoom), _inside(col, zoom)])
+        yield np.concatenate(done, axis=1)
 
 
-def _cut(array: Planes, box: tuple[int, int, int, int], factor: int) -> Planes:
-    top, bottom, left, right = (edge * factor for edge in box)
-    return array[:, top:bottom, left:right]
+def _inside(span: Span, zoom: int) -> slice:
+    """Where the core is in the piece."""
+    return slice(*_times((span.core[0] - span.outer[0], span.core[1] - span.outer[0]), zoom))
+
+
+def _times(edges: tuple[int, int], factor: int) -> tuple[int, int]:
+    return edges[0] * factor, edges[1] * factor
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""

@@ -1,5 +1,7 @@
-"""OpenVINO: the fastest float32 convolutions on x86."""
+"""OpenVINO: the fastest convolutions on x86."""
 
+import contextlib
+import hashlib
 import sys
 from functools import cache
 from threading import Lock
@@ -7,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from unshrink.backends import compiled
+from unshrink.backends.machine import cpu_features
 from unshrink.backends.onnx_model import whole_model
 from unshrink.weights import Weights
 
@@ -37,17 +41,18 @@ class OpenVINO:
     Args:
         weights: what to run; must carry graphs.
         threads: how many to compute with; 0 for as many as there are cores.
+        fast: subnets in bfloat16.  OpenVINO keeps in float32 what lies between convolutions and the result: so the
+            picture and the couplings of the graphs that `fused` makes.  Not the gradient, which has no such order.
     """
 
     name = "openvino"
 
-    def __init__(self, weights: Weights, threads: int = 0) -> None:
-        self._weights = weights
+    def __init__(self, weights: Weights, threads: int = 0, fast: bool = False) -> None:
+        self._weights, self.fast = weights, fast
         self._compiled: dict[str, Any] = {}
         self._lock = Lock()  # a compiled model runs one request at a time, and each uses every thread
         self._config: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_PRECISION_HINT": "f32",  # the default is bfloat16 where the CPU has it: other small pictures
             "INFERENCE_NUM_THREADS": threads,
             "ENABLE_CPU_PINNING": False,  # pinned, two processes would share the first cores and leave the others idle
         }
@@ -67,7 +72,20 @@ class OpenVINO:
     def _run(self, graph: str, inputs: dict[str, np.ndarray]) -> np.ndarray:
         with self._lock:
             if graph not in self._compiled:
-                model = _core().read_model(whole_model(self._weights, graph))
-                self._compiled[graph] = _core().compile_model(model, "CPU", self._config)
+                self._compiled[graph] = self._compile(graph)
             result: np.ndarray = self._compiled[graph](inputs, share_inputs=True, share_outputs=False)[0]
         return result
+
+    def _compile(self, graph: str) -> Any:
+        """The graph ready to run: what an earlier process compiled, if that fits this one in all that matters."""
+        precision = "bf16" if self.fast and graph != "gradient" else "f32"
+        config = {**self._config, "INFERENCE_PRECISION_HINT": precision}
+        source = hashlib.sha256(self._weights.graphs.get(graph, b"")).hexdigest()
+        key = openvino.__version__, sorted(cpu_features()), sorted(config.items()), self._weights.identity, source
+        blob = compiled.load(*key)
+        if blob is not None:
+            with contextlib.suppress(RuntimeError):  # of no use after all: compile anew
+                return _core().import_model(blob, "CPU", config)
+        made = _core().compile_model(_core().read_model(whole_model(self._weights, graph)), "CPU", config)
+        compiled.store(made.export_model().getvalue(), *key)
+        return made

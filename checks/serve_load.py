@@ -1,0 +1,131 @@
+"""The service at twice its capacity, with junk and bombs among the requests.
+
+python checks/serve_load.py [--minutes 5]
+
+Twice as many clients as there are places each send one request after the other: nine of ten a picture, one a file of
+$UNSHRINK_DATA/hostile or a bomb.  Held: only 200, 4xx and 503; p99 of /health below 200 ms; the memory of the service
+and its workers flat after the first hundred pictures.  /health is also timed before, for what the machine itself adds.
+"""
+
+import argparse
+import asyncio
+import collections
+import json
+import os
+import random
+import signal
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import httpx
+import numpy as np
+from serving import Serve, bombs, photo
+
+CONCURRENCY, QUEUE = 2, 16
+BACK_OFF = 1.0  # seconds; half of what Retry-After asks for
+
+
+def files(folder):
+    """Pictures to downscale and to upscale, junk, bombs."""
+    pictures = [photo(folder / "photo.png", 96 + 32 * n, 96, n) for n in range(4)]
+    data = Path(os.environ.get("UNSHRINK_DATA", Path(__file__).parents[2] / "shared/data"))
+    junk = [path.read_bytes() for path in sorted((data / "hostile").iterdir())]
+    return pictures, junk, list(bombs().values())
+
+
+async def client(http, end, kinds, answers, seed):
+    draw = random.Random(seed)
+    pictures, junk, bad = kinds
+    while time.monotonic() < end:
+        share = draw.random()
+        body = draw.choice(pictures if share < 0.9 else junk if share < 0.99 else bad)
+        action = draw.choice(["downscale", "downscale", "compare", "upscale?model=irn-x2"])
+        began = time.monotonic()
+        try:
+            status = (await http.post(f"/v1/{action}", content=body)).status_code
+        except httpx.HTTPError as fault:
+            status = type(fault).__name__
+        answers.append((status, time.monotonic() - began))
+        if status == 429:
+            await asyncio.sleep(BACK_OFF)
+
+
+def probe(url, seconds):
+    """Seconds of every /health within this time; in a process of its own, so that the clients do not count."""
+    times, end = [], time.monotonic() + seconds
+    with httpx.Client(base_url=url, timeout=60) as http:
+        while time.monotonic() < end:
+            began = time.monotonic()
+            answer = http.get("/health")
+            times.append(time.monotonic() - began if answer.status_code == 200 else float("inf"))
+            time.sleep(0.1)
+    return times
+
+
+async def weigh(service, end, answers, memory):
+    while time.monotonic() < end:
+        memory.append((len([status for status, _ in answers if status == 200]), *service.memory()))
+        await asyncio.sleep(1)
+
+
+async def load(service, minutes, kinds):
+    answers, memory = [], []
+    end = time.monotonic() + 60 * minutes
+    count = 2 * (CONCURRENCY + QUEUE)
+    async with httpx.AsyncClient(base_url=service.url, timeout=180, limits=httpx.Limits(max_connections=count)) as http:
+        clients = [client(http, end, kinds, answers, seed) for seed in range(count)]
+        await asyncio.gather(*clients, weigh(service, end, answers, memory))
+    return answers, memory
+
+
+def milliseconds(times):
+    return {f"p{q}": round(1000 * float(np.percentile(times, q)), 1) for q in (50, 99, 100)}
+
+
+def report(idle, health, answers, memory):
+    statuses = collections.Counter(status for status, _ in answers)
+    refused = [seconds for status, seconds in answers if status == 429]
+    warm = [total for count, _, total in memory if count >= 100] or [total for *_, total in memory]
+    fifth = max(1, len(warm) // 5)
+    first, last = (float(np.median(part)) for part in (warm[:fifth], warm[-fifth:]))
+    return {
+        "answers": {str(status): count for status, count in sorted(statuses.items(), key=str)},
+        "health_ms": milliseconds(health),
+        "health_ms_before": milliseconds(idle),
+        "refused_ms": milliseconds(refused or [0.0]),
+        "memory_mib": {
+            "service": round(memory[-1][1]),
+            "all_after_100": round(first),
+            "all_at_end": round(last),
+            "all_most": round(max(total for *_, total in memory)),
+        },
+        "only_200_4xx_503": all(status in (200, 503) or str(status).startswith("4") for status in statuses),
+        "health_below_200_ms": bool(np.percentile(health, 99) < 0.2),
+        "memory_flat": bool(last < 1.05 * first),
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=5)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        kinds = files(Path(folder))
+        service = Serve(folder, "--concurrency", CONCURRENCY, "--queue", QUEUE, "--threads", 1)
+        try:
+            with ProcessPoolExecutor(1) as prober:
+                idle = prober.submit(probe, service.url, 20).result()
+                health = prober.submit(probe, service.url, 60 * args.minutes)
+                answers, memory = asyncio.run(load(service, args.minutes, kinds))
+                found = report(idle, health.result(), answers, memory)
+        finally:
+            service.end(signal.SIGTERM)
+        found["bugs_logged"] = sum(line["event"] == "bug" for line in service.log)
+    print(json.dumps(found, indent=1))
+    raise SystemExit(not all(value for value in found.values() if isinstance(value, bool)) or found["bugs_logged"] > 0)
+
+
+if __name__ == "__main__":
+    main()

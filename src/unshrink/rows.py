@@ -1,0 +1,65 @@
+"""Pixels that pass by from the top down, so that of a large picture no more is held than is needed at once.
+
+An array is the ordinary case: one strip, all there.  Strips are (rows, W, C), one after the other.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+
+class Rows:
+    """Pixels (H, W, C) that are decoded or computed when they are asked for, once; `np.asarray` asks for all of them.
+
+    Args:
+        shape: (H, W, C).
+        dtype: uint8 or uint16.
+        strips: the pixels, in strips of any height.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], dtype: Any, strips: Iterator[np.ndarray]) -> None:
+        self.shape, self.dtype, self.strips = shape, np.dtype(dtype), strips
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """All pixels at once."""
+        pixels = np.empty(self.shape, self.dtype)
+        top = 0
+        for strip in self.strips:
+            pixels[top : top + len(strip)] = strip
+            top += len(strip)
+        return pixels
+
+
+def strips_of(pixels: np.ndarray | Rows) -> Iterator[np.ndarray]:
+    """The strips of pixels of either kind."""
+    return pixels.strips if isinstance(pixels, Rows) else iter([pixels])
+
+
+def in_strips(pixels: np.ndarray | Rows, height: int) -> Iterator[np.ndarray]:
+    """The same pixels in strips of ``height`` rows; the last may be lower."""
+    window = Window(strips_of(pixels))
+    for top in range(0, pixels.shape[0], height):
+        yield window.rows(top, min(top + height, pixels.shape[0]))
+
+
+class Window:
+    """A part of a picture that moves down its strips; what lies above it is forgotten.
+
+    Args:
+        strips: what to move over.
+    """
+
+    def __init__(self, strips: Iterator[np.ndarray]) -> None:
+        self._strips, self._top, self._held = strips, 0, next(strips)
+
+    def rows(self, top: int, bottom: int) -> np.ndarray:
+        """(bottom - top, W, C): the rows from ``top`` to ``bottom``, neither of them above those of the last call."""
+        parts = [self._held[top - self._top :]]
+        have = self._top + len(self._held)
+        while have < bottom:
+            parts.append(next(self._strips))
+            have += len(parts[-1])
+        held = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        self._held, self._top = held[len(held) - (have - top) :], top
+        return self._held[: bottom - top]

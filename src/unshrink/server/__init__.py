@@ -1,0 +1,42 @@
+"""The service: ``unshrink serve``."""
+
+import os
+from argparse import Namespace
+from pathlib import Path
+
+from unshrink.errors import MissingDependencyError
+from unshrink.tasks import Result, Task
+
+
+def serve(args: Namespace) -> list[Task]:
+    """Answers requests until it is told to stop."""
+    try:
+        from unshrink.server.run import run
+        from unshrink.server.service import Settings
+    except ModuleNotFoundError as error:
+        if error.name not in ("fastapi", "uvicorn", "prometheus_client", "pydantic", "starlette"):
+            raise
+        raise MissingDependencyError('serve needs a web framework: pip install "unshrink[server]"') from None
+    named = [key.strip() for key in os.environ.get("UNSHRINK_API_KEYS", "").split(",")]
+    settings = Settings(
+        max_body=args.max_body << 20,
+        max_pixels=args.max_pixels,
+        queue=args.queue,
+        concurrency=args.concurrency,
+        threads=args.threads,
+        timeout=args.timeout,
+        keys=tuple(key for key in [*named, *args.api_key] if key),
+        jobs=Path(args.jobs_db) if args.jobs_db else state_folder() / "jobs.sqlite3",
+        keep=args.keep * 3600,
+    )
+
+    def work() -> Result:
+        run(settings, args.host, args.port)
+        return Result({"stopped": True})
+
+    return [Task("", work)]
+
+
+def state_folder() -> Path:
+    """Where a user's programs keep what is to outlive them."""
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "unshrink"

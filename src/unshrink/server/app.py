@@ -1,0 +1,355 @@
+"""The routes: what is asked for, where the answer comes from, how it is sent."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import prometheus_client
+from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response, Security
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.staticfiles import StaticFiles
+from pydantic import BaseModel, ValidationError
+from starlette.exceptions import HTTPException
+
+from unshrink import __version__
+from unshrink import weights as zoo
+from unshrink.commands import EXTENSIONS
+from unshrink.errors import UnshrinkError
+from unshrink.server import work
+from unshrink.server.docs import docs_page
+from unshrink.server.jobs import Job
+from unshrink.server.service import RETRY_SECONDS, Refusal, Service, Settings
+from unshrink.server.watch import Watch
+from unshrink.server.work import CompareOptions, DownscaleOptions, UpscaleOptions
+
+WEB = Path(__file__).parents[1] / "web"
+Action = Literal["downscale", "upscale"]
+DESCRIPTION = "Make a picture small in a way that can be undone. Pictures are sent as the body, and come back as it."
+
+
+class Error(BaseModel):
+    """Why there is no answer, in one sentence."""
+
+    error: str
+
+
+class Quality(BaseModel):
+    """How close one picture is to another: PSNR in dB (null: they are equal) and SSIM of the luma."""
+
+    psnr_y: float | None
+    ssim_y: float
+
+
+class Comparison(BaseModel):
+    """A round trip beside ordinary resizing, each measured against the original."""
+
+    model: str
+    scale: int
+    size: tuple[int, int]
+    small_size: tuple[int, int]
+    bytes: int
+    small_bytes: int
+    unshrink: Quality
+    bicubic: Quality
+    lanczos: Quality
+    small_fidelity: Quality
+    seconds: float
+    notes: list[str]
+
+
+class Weights(BaseModel):
+    """Weights that are installed."""
+
+    name: str
+    scale: int
+    default: bool
+    licence: str
+    figures: dict[str, float]
+
+
+class Models(BaseModel):
+    """All weights that are installed."""
+
+    models: list[Weights]
+
+
+class Status(BaseModel):
+    """How the service is."""
+
+    status: str
+
+
+class JobStatus(BaseModel):
+    """How far a job is; the error of a failed one; where to ask."""
+
+    id: str
+    action: Action
+    status: Literal["queued", "running", "done", "failed"]
+    progress: float
+    error: str | None
+    links: dict[str, str]
+
+
+class JobOptions(DownscaleOptions, UpscaleOptions):
+    """What to do, and all options of it."""
+
+    action: Action
+
+
+def of_request(request: Request) -> Service:
+    """The service that the application runs."""
+    return request.app.state.service
+
+
+Serving = Annotated[Service, Depends(of_request)]
+Bearer = Annotated[HTTPAuthorizationCredentials | None, Security(HTTPBearer(auto_error=False))]
+
+
+def owner(service: Serving, bearer: Bearer) -> str:
+    """Who asks, by the key; refuses wrong keys."""
+    return service.owner(bearer.credentials if bearer else "")
+
+
+Asker = Annotated[str, Depends(owner)]
+
+
+def same_site(request: Request) -> None:
+    """Refuses what other web sites make a browser send: the service may listen where only its owner should reach it."""
+    if request.headers.get("sec-fetch-site") in ("cross-site", "same-site"):
+        raise Refusal(403, "this service answers no pages of other sites")
+
+
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    401: {"model": Error, "description": "The API key is missing or wrong"},
+    403: {"model": Error, "description": "Sent by a page of another site"},
+    408: {"model": Error, "description": "The body did not arrive in time"},
+    413: {"model": Error, "description": "The body is too large"},
+    422: {"model": Error, "description": "Not a picture, too many pixels, or options that there are not"},
+    429: {"model": Error, "description": "Too many are waiting; Retry-After says when to come again"},
+    503: {"model": Error, "description": "It took too long, or the service is stopping"},
+}
+MISSING = "there is no such job, or no longer"
+NO_JOB: dict[int | str, dict[str, Any]] = {404: {"model": Error, "description": "No such job of this key"}}
+NO_RESULT: dict[int | str, dict[str, Any]] = {409: {"model": Error, "description": "The job is not done yet"}}
+PICTURE = {
+    "requestBody": {"required": True, "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}}
+}
+PICTURE_BACK: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The picture", "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}}
+}
+
+public = APIRouter()
+v1 = APIRouter(prefix="/v1", dependencies=[Depends(same_site), Depends(owner)], responses=REFUSALS)
+
+
+@v1.post("/downscale", response_class=Response, responses=PICTURE_BACK, openapi_extra=PICTURE)
+async def downscale(request: Request, service: Serving, options: Annotated[DownscaleOptions, Query()]) -> Response:
+    """Make a picture small, so that it can be restored."""
+    answer = await service.answer(request, work.downscale, options)
+    headers = about("downscale", options.format, answer.facts)
+    return Response(answer.data, headers=headers, media_type=f"image/{options.format}")
+
+
+@v1.post("/upscale", response_class=Response, responses=PICTURE_BACK, openapi_extra=PICTURE)
+async def upscale(request: Request, service: Serving, options: Annotated[UpscaleOptions, Query()]) -> Response:
+    """Restore the large picture from a small one."""
+    answer = await service.answer(request, work.upscale, options)
+    headers = about("upscale", options.format, answer.facts)
+    return Response(answer.data, headers=headers, media_type=f"image/{options.format}")
+
+
+@v1.post("/compare", openapi_extra=PICTURE)
+async def compare(request: Request, service: Serving, options: Annotated[CompareOptions, Query()]) -> Comparison:
+    """Measure a round trip beside bicubic and Lanczos resizing."""
+    answer = await service.answer(request, work.compare, options)
+    return Comparison(**answer.data, seconds=answer.facts["seconds"], notes=answer.facts["notes"])
+
+
+@v1.get("/models")
+async def models() -> Models:
+    """List the installed weights."""
+    return Models(
+        models=[
+            Weights(
+                name=row.name,
+                scale=row.scale,
+                default=zoo.for_scale(row.scale) is row,
+                licence=row.licence,
+                figures=dict(row.figures),
+            )
+            for row in zoo.ROWS
+        ]
+    )
+
+
+@v1.post("/jobs", status_code=202, openapi_extra=PICTURE)
+async def add_job(
+    request: Request, service: Serving, asker: Asker, options: Annotated[JobOptions, Query()]
+) -> JobStatus:
+    """Have a picture made small or restored in the background: for large ones."""
+    given = options.model_dump(exclude_unset=True, exclude={"action"})
+    try:
+        allowed = work.TASKS[options.action][1](**given)
+    except ValidationError as invalid:
+        raise RequestValidationError(
+            [{**fault, "loc": ("query", *fault["loc"])} for fault in invalid.errors()]
+        ) from None
+    return job_status(await service.add_job(request, asker, options.action, allowed))
+
+
+@v1.get("/jobs/{job_id}", responses=NO_JOB)
+async def see_job(service: Serving, asker: Asker, job_id: str) -> JobStatus:
+    """How far a job is."""
+    return job_status(await job_of(service, asker, job_id))
+
+
+@v1.get("/jobs/{job_id}/result", response_class=Response, responses=PICTURE_BACK | NO_JOB | NO_RESULT)
+async def job_result(service: Serving, asker: Asker, job_id: str) -> Response:
+    """The picture that came out of a job."""
+    job = await job_of(service, asker, job_id)
+    if job.status == "failed":
+        raise Refusal(422, str(job.error))
+    path = service.jobs.result(job_id)
+    if job.status != "done" or not path.exists():
+        raise Refusal(409, f"the job is {job.status}; its result is there when it is done")
+    form = job.options["format"]
+    return FileResponse(path, headers=about(job.action, form, job.facts), media_type=f"image/{form}")
+
+
+@v1.delete("/jobs/{job_id}", status_code=204, responses=NO_JOB)
+async def delete_job(service: Serving, asker: Asker, job_id: str) -> None:
+    """Stop a job and remove its pictures."""
+    if not await service.delete_job(job_id, asker):
+        raise Refusal(404, MISSING)
+
+
+async def job_of(service: Service, asker: str, job_id: str) -> Job:
+    """A job of this asker's; the jobs of others are as if they were not there."""
+    job = await asyncio.to_thread(service.jobs.get, job_id, asker)
+    if job is None:
+        raise Refusal(404, MISSING)
+    return job
+
+
+def job_status(job: Job) -> JobStatus:
+    """A job as it is told."""
+    here = f"/v1/jobs/{job.id}"
+    return JobStatus.model_validate({**vars(job), "links": {"self": here, "result": f"{here}/result"}})
+
+
+@public.get("/health")
+async def health() -> Status:
+    """Whether the service is alive."""
+    return Status(status="alive")
+
+
+@public.get("/ready", responses={503: {"model": Error, "description": "Stopping"}})
+async def ready(service: Serving) -> Status:
+    """Whether the service takes pictures."""
+    if service.stopping.is_set():
+        raise Refusal(503, "the service is stopping")
+    return Status(status="ready")
+
+
+@public.get("/metrics", response_class=Response, dependencies=[Depends(owner)], responses={401: REFUSALS[401]})
+async def metrics(service: Serving) -> Response:
+    """Counters, as Prometheus reads them."""
+    text = prometheus_client.generate_latest(service.registry)
+    return Response(text, media_type=prometheus_client.CONTENT_TYPE_LATEST)
+
+
+def about(action: str, form: str, facts: dict[str, Any]) -> dict[str, str]:
+    """What is to be known of a picture, as headers."""
+    stem = f"picture_x{facts['scale']}" if action == "downscale" else "picture_restored"
+    headers = {
+        "X-Unshrink-Model": facts["model"],
+        "X-Unshrink-Scale": str(facts["scale"]),
+        "X-Unshrink-Size": "{}x{}".format(*facts["size"]),
+        "X-Unshrink-Seconds": str(facts["seconds"]),
+        "Content-Disposition": f'attachment; filename="{stem}{EXTENSIONS[form]}"',
+    }
+    if facts["notes"]:
+        headers["X-Unshrink-Notes"] = "; ".join(facts["notes"]).encode("ascii", "replace").decode()
+    return headers
+
+
+# -- refusals ------------------------------------------------------------------------------------------------------
+
+
+RETRY = {"Retry-After": str(RETRY_SECONDS)}
+WITH_ERRORS = {401: {"WWW-Authenticate": "Bearer"}, 429: RETRY, 503: RETRY}
+
+
+def error(status: int, sentence: str) -> Response:
+    """An error as all are sent."""
+    return JSONResponse({"error": sentence}, status, WITH_ERRORS.get(status))
+
+
+async def on_refusal(request: Request, refusal: Refusal) -> Response:
+    """Refusals of the service."""
+    return error(refusal.status, str(refusal))
+
+
+async def on_unshrink_error(request: Request, fault: UnshrinkError) -> Response:
+    """What is wrong with the picture, in the words of the library."""
+    return error(422, str(fault))
+
+
+async def on_invalid(request: Request, invalid: RequestValidationError) -> Response:
+    """Parameters that there are not."""
+    faults = [f"{'.'.join(str(part) for part in fault['loc'][1:])}: {fault['msg']}" for fault in invalid.errors()]
+    return error(422, "; ".join(faults))
+
+
+async def on_http(request: Request, fault: HTTPException) -> Response:
+    """What the framework refuses: unknown places, methods and bodies that are too large."""
+    return JSONResponse({"error": fault.detail}, fault.status_code, fault.headers)
+
+
+HANDLERS: dict[Any, Callable[[Request, Any], Coroutine[Any, Any, Response]]] = {
+    Refusal: on_refusal,
+    UnshrinkError: on_unshrink_error,
+    RequestValidationError: on_invalid,
+    HTTPException: on_http,
+}
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The application, with its workers once its lifespan begins."""
+
+    service = Service(settings)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with service.running():
+            yield
+
+    app = FastAPI(
+        title="unshrink",
+        version=__version__,
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        exception_handlers=HANDLERS,
+    )
+    app.state.service = service
+    app.add_middleware(Watch, registry=service.registry)
+    app.include_router(public)
+    app.include_router(v1)
+    static = StaticFiles(directory=WEB)
+    app.mount("/static", static)
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        return HTMLResponse(docs_page(app.openapi()))
+
+    @app.get("/", include_in_schema=False)
+    async def page(request: Request) -> Response:
+        return await static.get_response("index.html", request.scope)
+
+    return app

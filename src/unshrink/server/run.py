@@ -1,0 +1,69 @@
+"""The service as a process: its log, its signals, its end."""
+
+import asyncio
+import logging
+import os
+import socket
+from types import FrameType
+
+import uvicorn
+
+from unshrink.errors import ConfigError
+from unshrink.server.app import create_app
+from unshrink.server.service import Service, Settings
+from unshrink.server.watch import JsonLines
+
+GRACE = 20.0  # seconds for what is being done, once the service is told to stop
+MOST_CONNECTIONS = 1000
+
+said = logging.getLogger("unshrink")
+
+
+class Server(uvicorn.Server):
+    """Stops in two steps: for a while it finishes what it has and refuses what comes, then it is gone."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """The first signal begins the end, a second one is the end."""
+        service: Service = self.config.app.state.service  # type: ignore[union-attr]
+        if service.stopping.is_set():
+            super().handle_exit(sig, frame)
+            return
+        self._captured_signals.append(sig)
+        self._drained = asyncio.get_running_loop().create_task(self._drain(service))
+
+    async def _drain(self, service: Service) -> None:
+        await service.drain(GRACE)
+        await asyncio.sleep(0.1)  # for the last answers to leave
+        self.should_exit = True
+
+
+def run(settings: Settings, host: str, port: int) -> None:
+    """Serves until a signal ends it."""
+    os.environ.setdefault("MALLOC_ARENA_MAX", "2")  # for the workers: fewer arenas keep less of what was freed
+    log = logging.StreamHandler()
+    log.setFormatter(JsonLines())
+    for name in ("unshrink.server", "uvicorn"):
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = [log], False
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    config = uvicorn.Config(
+        create_app(settings),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        limit_concurrency=MOST_CONNECTIONS,
+        timeout_graceful_shutdown=5,
+    )
+    with listening(host, port) as here:
+        place = f"http://{f'[{host}]' if ':' in host else host}:{here.getsockname()[1]}"
+        said.info(f"the page is at {place}/, what programs can ask for at {place}/docs")
+        Server(config).run(sockets=[here])
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """A socket that takes connections.  Raises ConfigError if that is not possible there."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as fault:
+        raise ConfigError(f"cannot listen at {host}, port {port}: {fault.strerror}; choose another --port") from None

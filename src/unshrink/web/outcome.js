@@ -1,0 +1,117 @@
+// What is shown of one picture: progress, a refusal, or the pictures with their numbers and downloads.
+
+import { humanBytes } from "./pictures.js";
+import { Viewer } from "./viewer.js";
+
+const TICK = 200; // milliseconds between two updates of the seconds
+
+export class Outcome {
+  /** @param panel the tab panel to append to. */
+  constructor(panel) {
+    panel.append(document.querySelector("#outcome").content.cloneNode(true));
+    this.root = panel.querySelector(".outcome");
+    this.find = (selector) => this.root.querySelector(selector);
+    this.viewer = new Viewer(this.root);
+    this.onCancel = () => {};
+    this.find(".cancel").addEventListener("click", () => this.onCancel());
+  }
+
+  /** Says what is being done; the time runs from the first stage on. */
+  stage(text) {
+    this.find(".refusal").hidden = true;
+    this.find(".busy").hidden = false;
+    this.find(".result").inert = true;
+    this.find(".stage").textContent = text;
+    this.#announce(text);
+    this.progress(null);
+    if (this.timer) return;
+    const began = performance.now();
+    const tick = () => (this.find(".elapsed").textContent = `${((performance.now() - began) / 1000).toFixed(0)} s`);
+    tick();
+    this.timer = setInterval(tick, TICK);
+  }
+
+  /** How far the stage is: 0 to 1, or null where that is not known. */
+  progress(fraction) {
+    const bar = this.find("progress");
+    if (fraction === null) bar.removeAttribute("value");
+    else bar.value = fraction;
+  }
+
+  /** Ends the work: with a sentence where it was refused, without where it was given up. */
+  stop(sentence = "") {
+    this.#rest();
+    this.find(".refusal").hidden = !sentence;
+    this.find(".refusal").textContent = sentence;
+    if (sentence) this.find(".result").hidden = true;
+  }
+
+  /**
+   * Shows what came out.
+   *
+   * @param headline, summary, notes, warning: sentences.
+   * @param rows of the table: {name, size, bytes, psnr, seconds}, what is unknown left out.
+   * @param downloads {label, name, blob}.
+   * @param small decoded image, or null where the browser cannot show it.
+   * @param pictures, place for the viewer.
+   */
+  show({ headline, summary, notes, warning, rows, downloads, small, pictures, place }) {
+    this.#rest();
+    this.find(".result").hidden = false;
+    this.find(".gain h2").textContent = headline;
+    this.find(".summary").textContent = summary;
+    this.find(".note").textContent = notes.join(" ");
+    this.find(".warning").hidden = !warning;
+    this.find(".warning").textContent = warning;
+    this.find("tbody").replaceChildren(...rows.map(row));
+    this.root.classList.toggle("unmeasured", !rows.some(({ psnr }) => psnr !== undefined));
+    this.#download(downloads);
+    this.find(".small").hidden = !small;
+    if (small) this.find(".well").replaceChildren(small);
+    this.viewer.show(pictures, place);
+    this.#announce(`Done. ${headline}. ${summary} ${warning}`);
+  }
+
+  #download(downloads) {
+    for (const { href } of this.root.querySelectorAll(".downloads a")) URL.revokeObjectURL(href);
+    this.find(".downloads").replaceChildren(
+      ...downloads.map(({ label, name, blob }) => {
+        const link = element("a", { className: "button", download: name, href: URL.createObjectURL(blob) });
+        link.append(element("strong", { textContent: label }), element("span", { textContent: `${name}, ${humanBytes(blob.size)}` }));
+        return link;
+      }),
+    );
+  }
+
+  #rest() {
+    clearInterval(this.timer);
+    this.timer = null;
+    this.find(".result").inert = false;
+    this.find(".busy").hidden = true;
+  }
+
+  #announce(text) {
+    this.find(".announce").textContent = text;
+  }
+}
+
+function row({ name, size, bytes, psnr, seconds }) {
+  const cells = [
+    size ? `${size[0]} × ${size[1]}` : "",
+    bytes ? humanBytes(bytes) : "",
+    psnr === undefined ? "" : decibels(psnr),
+    seconds ? seconds.toFixed(seconds < 10 ? 1 : 0) : "",
+  ];
+  const line = document.createElement("tr");
+  line.append(element("th", { scope: "row", textContent: name }), ...cells.map((textContent) => element("td", { textContent })));
+  return line;
+}
+
+/** 34.56 dB, or "exact" where nothing differs. */
+export function decibels(value) {
+  return Number.isFinite(value) ? `${value.toFixed(2)} dB` : "exact";
+}
+
+function element(name, properties) {
+  return Object.assign(document.createElement(name), properties);
+}

@@ -1,0 +1,134 @@
+"""From arguments to jobs: which pictures are meant, where they go, and what is refused before any work."""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from unshrink import cli
+from unshrink.arguments import make_parser
+from unshrink.manifest import Manifest
+from unshrink.plan import in_shard, is_batch, plan, settle
+from unshrink.tasks import NothingMatchedError, UsageError
+
+
+@pytest.fixture
+def tree(tmp_path, monkeypatch):
+    """A tree of empty files; what is in them is of no interest here."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("p/a.jpg", "p/b.PNG", "p/notes.txt", "p/.c.jpg", "p/x/d.webp", "p/x/y/e.avif", "p/.trash/f.jpg"):
+        path = Path(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return tmp_path
+
+
+def jobs(*arguments):
+    args = make_parser().parse_args(["downscale", *arguments])
+    return {job.source: job.target for job in plan(args, "{stem}_x2{ext}", lambda stem: {"stem": stem, "scale": "2"})}
+
+
+@pytest.mark.parametrize(
+    "arguments, expected",
+    [
+        (["p"], {"p/a.jpg": "o/a_x2.png", "p/b.PNG": "o/b_x2.png"}),
+        (["p/x", "-r"], {"p/x/d.webp": "o/d_x2.png", "p/x/y/e.avif": "o/y/e_x2.png"}),
+        (["p/*.jpg"], {"p/a.jpg": "o/a_x2.png"}),
+        (["p/**"], dict.fromkeys(["p/a.jpg", "p/b.PNG", "p/x/d.webp", "p/x/y/e.avif"])),
+        (["p/*/d.*"], {"p/x/d.webp": "o/x/d_x2.png"}),
+        (["p/x", "p/a.jpg"], {"p/x/d.webp": "o/d_x2.png", "p/a.jpg": "o/a_x2.png"}),
+        (["p/a.jpg", "none.gif"], {"p/a.jpg": "o/a_x2.png", "none.gif": "o/none_x2.png"}),
+        (["p", "--format", "tiff", "--name", "{name}-{scale}{ext}"], {"p/a.jpg": "o/a.jpg-2.tif", "p/b.PNG": None}),
+    ],
+)
+def test_files_folders_and_patterns(tree, arguments, expected):
+    found = jobs(*arguments, "-o", "o")
+    assert set(found) == set(expected)
+    assert all(found[source] == target for source, target in expected.items() if target)
+
+
+def test_a_name_with_brackets_is_a_file_if_there_is_one(tree):
+    Path("p/[a].jpg").touch()
+    assert jobs("p/[a].jpg", "-o", "small.png") == {"p/[a].jpg": "small.png"}
+    assert jobs("p/[b].*", "-o", "o") == {"p/b.PNG": "o/b_x2.png"}
+
+
+def test_loops_of_links_end_and_what_was_made_is_not_made_smaller_still(tree):
+    os.symlink("..", "p/x/up")
+    os.symlink(tree, "p/x/root")
+    Path("p/small").mkdir()
+    Path("p/small/a_x2.png").touch()
+    assert set(jobs("p", "-r", "-o", "p/small")) == {"p/a.jpg", "p/b.PNG", "p/x/d.webp", "p/x/y/e.avif"}
+    assert len(jobs("p/**/*", "-o", "p/small")) == 4
+
+
+@pytest.mark.parametrize(
+    "arguments, error, message",
+    [
+        (["p"], UsageError, "say with -o in which folder"),
+        (["p/*"], UsageError, "say with -o in which folder"),
+        (["p", "-o", "p"], UsageError, "holds the pictures themselves"),
+        (["p", "-o", "p/a.jpg"], UsageError, "is a file"),
+        (["p", "-o", "small.png"], UsageError, "named like one"),
+        (["p", "-o", "-"], UsageError, "say with -o"),
+        (["p", "-o", "o", "--name", "{stem}.png"], UsageError, "ends in {ext}"),
+        (["p", "-o", "o", "--name", "../{stem}{ext}"], UsageError, "without folders"),
+        (["p", "-o", "o", "--name", "{date}{ext}"], UsageError, "{date} cannot be filled in; allowed are {stem}"),
+        (["p", "-o", "o", "--name", "{stem.x}{ext}"], UsageError, "cannot be filled in"),
+        (["p/a.jpg", "-o", "b.png", "--name", "{stem}{ext}"], UsageError, "--name is for folders"),
+        (["p", "-o", "o", "--name", "same{ext}"], UsageError, "p/a.jpg and p/b.PNG would both become o/same.png"),
+        (["p/**x", "-o", "o"], UsageError, "is no pattern"),
+        (["p/*.tif", "-o", "o"], NothingMatchedError, "no pictures in"),
+    ],
+)
+def test_what_is_refused_before_any_work(tree, arguments, error, message):
+    with pytest.raises(error, match=re.escape(message)):
+        jobs(*arguments)
+    assert not Path("o").exists()
+
+
+@pytest.mark.parametrize("other", ["p/A.png", "p/a.png"])
+def test_outputs_are_told_apart_by_more_than_case(tree, other):
+    Path(other).touch()
+    with pytest.raises(UsageError, match="would both become"):
+        jobs("p", "-o", "o")
+    if other == "p/a.png":
+        assert len(jobs("p", "-o", "o", "--name", "{name}_x2{ext}")) == 3
+
+
+def test_a_dry_run_says_what_would_be_and_does_nothing(tree, capsys):
+    Path("o").mkdir()
+    Path("o/a_x2.png").touch()
+    assert cli.main(["downscale", "p", "-o", "o", "--dry-run"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "p/a.jpg: would refuse to replace o/a_x2.png",
+        "p/b.PNG: would write o/b_x2.png",
+    ]
+    assert cli.main(["downscale", "p", "-o", "o", "--dry-run", "--skip"]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == "p/a.jpg: would skip o/a_x2.png (exists already)"
+    assert cli.main(["downscale", "p", "-o", "new", "--dry-run", "-q"]) == 0
+    assert not Path("new").exists()
+
+
+def test_a_share_is_settled_by_the_name_alone(tree):
+    args = make_parser().parse_args(["downscale", "p", "-r", "-o", "o"])
+    made = plan(args, "{stem}{ext}", lambda stem: {"stem": stem})
+    shares = {job.target: [i for i in (1, 2, 3) if in_shard(job, "o", (i, 3))] for job in made}
+    assert all(len(of) == 1 for of in shares.values())
+    assert shares == {job.target: [i for i in (1, 2, 3) if in_shard(job, "./o", (i, 3))] for job in made}
+    assert cli.main(["downscale", "p", "-o", "o", "--shard", "0/3"]) == 2
+
+
+def test_what_a_killed_run_began_is_replaced_and_nothing_else(tree):
+    args = make_parser().parse_args(["downscale", "p", "-o", "o"])
+    first, second = plan(args, "{stem}{ext}", lambda stem: {"stem": stem})
+    lines = Manifest("o", {})
+    lines.open()
+    lines.write("begun", first.source, first.target)
+    lines.close()
+    for job in (first, second):
+        Path(job.target).touch()
+    assert is_batch(args)
+    assert settle(first, args, Manifest("o", {})).overwrite
+    assert not settle(second, args, Manifest("o", {})).overwrite
