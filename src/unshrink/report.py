@@ -32,7 +32,7 @@ table { border-collapse: collapse; font-size: 0.85rem; font-variant-numeric: tab
 th, td { padding: 0.25rem 0.75rem 0.25rem 0; border-bottom: 1px solid var(--line); text-align: left; }
 th:first-child, td:first-child { position: sticky; left: 0; background: Canvas; }
 .published td { color: var(--faint); font-style: italic; }
-.plots, .panels { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fit, minmax(min(20rem, 100%), 1fr)); }
+.plots, .panels { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(min(20rem, 100%), 1fr)); }
 .panels { grid-template-columns: repeat(auto-fit, minmax(9rem, 1fr)); gap: 0.5rem; }
 figure { margin: 0; } figcaption { font-size: 0.85rem; }
 .plot svg { width: 100%; font-size: 12px; } .plot text { fill: currentColor; } .grid { stroke: var(--line); }
