@@ -4,6 +4,8 @@ import os
 from argparse import Namespace
 from pathlib import Path
 
+import platformdirs
+
 from unshrink.errors import MissingDependencyError
 from unshrink.tasks import Result, Task
 
@@ -26,7 +28,7 @@ def serve(args: Namespace) -> list[Task]:
         threads=args.threads,
         timeout=args.timeout,
         keys=tuple(key for key in [*named, *args.api_key] if key),
-        jobs=Path(args.jobs_db) if args.jobs_db else state_folder() / "jobs.sqlite3",
+        jobs=Path(args.jobs_db) if args.jobs_db else platformdirs.user_state_path("unshrink") / "jobs.sqlite3",
         keep=args.keep * 3600,
     )
 
@@ -35,8 +37,3 @@ def serve(args: Namespace) -> list[Task]:
         return Result({"stopped": True})
 
     return [Task("", work)]
-
-
-def state_folder() -> Path:
-    """Where a user's programs keep what is to outlive them."""
-    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "unshrink"
