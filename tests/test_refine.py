@@ -185,8 +185,8 @@ def test_never_worse_even_if_the_gradient_misleads():
 
 
 def test_tiles_give_what_the_whole_gives():
-    large = detailed(90, 80)
-    whole, tiled = (trained(2, tile).downscale(large, effort=3) for tile in (0, 24))
+    large = detailed(400, 40)
+    whole, tiled = (trained(2, tile).downscale(large, effort=3) for tile in (0, 330))
     assert np.mean(whole != tiled) < 1e-3
 
 
