@@ -6,7 +6,7 @@
 
 A study is a TOML file: ``config`` (a training configuration), ``set`` (what all trials change in it), and
 ``[[trial]]`` tables of ``name``, ``why`` and ``set``.  Runs go to ``runs/<study>/<trial>``; their figures to the
-file beside the study, ``results/ablations/<study>.json``.  Two calls side by side share the work.
+file beside the study, ``results/ablations/<study>.json``, beside those of earlier runs.  Two calls side by side share the work.
 """
 
 import argparse
@@ -65,8 +65,10 @@ def main() -> None:
     for trial in study["trial"]:
         if not arguments.collect and (not arguments.only or trial["name"] in arguments.only):
             run(study, trial, folders[trial["name"]])
-    rows = [row(study, trial, folders[trial["name"]]) for trial in study["trial"]]
-    arguments.study.with_suffix(".json").write_text(json.dumps([r for r in rows if r], indent=1) + "\n")
+    figures = arguments.study.with_suffix(".json")
+    earlier = {r["name"]: r for r in json.loads(figures.read_text())} if figures.exists() else {}
+    rows = [row(study, trial, folders[trial["name"]]) or earlier.get(trial["name"]) for trial in study["trial"]]
+    figures.write_text(json.dumps([r for r in rows if r], indent=1) + "\n")
 
 
 if __name__ == "__main__":

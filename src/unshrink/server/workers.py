@@ -2,8 +2,8 @@
 
 Inference in threads would be simpler, but pictures come from strangers: a decoder that crashes would take the service
 with it, one that hangs could not be stopped, and memory that a library keeps would be kept for ever.  Each worker has
-a pipe of its own.  A shared pool was tried and left: when a worker is killed, Pebble (5.2.3) breaks the whole pool if
-none was busy, and executors of the standard library break always.
+a pipe of its own, not a shared pool: killed workers broke Pebble's (5.2.3) as a whole after a few kills, and executors of
+the standard library break at the first.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from typing import Any
 
 from unshrink.errors import UnshrinkError
 
-TASKS = 200  # of one process, then a fresh one takes its place: a runtime keeps about 1.4 MiB for every new size
+TASKS = 200  # of one process, then a fresh one takes its place: about 1.4 MiB more stay for every new size
 
 _spawn = multiprocessing.get_context("spawn")  # a forked process would inherit threads that are not there
 
