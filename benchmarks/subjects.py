@@ -1,11 +1,11 @@
-"""What comes back of faces, hair, leaves, brick, text and a night sky, to be looked at: writes docs/images/<weights>_subjects.png.
+"""What comes back of a face, hair, leaves, brick, text and a night sky: writes docs/images/<weights>_subjects.png.
 
     python benchmarks/subjects.py                 # the weights of every scale
     python benchmarks/subjects.py irn-x4
 
-The same place of each picture: the original, the small picture, and what bicubic, a super-resolution network on the bicubic small picture
-(BSRN; left out where its checkpoint is not) and the weights make of it, with the PSNR of that place's luma.  The pictures are in the public
-domain or CC0: examples/, and those that scikit-image brings.
+The same place of each picture: the original, the small picture, and what bicubic, a super-resolution network on the
+bicubic small picture (BSRN; left out where its checkpoint is not) and the weights make of it, with the PSNR of that
+place's luma.  The pictures are in the public domain or CC0: examples/, and those that scikit-image brings.
 """
 
 import argparse

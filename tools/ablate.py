@@ -6,7 +6,8 @@
 
 A study is a TOML file: ``config`` (a training configuration), ``set`` (what all trials change in it), and
 ``[[trial]]`` tables of ``name``, ``why`` and ``set``.  Runs go to ``runs/<study>/<trial>``; their figures to the
-file beside the study, ``results/ablations/<study>.json``, beside those of earlier runs.  Two calls side by side share the work.
+file beside the study, ``results/ablations/<study>.json``, beside those of earlier runs.  Two calls side by side share
+the work.
 """
 
 import argparse

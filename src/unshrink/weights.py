@@ -103,8 +103,8 @@ ROWS: tuple[Row, ...] = (
     Row(
         name="irn-x4",
         file="irn-x4.safetensors",
-        sha256="65e09c9532255a862e3a5fc4a92088c0da307b9be86e61b6abe56c60c52a61f4",
-        bytes=8798098,
+        sha256="7f949b4cf15003acb5cca6c2068a1227ff3fc43ef45bcc00ae02ad0fc9212600",
+        bytes=8808787,
         identity="6f2b1c4b836541f1da1f616cbe7b13ed301b1e3044d373841656268a06dc3962",
         architecture="irn",
         scale=4,

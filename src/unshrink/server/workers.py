@@ -2,8 +2,8 @@
 
 Inference in threads would be simpler, but pictures come from strangers: a decoder that crashes would take the service
 with it, one that hangs could not be stopped, and memory that a library keeps would be kept for ever.  Each worker has
-a pipe of its own, not a shared pool: killed workers broke Pebble's (5.2.3) as a whole after a few kills, and executors of
-the standard library break at the first.
+a pipe of its own, not a shared pool: killed workers broke Pebble's (5.2.3) as a whole after a few kills, and executors
+of the standard library break at the first.
 """
 
 import asyncio
