@@ -77,7 +77,7 @@ ROWS: tuple[Row, ...] = (
     Row(
         name="irn-x2",
         file="irn-x2.safetensors",
-        sha256="33506465f300fce8c4ba6d4457087095357f5d205a494f36279c95d7b532f1fc",
+        sha256="de07e8457ba9695afd3e9df0bef63e0dbbd380fdedf6970732ebca8a3b034603",
         bytes=3387056,
         identity="118b797df74030888b607cc98fa52c513554108f2db50810a62dd465e741d092",
         architecture="irn",
