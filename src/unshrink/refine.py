@@ -21,7 +21,7 @@ Planes = NDArray[np.float32]
 
 MOST_EFFORT = 9
 HALO = 16  # small pixels around a tile: beyond, what is left of a gradient is less than 1e-4 of it (x2 and x4)
-RATE = 0.14  # times 1/s^2: the first step's length; it suits all pictures alike, and later steps measure their own
+RATE = 0.07  # times 1/s^2: the first step's length; it suits all pictures alike, and later steps measure their own
 LOSS = 0.5  # dB that the small picture may move away from the bicubic one, in luma and in RGB
 SHARES = np.linspace(1, 0.1, 10)
 
