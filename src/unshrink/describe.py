@@ -17,6 +17,7 @@ import numpy as np
 from unshrink import __version__, backends, provenance, rescaler
 from unshrink import image as images
 from unshrink import weights as zoo
+from unshrink.backends.machine import cpu_features
 from unshrink.compare import align, human_bytes
 from unshrink.errors import ProvenanceError, UnshrinkError
 from unshrink.image import Image
@@ -224,12 +225,8 @@ def _machine() -> Iterator[Check]:
 
 def _cpu_features() -> list[str]:
     """Those that make networks fast, where the system lists them."""
-    try:
-        flags = set(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
-    except OSError:
-        return []
     wanted = {"avx2": "AVX2", "avx512f": "AVX-512", "avx512_bf16": "AVX-512 BF16", "amx_bf16": "AMX", "asimd": "NEON"}
-    return [name for flag, name in wanted.items() if flag in flags]
+    return [name for flag, name in wanted.items() if flag in cpu_features()]
 
 
 def _backends() -> Iterator[Check]:
