@@ -48,10 +48,10 @@ eval-older: $(VENV)/dev
 	$(BIN)/python benchmarks/baselines.py $(WAYS) --data $(SETS) $(MEASURED)
 
 eval-invertibility: $(VENV)/dev
-	$(BIN)/python benchmarks/baselines.py 'short-*' --data Set5 Set14 $(MEASURED)
+	$(BIN)/python benchmarks/baselines.py 'short-*' --data Set5 $(MEASURED)
 
 eval-latent: $(VENV)/dev
-	$(BIN)/python benchmarks/latent.py
+	$(BIN)/python benchmarks/latent.py $(MODELS)
 
 eval-guidance: $(VENV)/dev
 	rm -rf runs/guide-x2

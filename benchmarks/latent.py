@@ -1,6 +1,7 @@
 """What z does: how exactly a picture comes back with its own z, without, and with another; and what z looks like.
 
     python benchmarks/latent.py            # all installed weights, the middles of Set5; writes results/latent.json
+    python benchmarks/latent.py irn-x2     # these alone; what is known of others stays
 
 and results/latent/<weights>/: a place of examples/astronaut.png restored with draws of z that are ever wider, and how
 far draws differ there.  The small picture is rounded to 8 bits wherever nothing else is said, as in a file.
@@ -40,20 +41,21 @@ Rows = list[dict[str, Any]]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="*", default=unshrink.list_models())
+    parser.add_argument("models", nargs="*", help="weights (default: all installed)")
     parser.add_argument("--data", default="Set5", help="a folder, or the name of a test set")
-    parser.add_argument("--side", type=int, default=160, help="of the middle that is taken of each picture, in pixels")
+    parser.add_argument("--side", type=int, default=128, help="of the middle that is taken of each picture, in pixels")
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "latent.json")
     options = parser.parse_args()
     pictures = [middle(unshrink.read(path).pixels, options.side) for path in data_set(options.data).files]
     about = {"set": options.data, "pictures": len(pictures), "side": options.side, "draws": DRAWS, "commit": commit()}
-    studies = {}
-    for name in options.models:
+    installed = unshrink.list_models()
+    earlier = json.loads(options.out.read_text())["weights"] if options.out.exists() else {}
+    studies = {name: found for name, found in earlier.items() if name in installed}
+    for name in options.models or installed:
         made = weights.load(name)
-        studies[name] = study(made, pictures) | {"crops": crops(made, options.out.with_suffix("") / name)}
-    options.out.write_text(json.dumps({"schema": 1, **about, "weights": studies}, indent=1) + "\n")
-    for name, found in studies.items():
-        print(name, json.dumps({key: value for key, value in found.items() if key not in ("histogram", "crops")}))
+        studies[name] = about | study(made, pictures) | {"crops": crops(made, options.out.with_suffix("") / name)}
+        print(name, json.dumps({k: v for k, v in studies[name].items() if k not in ("histogram", "crops")}))
+    options.out.write_text(json.dumps({"schema": 1, "weights": dict(sorted(studies.items()))}, indent=1) + "\n")
 
 
 def middle(picture: np.ndarray, side: int) -> np.ndarray:

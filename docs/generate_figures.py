@@ -16,8 +16,17 @@ from typing import Any
 
 from unshrink.compare import human_bytes
 from unshrink.plots import Series, plot
-from unshrink.results import Measured, Results, read, tables
-from unshrink.studies import GUIDANCE, LATENT, WIDTHS, guidance_sentence, latent_sentence, price_sentence
+from unshrink.results import Measured, Results, checked, read, tables
+from unshrink.studies import (
+    GUIDANCE,
+    LATENT,
+    WIDTHS,
+    guidance_sentence,
+    invertibility_sentence,
+    latent_sentence,
+    price_sentence,
+    short_trainings,
+)
 
 ROOT = Path(__file__).parents[1]
 README_SETS = ("Set5", "Set14", "BSD100", "Screens")  # docs/results.md has all
@@ -76,7 +85,7 @@ def scales() -> str:
 
 def everything(found: Results) -> str:
     """All tables, the sources of the published ones, then what the studies say."""
-    sources = "\n".join(f"- {': '.join(source.values())}" for source in (found.sources or {}).values())
+    sources = "\n".join(f"- {s['title']}: {s['url']}; {checked(s)}" for s in (found.sources or {}).values())
     shown = "\n".join(table.markdown() for table in tables(found))
     return f"{shown}\n### Sources of what others published\n\n{sources}\n\n{studies(found)}"
 
@@ -84,13 +93,15 @@ def everything(found: Results) -> str:
 def studies(found: Results) -> str:
     """What each study says, and the command that makes it; their plots are on the page of `unshrink report`."""
     study = json.loads((ROOT / "results" / LATENT).read_text())
-    parts = ["### Quality and its price: `make eval-weights eval-older`"]
+    parts = ["### Quality and its price: `make eval-weights eval-codecs eval-older`"]
     parts += [price_sentence(found, scale, found.sets(scale)[0]) for scale in found.scales()]
-    parts += ["### What z does: `python benchmarks/latent.py`", WIDTHS]
+    parts += ["### What z does: `make eval-latent`", WIDTHS]
     parts += [f"{name}: {latent_sentence(one)}" for name, one in study["weights"].items()]
     for path in sorted((ROOT / "results").glob(GUIDANCE)):
         parts.append(f"### The weight of the guidance: `python tools/ablate.py results/ablations/{path.stem}.toml`")
         parts.append(guidance_sentence(json.loads(path.read_text())))
+    parts.append("### Invertible or not: `make eval-invertibility`")
+    parts += map(invertibility_sentence, short_trainings(found))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

@@ -1,6 +1,7 @@
 """The older ways and the study of z measure what they say."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 import backends
@@ -15,6 +16,7 @@ from plain import Plain
 from super_resolution import BSRN, RLFN
 
 from networks import random_weights
+from unshrink import cli
 from unshrink import weights as zoo
 from unshrink.architectures import IRNConfig
 from unshrink.backends import make
@@ -50,6 +52,18 @@ def test_haar_keeps_means_and_repeats_them():
     small = baselines.Haar(2).downscale(Image(hr))
     assert small.pixels[0, :, 0].tolist() == [100, 25]
     assert baselines.Haar(2).upscale(small).pixels[1, :, 2].tolist() == [100, 100, 25, 25]
+
+
+def test_older_ways_report_a_bad_picture_and_go_on(tmp_path, capsys):
+    (tmp_path / "set").mkdir()
+    write(Image(smooth(32, 32)), tmp_path / "set" / "a.png")
+    (tmp_path / "set" / "b.png").write_bytes(b"no picture")
+    wanted = ["haar-x2", "bicubic-x4", "--data", str(tmp_path / "set"), "-o", str(tmp_path / "results")]
+    assert baselines.main(wanted) == cli.PARTLY
+    assert "cannot read" in capsys.readouterr().err
+    for method in wanted[:2]:
+        result = json.loads((tmp_path / "results" / method / "set.json").read_text())
+        assert (list(result["pictures"]), list(result["skipped"])) == (["a.png"], ["b.png"])
 
 
 @pytest.mark.parametrize("form", ["jpeg", "webp"])

@@ -1,6 +1,8 @@
 """What the pages say is what the commands print."""
 
+import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -24,6 +26,21 @@ def test_tables_are_what_results_say():
     )
     assert done.returncode == 0, done.stderr
     assert "| irn-x2 | Set5 |" in (ROOT / "README.md").read_text()
+
+
+def test_a_figure_that_nobody_measured_is_noticed(tmp_path):
+    for part in ("docs", "results", "benchmarks", "cards"):
+        shutil.copytree(ROOT / part, tmp_path / part)
+    page = (ROOT / "README.md").read_text()
+    figure = json.loads((ROOT / "results/irn-x2/Set5.json").read_text())["mean"]["psnr_y"]
+    (tmp_path / "README.md").write_text(
+        page.replace(f"| irn-x2 | Set5 | **{figure:.2f}**", "| irn-x2 | Set5 | **99.00**")
+    )
+    done = subprocess.run(
+        [sys.executable, tmp_path / "docs/generate_figures.py", "--check"], capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert str(tmp_path / "README.md") in done.stderr
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

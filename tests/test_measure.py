@@ -66,6 +66,7 @@ def test_a_set_is_measured_and_bad_pictures_are_reported_and_left_out(photos, mo
     assert result["mean"]["psnr_y"] == pytest.approx(np.mean(values))
     assert result["weights"] == weights.load(model).identity
     assert result["backend"].startswith("torch ")
+    assert result["precision"] == "float32"
     assert result["peak_megabytes"] is None or result["peak_megabytes"] > 10
     assert {"protocol", "set_hash", "commit", "libraries", "machine"} <= result.keys()
 

@@ -3,12 +3,14 @@
 import itertools
 import json
 import re
+from fnmatch import fnmatch
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 from baselines import WEIGHTS
 
+import unshrink
 from unshrink import cli, plots, report, results, studies, weights
 from unshrink.errors import ConfigError
 
@@ -33,15 +35,16 @@ def folder(tmp_path):
     sizes = {"file_bits_per_pixel": 2.0, "psnr_y": 35.0, "ssim_y": 0.95, "psnr_rgb": 33.0}
     write(tmp_path, "jpeg-mine-png", "Set5", sizes, bytes_of={"method": "<b>mine</b>", "file": "png"})
     source = '[sources.them]\ntitle = "Them & co, Their way, 2020"\nurl = "https://example.org"\n'
+    read = '[sources.read]\ntitle = "They, Read, 2021"\nurl = "https://example.org"\nchecked = "their table"\n'
     row = '[[row]]\nmethod = "theirs"\nscale = 2\nparameters = "2 M"\nsource = "them"\nSet5 = [31.0]\n'
-    rgb = row.replace('"theirs"', '"colours"').replace("[31.0]", "[29.0]") + 'figure = "rgb"\n'
-    (tmp_path / "published.toml").write_text(source + row + rgb)
+    other = row.replace("theirs", "read").replace('"them"', '"read"')
+    (tmp_path / "published.toml").write_text(source + read + row + other)
     return tmp_path
 
 
 def write(folder, method, data, mean, **about):
     path = folder / re.sub(r"\W", "", method) / f"{data}.json"
-    path.parent.mkdir()
+    path.parent.mkdir(exist_ok=True)
     row = {"file_bytes": 11, "budget_bytes": 10}
     made = {"commit": "abc", "unshrink": "1", "machine": {"cpu": "any"}}
     result = {"schema": 1, "method": method, "scale": 2, "set": data, "mean": mean, "pictures": {"a": row}}
@@ -72,16 +75,27 @@ def test_every_method_at_equal_bytes_was_measured_against_the_same_weights(commi
 
 def test_published_and_measured_stand_apart(folder):
     made = {table.title: table for table in results.tables(results.read(folder))}
-    assert [table.published for table in made.values()] == [False] * 5 + [True] * 2
-    restored, small, perceptual, codecs, short, published, rgb = made.values()
+    assert [table.published for table in made.values()] == [False] * 5 + [True]
+    restored, small, perceptual, codecs, short, published = made.values()
     assert restored.rows == (("<b>mine</b>", "30.00 / 0.9000 / 28.00"),)
     assert small.rows == (("<b>mine</b>", "exact / 1.0000; 2.00, 1.50"),)
     assert codecs.rows == (("JPEG", "<b>mine</b>, PNG", "Set5", "2.00", "35.00 / 33.00", "30.00 / 28.00", "1"),)
     assert perceptual.rows == (("<b>mine</b>", "0.0500"),)
     assert short.rows == (("short-mine", "0.50 M", "2 k", "7", "30.00 / 28.00; exact"),)
-    assert published.rows == (("theirs", "2 M", "31.00", "Them & co"),)
-    assert rgb.rows == (("colours", "2 M", "29.00", "Them & co"),)
-    assert "| theirs | 2 M | 31.00 | Them & co |" in published.markdown()
+    credits = "Them & co (not checked)", "They"
+    assert published.rows == (("theirs", "2 M", "31.00", credits[0]), ("read", "2 M", "31.00", credits[1]))
+    assert "| theirs | 2 M | 31.00 | Them & co (not checked) |" in published.markdown()
+
+
+def test_sets_without_lpips_are_left_out(folder):
+    write(folder, "<b>mine</b>", "Set14", {"psnr_y": 28.0})
+    (table,) = [table for table in results.tables(results.read(folder)) if "LPIPS" in table.title]
+    assert table.headings == ("method", "Set5")
+
+
+def test_every_published_row_names_its_source(committed):
+    assert all({"title", "url"} <= source.keys() for source in committed.sources.values())
+    assert {row["source"] for row in committed.published} == committed.sources.keys()
 
 
 def test_a_set_has_the_same_pictures_for_every_method(committed):
@@ -99,6 +113,19 @@ def test_the_study_of_z_is_of_the_shipped_weights():
     study = json.loads((ROOT / "results" / studies.LATENT).read_text())["weights"]
     assert {name: one["identity"] for name, one in study.items()} == {row.name: row.identity for row in weights.ROWS}
     assert all(one["values_exact_with_z"] == 1 for one in study.values())
+
+
+def test_make_eval_measures_everything_that_is_committed(committed):
+    """What its targets name are the methods, the sets and the studies in results/."""
+    makefile = (ROOT / "Makefile").read_text()
+    patterns = re.findall(r"'([^' ]*\*[^' ]*)'", makefile) + unshrink.list_models()
+    sets = re.search(r"^SETS \?= (.*)$", makefile, re.MULTILINE)[1].split()
+    for one in committed.measured:
+        assert any(fnmatch(one["method"], pattern) for pattern in patterns), one["method"]
+        assert one["set"] in sets
+    for path in (ROOT / "results").glob(studies.GUIDANCE):
+        assert f"results/ablations/{path.stem}.toml" in makefile
+    assert all(f"benchmarks/{name}.py" in makefile for name in ("latent", "crops", "scales"))
 
 
 @pytest.mark.parametrize("text", ["{", '{"schema": 99}'])
@@ -166,6 +193,8 @@ def test_the_page_of_the_committed_results_needs_no_other_file(tmp_path, capsys)
     words = "".join(page.words)
     for needed in ("irn-x2", "published by others, not measured here", "the small picture not rounded", "bicubic-x4"):
         assert needed in words
+    studied = set(re.findall(r"Made by make ([\w-]+)", words))
+    assert studied >= {"eval-weights", "eval-latent", "eval-invertibility"}
     crops = sum(
         1 + len(json.loads(path.read_text())["panels"]) for path in (ROOT / "results").glob("crops/*/crop.json")
     )
@@ -194,7 +223,8 @@ def test_a_broken_study_is_named(folder):
 def test_prices_hold_measured_and_published_apart(folder):
     found = results.read(folder)
     by_parameters = {one.name: one for one in studies.by_size(found, 2, "Set5", "parameters")}
-    assert {name: one.hollow for name, one in by_parameters.items()} == {"theirs": True, "<b>mine</b>": False}
+    hollow = {name: one.hollow for name, one in by_parameters.items()}
+    assert hollow == {"theirs": True, "read": True, "<b>mine</b>": False}
     assert by_parameters["theirs"].points == ((2e6, 31.0),)
     assert [one.name for one in studies.by_size(found, 2, "Set5", "operations")] == ["<b>mine</b>"]
     assert {one.name for one in studies.by_bytes(found, 2, "Set5")} == {"<b>mine</b>", "JPEG"}
@@ -209,6 +239,27 @@ def test_the_price_is_told_beside_the_largest_and_the_cheapest(committed):
     assert "irn-x2: 43.00 dB" in said
     assert "CAR, EDSR (published): 39.00 dB with 50 M parameters, 25 times as many" in said
     assert "bsrn-x2: 38.00 dB with 0.30 M parameters and 80 k multiply-adds a pixel, 10 times fewer" in said
+
+
+def test_the_price_is_told_beside_codecs(folder):
+    found = results.read(folder)
+    assert studies.codec_sentence(found, "<b>mine</b>", "Set5").endswith("PNG file: JPEG 35.00 dB.")
+    assert studies.codec_sentence(found, "other", "Set5") == ""
+
+
+@pytest.mark.parametrize("gain, said", [(0.5, "gains nothing here, as short-pair-x2 do"), (-0.5, "none does better")])
+def test_invertibility_is_told_as_it_was_measured(gain, said):
+    def trained(method, large, small):
+        mean = {"psnr_y": large, "lr_psnr_y": small}
+        return {"method": method, "set": "Set5", "scale": 2, "mean": mean, "training": {"steps": 400}}
+
+    rows = trained("short-pair-x2", 41.0 + gain, 44.0), trained("short-irn-x2", 41.0, 42.0)
+    (trials,) = studies.short_trainings(results.Results(rows))
+    sentence = studies.invertibility_sentence(trials)
+    assert "short-irn-x2 gives 41.00 dB back from small pictures 42.00 dB close" in sentence
+    assert f"short-pair-x2 {gain:+.2f} dB and +2.00 dB" in sentence
+    assert said in sentence
+    assert studies.invertibility(results.Results(rows))[0].count("<circle") == 2
 
 
 def test_the_guidance_trades_one_picture_for_the_other():

@@ -74,6 +74,7 @@ def of_rescaler(model: Rescaler, data: DataSet, threads: int, lpips: Distance | 
         "parameters": sum(tensor.size for tensor in made.tensors.values()),
         "operations": 2 * operations(made.architecture, made.config),
         "backend": f"{name} {importlib.metadata.version(name)}",
+        "precision": "bfloat16" if model.backend.fast else "float32",
         "threads": threads or os.cpu_count(),
     }
     return Evaluation(model.name, model.scale, data, trips_of(model, lpips), about)

@@ -17,14 +17,14 @@ from unshrink import results as tables
 from unshrink.errors import ConfigError, ImageError
 from unshrink.files import atomic_write
 from unshrink.results import Results, Table
-from unshrink.studies import GUIDANCE, LATENT, guidance, latent, picture, prices, text
+from unshrink.studies import GUIDANCE, LATENT, guidance, invertibility, latent, picture, prices, text
 from unshrink.tasks import Result, Task
 
 CROPS = "crops/*/crop.json"
 
 STYLE = """
 :root { color-scheme: light dark; --line: #8884; --faint: #808080; --mark: #0095ff; }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 0 auto; padding: 1rem; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 0 auto; padding: 1rem; }
 h1, h2, h3 { line-height: 1.2; } h2 { margin-top: 2.5rem; border-top: 1px solid var(--line); padding-top: 1rem; }
 p { max-width: 42rem; } code { overflow-wrap: anywhere; } small, figcaption { color: var(--faint); }
 .wide { overflow-x: auto; }
@@ -36,6 +36,7 @@ th:first-child, td:first-child { position: sticky; left: 0; background: Canvas; 
 .panels { grid-template-columns: repeat(auto-fit, minmax(9rem, 1fr)); gap: 0.5rem; }
 figure { margin: 0; } figcaption { font-size: 0.85rem; }
 .plot svg { width: 100%; font-size: 12px; } .plot text { fill: currentColor; } .grid { stroke: var(--line); }
+@media (max-width: 30rem) { .plot svg { font-size: 14px; } }
 .plot span { margin-right: 0.75rem; white-space: nowrap; }
 .plot i { display: inline-block; width: 0.5rem; height: 0.5rem; border: 2px solid; border-radius: 50%; }
 .plot i { margin-right: 0.3rem; }
@@ -74,6 +75,7 @@ def page(results: Results, folder: Path) -> str:
         *_part("Quality and its price", prices(results)),
         *_part("What z does", _read(folder, LATENT, latent)),
         *_part("The weight of the guidance", _read(folder, GUIDANCE, guidance)),
+        *_part("Invertible or not", invertibility(results)),
         *_part("Measured here", (_table(t) for t in tables.tables(results) if not t.published)),
         *_part("Published by others", (_table(t) for t in tables.tables(results) if t.published)),
         _sources(results),
@@ -123,9 +125,10 @@ def _sources(results: Results) -> str:
 
 
 def _source(source: Mapping[str, str]) -> str:
-    if not source.get("url", "").startswith("https://"):
-        return text(source["title"])
-    return f'<a href="{text(source["url"])}">{text(source["title"])}</a>'
+    title = text(source["title"])
+    if source.get("url", "").startswith("https://"):
+        title = f'<a href="{text(source["url"])}">{title}</a>'
+    return f"{title}; {text(tables.checked(source))}"
 
 
 # -- crops ---------------------------------------------------------------------------------------------------------

@@ -57,7 +57,7 @@ class Results:
     Attributes:
         measured: results, in the order of their sets, then by method.
         published: rows of `PUBLISHED`: method, scale, source, and by set a PSNR in dB with or without an SSIM.
-        sources: title and, where there is one, url of each source.
+        sources: title and url of each source, and, where its figures were checked, against what.
     """
 
     measured: tuple[Measured, ...]
@@ -130,7 +130,7 @@ def _psnr(result: Measured) -> float:
 
 def tables(results: Results) -> list[Table]:
     """All of them, scale by scale; those without rows left out."""
-    makers = (restored, small, perceptual, codecs, short, published, published_in_rgb)
+    makers = (restored, small, perceptual, codecs, short, published)
     found = [make(results, scale) for scale in results.scales() for make in makers]
     return [table for table in found if table.rows]
 
@@ -170,8 +170,9 @@ def perceptual(results: Results, scale: int) -> Table:
         "LPIPS (SqueezeNet) of what comes back against the original: 0 where they look the same.",
         lambda mean: number(mean, "lpips", 4),
     )
-    measured = tuple(row for row in table.rows if set(row[1:]) - {"", "-"})
-    return replace(table, rows=measured)
+    measured = [i for i, cells in enumerate(zip(*table.rows, strict=True)) if i == 0 or set(cells) - {"", "-"}]
+    headings, *rows = (tuple(cells[i] for i in measured) for cells in (table.headings, *table.rows))
+    return replace(table, headings=headings, rows=tuple(row for row in rows if set(row[1:]) - {"", "-"}))
 
 
 def _by_set(results: Results, scale: int, title: str, text: str, cell: Callable[[Measured], str]) -> Table:
@@ -247,34 +248,34 @@ def codec(result: Measured) -> str:
 
 def published(results: Results, scale: int) -> Table:
     """What others say about their methods."""
-    text = "PSNR-Y in dB / SSIM-Y, as their authors published them, on the usual copies of the sets."
-    return _published(results, scale, "luma", f"x{scale}: published by others, not measured here", text)
-
-
-def published_in_rgb(results: Results, scale: int) -> Table:
-    """What others say about their methods, where it is of RGB."""
-    text = "PSNR-RGB in dB, on the usual copies of the sets: not to be held against PSNR-Y."
-    return _published(results, scale, "rgb", f"x{scale}: published by others in RGB, not measured here", text)
-
-
-def _published(results: Results, scale: int, figure: str, title: str, text: str) -> Table:
-    rows = [row for row in results.published if row["scale"] == scale and row.get("figure", "luma") == figure]
+    rows = [row for row in results.published if row["scale"] == scale]
     sets = [name for name in SETS if any(name in row for row in rows)]
     return Table(
-        title,
-        text,
+        f"x{scale}: published by others, not measured here",
+        "PSNR-Y in dB / SSIM-Y, as their authors published them, on the usual copies of the sets. Not checked: figures "
+        "that were read elsewhere than in their source.",
         ("small, large", "parameters", *sets, "source"),
         tuple(
             (
                 row["method"],
                 row.get("parameters", ""),
                 *(" / ".join(format(v, f) for v, f in zip(row.get(n, ()), (".2f", ".4f"), strict=False)) for n in sets),
-                (results.sources or {})[row["source"]]["title"].partition(", ")[0].partition(":")[0],
+                _credit((results.sources or {})[row["source"]]),
             )
             for row in rows
         ),
         published=True,
     )
+
+
+def _credit(source: Mapping[str, str]) -> str:
+    """Whose figures they are: "Xiao et al."."""
+    return source["title"].partition(", ")[0] + ("" if "checked" in source else " (not checked)")
+
+
+def checked(source: Mapping[str, str]) -> str:
+    """How sure it is that the source says what stands here."""
+    return f"checked against {source['checked']}" if "checked" in source else "not checked against it"
 
 
 def number(figures: Mapping[str, float | None], key: str, digits: int) -> str:

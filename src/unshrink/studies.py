@@ -2,12 +2,13 @@
 
 results/latent.json             what z does, as benchmarks/latent.py writes it
 results/ablations/guide-*.json  the weight of the guidance, as tools/ablate.py writes it
-results/<method>/<set>.json     what quality costs, and what invertibility does, of the results themselves
+results/<method>/<set>.json     what quality costs, codecs among it, and what invertibility does
 """
 
 import base64
 import html
 import math
+import operator
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,8 +35,7 @@ def latent(about: Mapping[str, Any], path: Path) -> str:
     normal = tuple((x, math.exp(-x * x / 2) / math.sqrt(2 * math.pi)) for x in places)
     width = "how wide z is drawn"
     return (
-        f"<p>Of the middles ({about['side']} pixels wide) of {about['pictures']} pictures, {text(about['set'])}, "
-        f"{about['draws']} draws of each; made by <code>python benchmarks/latent.py</code>. {text(WIDTHS)}</p>"
+        f"<p>Made by <code>make eval-latent</code>. {text(WIDTHS)}</p>"
         "<div class=plots>"
         + plot(lines["shares"], "share of the picture's own z", "PSNR-RGB in dB")
         + plot(lines["drawn"], width, "PSNR-RGB in dB, mean of draws")
@@ -68,7 +68,9 @@ def latent_sentence(study: Mapping[str, Any]) -> str:
     shares, drawn, levels, spread = (dict(_pairs(study[key])) for key in keys)
     least, most = study["rms_z_of_pictures"]
     return (
-        f"With its own z and the small picture not rounded, {study['values_exact_with_z']:.2%} of the 8-bit "
+        f"Over the middles, {study['side']} pixels wide, of {study['pictures']} pictures of {study['set']}, with "
+        f"{study['draws']} draws of each: with its own z and the small picture not rounded, "
+        f"{study['values_exact_with_z']:.2%} of the 8-bit "
         f"values come back exactly. Rounding the small picture alone leaves {shares[1]:.2f} dB, dropping z alone "
         f"{study['zero_unrounded']:.2f} dB, both {shares[0]:.2f} dB. Draws of width 1 give {drawn[1]:.2f} dB, with a "
         f"standard deviation of {spread[1]:.3f} dB, and differ by {levels[1]:.1f} levels in a value; twice as wide "
@@ -121,7 +123,7 @@ def prices(results: Results) -> list[str]:
     words = (
         "What comes back for the bytes of the small file (PNG and lossless WebP joined), beside the large picture in a "
         "lossy codec; for the parameters of each network; and for its multiply-adds, both ways together. Hollow: "
-        "published. Made by <code>make eval</code>."
+        "published. Made by <code>make eval-weights eval-codecs eval-older</code>."
     )
     found = [_price(results, scale, data) for scale in results.scales() for data in results.sets(scale)[:1]]
     return [f"<p>{words}</p>", *found] if found else []
@@ -142,7 +144,7 @@ def _price(results: Results, scale: int, data: str) -> str:
 
 
 def price_sentence(results: Results, scale: int, data: str) -> str:
-    """The best weights beside the published network of most parameters, and the measured one of fewest operations."""
+    """The best weights beside codecs, the published network of most parameters, and the measured one of least work."""
     ours = [one for one in _networks(results, scale, data) if one["method"].startswith("irn-")]
     others = [one for one in _networks(results, scale, data) if one not in ours]
     large = [row for row in results.published if _comparable(row, scale, data) and not row["method"].startswith("IRN")]
@@ -150,6 +152,7 @@ def price_sentence(results: Results, scale: int, data: str) -> str:
         return ""
     best = ours[0]
     sentence = f"{best['method']}: {_quality(best):.2f} dB with {_size(best)}."
+    sentence += codec_sentence(results, best["method"], data)
     if large:
         most = max(large, key=_parameters)
         times = _parameters(most) / best["parameters"]
@@ -166,6 +169,16 @@ def price_sentence(results: Results, scale: int, data: str) -> str:
     return sentence
 
 
+def codec_sentence(results: Results, weights: str, data: str) -> str:
+    """What codecs keep of the large picture in the bytes of the small PNG files of weights."""
+    made_for = {"method": weights, "file": "png"}
+    found = [
+        one for one in results.measured if one["set"] == data and made_for.items() <= one.get("bytes_of", {}).items()
+    ]
+    kept = ", ".join(f"{codec(one)} {_quality(one):.2f} dB" for one in sorted(found, key=_quality, reverse=True))
+    return f" Codecs keep of the large picture itself, in the bytes of its small PNG file: {kept}." if kept else ""
+
+
 def _size(one: Measured) -> str:
     return f"{one['parameters'] / 1e6:.2f} M parameters and {one['operations'] / 1e3:.0f} k multiply-adds a pixel"
 
@@ -177,7 +190,7 @@ def _networks(results: Results, scale: int, data: str) -> list[Measured]:
 
 
 def _comparable(row: Mapping[str, Any], scale: int, data: str) -> bool:
-    return row["scale"] == scale and data in row and "parameters" in row and row.get("figure", "luma") == "luma"
+    return row["scale"] == scale and data in row and "parameters" in row
 
 
 def _parameters(row: Mapping[str, Any]) -> float:
@@ -218,6 +231,52 @@ def _quality(one: Measured) -> float:
 
 def _finite(point: tuple[float, float]) -> bool:
     return all(map(math.isfinite, point))
+
+
+# -- invertible or not ---------------------------------------------------------------------------------------------
+
+
+def invertibility(results: Results) -> list[str]:
+    """For each set with networks of short trainings: what comes back, beside how ordinary the small picture is."""
+    axes = "small picture against bicubic, PSNR-Y in dB", "restored, PSNR-Y in dB"
+    return [
+        f"<p>{text(invertibility_sentence(trials))} Made by <code>make eval-invertibility</code>.</p><div class=plots>"
+        + plot([Series(one["method"], (_pair(one),), label=True) for one in trials], *axes)
+        + "</div>"
+        for trials in short_trainings(results)
+    ]
+
+
+def short_trainings(results: Results) -> list[list[Measured]]:
+    """For each set, the networks that were trained to be held against each other: the invertible one first."""
+    found: dict[str, list[Measured]] = {}
+    for one in results.measured:
+        if "training" in one:
+            found.setdefault(one["set"], []).append(one)
+    compared = [trials for trials in found.values() if len(trials) > 1]
+    return [sorted(trials, key=lambda one: "irn" not in one["method"]) for trials in compared]
+
+
+def invertibility_sentence(trials: Sequence[Measured]) -> str:
+    """What the invertible network gains or loses against encoders and decoders."""
+    invertible, *others = trials
+    large, small = (invertible["mean"][key] for key in ("psnr_y", "lr_psnr_y"))
+    against = "; ".join(
+        f"{one['method']} {one['mean']['psnr_y'] - large:+.2f} dB and {one['mean']['lr_psnr_y'] - small:+.2f} dB"
+        for one in others
+    )
+    better = [one["method"] for one in others if all(map(operator.gt, _pair(one), _pair(invertible)))]
+    verdict = f"invertibility gains nothing here, as {' and '.join(better)} do better in both" if better else ""
+    return (
+        f"After {invertible['training']['steps']} steps, over {invertible['set']}, {invertible['method']} gives "
+        f"{large:.2f} dB back from small pictures {small:.2f} dB close to the bicubic ones; against it, {against}: "
+        f"{verdict or 'none does better in both'}. "
+        "One training of each, with one seed: how much of this is chance is not known."
+    )
+
+
+def _pair(one: Measured) -> tuple[float, float]:
+    return one["mean"]["lr_psnr_y"], one["mean"]["psnr_y"]
 
 
 # -- helpers -------------------------------------------------------------------------------------------------------
