@@ -2,8 +2,9 @@
 
     python benchmarks/baselines.py 'short-*' --data Set5 Set14
 
-Every network starts as the Haar transform with its details restored as zero, and has the losses and the optimiser of
-configs/irn-x2.toml, for the computation that IRN takes in `STEPS` steps of two 48x48 crops: minutes of one core.
+Every network starts as the Haar transform with its details restored as zero, and has the losses of `SETTINGS` and the
+optimiser of configs/irn-x2.toml, for the computation that IRN takes in `STEPS` steps of two 48x48 crops: minutes of one
+core.
 
     short-irn-x2         IRN, whose 1.7 million parameters serve both directions
     short-pair-x2        encoder and decoder of as many parameters in all: half the work of a step, twice the steps
@@ -39,6 +40,7 @@ RUNS = ROOT / "runs" / "invertibility"
 STEPS = 400  # of IRN
 WIDTH = 54  # channels of a pair's features: four blocks each way have the parameters of IRN's eight couplings
 SETTINGS = ("run.precision=bfloat16", "run.threads=1", "run.max_time=0", "run.validate_every=60", "optim.average=0.99")
+SETTINGS += ("loss.reconstruction=charbonnier", "loss.log=false", "loss.luma=1", "loss.guide=3")
 SETTINGS += ("data.batch=2", "data.crop=48", "data.train=['../shared/data/train/photos_a']", "data.shares=[]")
 
 

@@ -35,8 +35,7 @@ th:first-child, td:first-child { position: sticky; left: 0; background: Canvas; 
 .plots, .panels { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(min(20rem, 100%), 1fr)); }
 .panels { grid-template-columns: repeat(auto-fit, minmax(9rem, 1fr)); gap: 0.5rem; }
 figure { margin: 0; } figcaption { font-size: 0.85rem; }
-.plot svg { width: 100%; font-size: 12px; } .plot text { fill: currentColor; } .grid { stroke: var(--line); }
-@media (max-width: 30rem) { .plot svg { font-size: 14px; } }
+.plot svg { width: 100%; font-size: 14px; } .plot text { fill: currentColor; } .grid { stroke: var(--line); }
 .plot span { margin-right: 0.75rem; white-space: nowrap; }
 .plot i { display: inline-block; width: 0.5rem; height: 0.5rem; border: 2px solid; border-radius: 50%; }
 .plot i { margin-right: 0.3rem; }
@@ -111,7 +110,7 @@ def _table(table: Table) -> str:
     body = "".join("<tr>" + "".join(f"<td>{text(cell)}</td>" for cell in row) + "</tr>" for row in table.rows)
     return (
         f"<h3>{text(table.title)}</h3><p>{text(table.text)}</p>"
-        f"<div class=wide><table{kind}><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+        f"<div class=wide tabindex=0><table{kind}><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
 
