@@ -104,7 +104,7 @@ def _grid(x: _Axis, y: _Axis) -> str:
     for tick in x.ticks:
         at = x.place(tick)
         lines.append(f'<path d="M{at:.1f} {TOP}V{HEIGHT - BOTTOM}" class=grid />')
-        lines.append(f'<text x="{at:.1f}" y="{HEIGHT - BOTTOM + 15}" text-anchor="middle">{_number(tick)}</text>')
+        lines.append(f'<text x="{at:.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{_number(tick)}</text>')
     for tick in y.ticks:
         at = y.place(tick)
         lines.append(f'<path d="M{LEFT} {at:.1f}H{WIDTH - RIGHT}" class=grid />')
@@ -122,7 +122,7 @@ def _number(value: float) -> str:
 def _captions(across: str, up: str) -> str:
     middle = (TOP + HEIGHT - BOTTOM) / 2
     return (
-        f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 6}" text-anchor="middle">{_text(across)}</text>'
+        f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 5}" text-anchor="middle">{_text(across)}</text>'
         f'<text transform="translate(12 {middle}) rotate(-90)" text-anchor="middle">{_text(up)}</text>'
     )
 
