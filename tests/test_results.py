@@ -256,7 +256,7 @@ def test_invertibility_is_told_as_it_was_measured(gain, said):
     rows = trained("short-pair-x2", 41.0 + gain, 44.0), trained("short-irn-x2", 41.0, 42.0)
     (trials,) = studies.short_trainings(results.Results(rows))
     sentence = studies.invertibility_sentence(trials)
-    assert "short-irn-x2 gives 41.00 dB back from small pictures 42.00 dB close" in sentence
+    assert "short-irn-x2 gives 41.00 dB of Set5 back from small pictures 42.00 dB close" in sentence
     assert f"short-pair-x2 {gain:+.2f} dB and +2.00 dB" in sentence
     assert said in sentence
     assert studies.invertibility(results.Results(rows))[0].count("<circle") == 2

@@ -268,9 +268,9 @@ def invertibility_sentence(trials: Sequence[Measured]) -> str:
     better = [one["method"] for one in others if all(map(operator.gt, _pair(one), _pair(invertible)))]
     verdict = f"invertibility gains nothing here, as {' and '.join(better)} do better in both" if better else ""
     return (
-        f"After {invertible['training']['steps']} steps, over {invertible['set']}, {invertible['method']} gives "
-        f"{large:.2f} dB back from small pictures {small:.2f} dB close to the bicubic ones; against it, {against}: "
-        f"{verdict or 'none does better in both'}. "
+        f"After {invertible['training']['steps']} steps {invertible['method']} gives {large:.2f} dB of "
+        f"{invertible['set']} back from small pictures {small:.2f} dB close to the bicubic ones; against it, after as "
+        f"much work, {against}: {verdict or 'none does better in both'}. "
         "One training of each, with one seed: how much of this is chance is not known."
     )
 
