@@ -15,8 +15,8 @@ from unshrink.backends.machine import cpu_features
 from unshrink.backends.onnx_model import whole_model
 from unshrink.weights import Weights
 
-# Every new size costs primitives, of which the cache of oneDNN below OpenVINO would keep 1,024: memory grew by 1 MiB with
-# each size.  One run needs fewer than these, and they save as much time.
+# Every new size costs primitives, of which the cache of oneDNN below OpenVINO would keep 1,024: memory grew by 1 MiB
+# with each size.  One run needs fewer than these, and they save as much time.
 os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
 
 # Importing openvino imports its model converter, which reports that to Google Analytics and triples the time.

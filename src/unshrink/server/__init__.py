@@ -28,6 +28,7 @@ def serve(args: Namespace) -> list[Task]:
         threads=args.threads,
         timeout=args.timeout,
         keys=tuple(key for key in [*named, *args.api_key] if key),
+        rate=args.rate or 0,
         jobs=Path(args.jobs_db) if args.jobs_db else platformdirs.user_state_path("unshrink") / "jobs.sqlite3",
         keep=args.keep * 3600,
     )
