@@ -14,6 +14,7 @@ from functools import cache, partial
 from multiprocessing import connection
 from types import FrameType
 
+from unshrink import tiling
 from unshrink.errors import UnshrinkError
 from unshrink.files import sweep
 from unshrink.manifest import Manifest
@@ -87,7 +88,7 @@ class Batch:
 
     def _work(self, jobs: list[Job]) -> Iterator[tuple[Job, Result]]:
         waiting = deque(_Try(job) for job in jobs)
-        crew = [Worker(_prepare, self.prepare) for _ in range(self.workers)]
+        crew = [Worker(_prepare, self.prepare, self.workers) for _ in range(self.workers)]
         idle = list(crew)
         busy: dict[Worker, _Try] = {}
         with _Interrupt() as interrupt:
@@ -198,9 +199,9 @@ _heard = _Heard()
 _make: Callable[[], Do]
 
 
-def _prepare(make: Callable[[], Do]) -> None:
+def _prepare(make: Callable[[], Do], workers: int) -> None:
     global _make
-    _make = cache(make)
+    _make, tiling.sharers = cache(make), workers
     logger.addHandler(_heard)
     logger.setLevel(logging.DEBUG)
 

@@ -93,7 +93,7 @@ class Service:
         self.inside = 0  # requests taken in and not answered
         self.registry = CollectorRegistry()
         Gauge("unshrink_inside", "Requests not answered yet", registry=self.registry).set_function(lambda: self.inside)
-        limits = Limits(settings.max_pixels, settings.threads)
+        limits = Limits(settings.max_pixels, settings.threads, settings.concurrency)
         self.pool = Pool(settings.concurrency, work.prepare, limits)
         self.jobs = Jobs(settings.jobs, settings.keep)
         # One worker is left to requests, if there are two: nobody waits for an hour

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from unshrink import compare as comparison
 from unshrink import image as images
-from unshrink import rescaler
+from unshrink import rescaler, tiling
 from unshrink import weights as zoo
 from unshrink.errors import UnshrinkWarning
 from unshrink.files import atomic_write
@@ -90,10 +90,12 @@ class Limits:
     Attributes:
         max_pixels: of a picture, the one that comes in or the one that would come out.
         threads: to compute with.
+        workers: that share the memory.
     """
 
     max_pixels: int
     threads: int
+    workers: int
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ _limits: Limits
 def prepare(limits: Limits) -> None:
     """Makes a new process ready: the default network is read, so that the first request need not wait for it."""
     global _limits
-    _limits = limits
+    _limits, tiling.sharers = limits, limits.workers
     _rescaler(zoo.for_scale(DEFAULT_SCALE).name)
 
 
@@ -201,7 +203,7 @@ def _named(options: CompareOptions) -> Rescaler:
 
 @cache
 def _rescaler(name: str) -> Rescaler:
-    """Installed weights; their tiles fit half of the memory that the other workers leave."""
+    """Installed weights."""
     return rescaler.load(name, threads=_limits.threads)
 
 
