@@ -236,7 +236,7 @@ def test_the_rate_is_held_and_whoever_is_gone_is_forgotten(monkeypatch):
         taken += not rate.wait("a")
         now.time += 0.25
     assert taken in (329, 330)  # a minute's worth at once, and as many again in each of ten minutes
-    assert 1 <= rate.wait("a") <= 2
+    assert 1 <= (rate.wait("a") or rate.wait("a")) <= 2
     now.time += 1000
     assert not rate.wait("b")
     assert set(rate._full) == {"b"}
