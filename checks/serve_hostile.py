@@ -3,7 +3,8 @@
 python checks/serve_hostile.py
 
 The service takes pictures of up to 300,000 pixels here: what larger ones cost is the network's matter.  Held: 200 or
-422, in less than 10 seconds each; no bug in the log; memory within 400 MiB of what one such picture has left.
+422, with less than 10 processor seconds each (a hang ends as 503 after a minute); no bug in the log; memory within 400
+MiB of what one such picture has left.
 """
 
 import collections
@@ -43,13 +44,13 @@ def main():
             watcher.start()
             for name, body in bodies.items():
                 for action in ACTIONS:
-                    began = time.monotonic()
+                    began, used = time.monotonic(), service.processor_seconds()
                     status = http.post(f"/v1/{action}", content=body).status_code
-                    seconds = time.monotonic() - began
+                    seconds, used = time.monotonic() - began, service.processor_seconds() - used
                     statuses[status] += 1
-                    slowest = max(slowest, seconds)
-                    if seconds > SECONDS or status not in (200, 422):
-                        wrong[f"{name} {action}"] = status, round(seconds, 1)
+                    slowest = max(slowest, used)
+                    if used > SECONDS or status not in (200, 422):
+                        wrong[f"{name} {action}"] = status, round(used, 1)
                     if " black " in name:
                         slowest_bomb = max(slowest_bomb, seconds)
         done.set()
@@ -60,7 +61,7 @@ def main():
         "files": len(bodies),
         "answers": {str(status): count for status, count in sorted(statuses.items())},
         "wrong": wrong,
-        "seconds_most": round(slowest, 2),
+        "processor_seconds_most": round(slowest, 2),
         "bomb_refused_ms_most": round(1000 * slowest_bomb),
         "bugs_logged": len(bugs),
         "memory_mib": {"idle": round(idle), "most": round(most)},
