@@ -292,7 +292,8 @@ def serve_hostile(found: dict[str, Any]) -> str:
     return (
         f"{found['files']} files and bombs to each of three places: {counted(found['answers'])}; "
         f"{len(found['wrong'])} other or slow answers, {found['bugs_logged']} bugs; at most "
-        f"{found['processor_seconds_most']} processor seconds for one, a bomb at most {found['bomb_refused_ms_most']} ms; memory from {idle} to at most {most} MiB"
+        f"{found['processor_seconds_most']} processor seconds for one; "
+        f"a bomb at most {found['bomb_refused_ms_most']} ms; memory from {idle} to at most {most} MiB"
     )
 
 
