@@ -25,10 +25,11 @@ LEAST_AREA = 1_000_000  # pixels of the large picture that are run at once where
 HALOS = 8  # side of a piece, in halos, from which on more memory hardly saves work: its core is 6 wide
 LEAST_HALOS = 3  # smaller, and surroundings would be nearly all the work
 LEAST_SIDE = 32
-sharers = 1  # processes that work side by side, this one among them: each may take its share of the free memory
 RADIUS = 10  # of one coupling block at its own level: five 3x3 convolutions, twice one after the other
 _MEMINFO, _CGROUP = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
 _REFUSED = re.compile(r"bad[_ ]alloc|out of memory|not enough memory|(can ?not|can't|failed to) allocate", re.I)
+
+sharers = 1  # processes that work side by side, this one among them: each may take its share of the free memory
 
 
 @dataclass(frozen=True)
