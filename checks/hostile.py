@@ -25,6 +25,7 @@ from measured import keep
 from unshrink import Image, UnshrinkError, provenance, read, write
 
 SECONDS, MEGABYTES, PARTLY = 10, 400, 3
+PATIENCE = 60  # seconds for one picture in a command, the network included, on a machine that does other things too
 PIXELS = 300_000  # up to which the commands take pictures: what larger ones cost is the network's matter
 
 
@@ -97,10 +98,10 @@ def command_line(files: list[Path]) -> tuple[dict[str, object], list[str]]:
         write(Image(np.random.default_rng(0).integers(0, 256, (500, 600, 3), np.uint8)), photo)
         small = Path(out, "small.png")
         write(Image(np.random.default_rng(0).integers(0, 256, (250, 300, 3), np.uint8)), small)
-        patience = ["--timeout", str(SECONDS), "--max-pixels", str(PIXELS), "--name", "{name}{ext}", "--overwrite"]
+        limits = ["--timeout", str(PATIENCE), "--max-pixels", str(PIXELS), "--name", "{name}{ext}", "--overwrite"]
         for command, options, ordinary in (
-            ("downscale", ["-o", f"{out}/small", *patience], photo),
-            ("upscale", ["-m", "irn-x2", "-o", f"{out}/large", *patience], small),
+            ("downscale", ["-o", f"{out}/small", *limits], photo),
+            ("upscale", ["-m", "irn-x2", "-o", f"{out}/large", *limits], small),
             ("info", [], photo),
         ):
             usual = run([command, "-q", str(ordinary), str(ordinary.with_name("none.png")), *options])

@@ -88,7 +88,9 @@ def milliseconds(times):
 def report(idle, health, answers, memory):
     statuses = collections.Counter(status for status, _ in answers)
     refused = [seconds for status, seconds in answers if status == 429]
-    warm = [total for count, _, total in memory if count >= 100] or [total for *_, total in memory]
+    warm = [total for count, _, total in memory if count >= 100]
+    if not warm:
+        raise SystemExit(f"only {statuses[200]} pictures, of which nothing can be said: give it more --minutes")
     fifth = max(1, len(warm) // 5)
     first, last = (float(np.median(part)) for part in (warm[:fifth], warm[-fifth:]))
     return {
