@@ -3,7 +3,7 @@
     python checks/folders.py                   # 1,000 pictures, 50 of them broken: minutes on two cores
     python checks/folders.py --count 100 --broken 5
 
-Prints one line for each part, and stops at the first that does not hold.
+Says one sentence for each part, and stops at the first that does not hold.
 """
 
 import argparse
@@ -16,9 +16,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+from measured import keep
 
 import unshrink
 
@@ -41,10 +43,12 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         check = Check(Path(folder), options.count, options.broken)
-        print(check.unbroken(), flush=True)
-        for share in options.kill_at:
-            print(check.killed(share), flush=True)
-        print(check.workers_killed(), flush=True)
+        parts = [check.unbroken, *(partial(check.killed, share) for share in options.kill_at), check.workers_killed]
+        said = []
+        for part in parts:
+            said.append(part())
+            print(said[-1], flush=True)
+    keep("folders", {"files": options.count, "broken": options.broken, "parts": said})
 
 
 class Check:

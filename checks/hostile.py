@@ -3,7 +3,8 @@
     python checks/hostile.py [FOLDER]          # default: hostile/ in $UNSHRINK_DATA
 
 Every file goes alone through ``unshrink.read``, and its record through ``provenance.extract``, in a process of its own
-whose time and memory are measured; then all together through ``unshrink downscale``, ``upscale`` and ``info``.
+whose time and memory are measured; then all together through ``unshrink downscale``, ``upscale`` and ``info``, whose
+memory is measured against the same command with one ordinary picture of as many pixels as they take here.
 """
 
 import argparse
@@ -15,12 +16,17 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
-from unshrink import UnshrinkError, provenance, read
+import numpy as np
+from measured import keep
 
-SECONDS, MEGABYTES = 10, 400
-SMALL = "300_000"  # pixels up to which the commands take pictures: what larger ones cost is the network's matter
+from unshrink import Image, UnshrinkError, provenance, read, write
+
+SECONDS, MEGABYTES, PARTLY = 10, 400, 3
+PATIENCE = 60  # seconds for one picture in a command, the network included, on a machine that does other things too
+PIXELS = 300_000  # up to which the commands take pictures: what larger ones cost is the network's matter
 
 
 def main() -> None:
@@ -30,13 +36,15 @@ def main() -> None:
     parser.add_argument("folder", type=Path, nargs="?", default=default)
     files = sorted(path for path in parser.parse_args().folder.iterdir() if path.is_file() and path.suffix != ".csv")
     assert files, "no files"
-    bad = library(files) + command_line(files)
-    print("\n".join(bad) or "all within the limits")
+    read_alone, bad = library(files)
+    commands, worse = command_line(files)
+    keep("hostile", {"files": len(files), "library": read_alone, "commands": commands, "wrong": bad + worse})
+    bad += worse
     sys.exit(bool(bad))
 
 
-def library(files: list[Path]) -> list[str]:
-    """Each file alone; gives what went wrong."""
+def library(files: list[Path]) -> tuple[dict[str, object], list[str]]:
+    """Each file alone; gives what came of them, and what went wrong."""
     context, bad, kinds = multiprocessing.get_context("fork"), [], Counter()
     slowest, largest = 0.0, 0.0
     for path in files:
@@ -54,10 +62,8 @@ def library(files: list[Path]) -> list[str]:
         slowest, largest = max(slowest, seconds), max(largest, megabytes)
         if kind not in ("read", "refused") or seconds > SECONDS or megabytes > MEGABYTES:
             bad.append(f"{path.name}: {kind}, {seconds:.1f} s, {megabytes:.0f} MB above idle")
-    print(
-        f"library: {len(files)} files: {dict(kinds)}; slowest {slowest:.1f} s, most memory {largest:.0f} MB above idle"
-    )
-    return bad
+    found = {"kinds": dict(kinds), "seconds_most": round(slowest, 1), "mb_above_idle_most": round(largest)}
+    return found, bad
 
 
 def one(path: Path, pipe) -> None:
@@ -84,38 +90,55 @@ def peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
 
 
-def command_line(files: list[Path]) -> list[str]:
-    """All files through each command; gives what went wrong."""
-    bad = []
+def command_line(files: list[Path]) -> tuple[dict[str, object], list[str]]:
+    """All files through each command; gives what came of them, and what went wrong."""
+    found, bad = {}, []
     with tempfile.TemporaryDirectory() as out:
-        for command in (
-            ["downscale", "-o", f"{out}/small", "--max-pixels", SMALL, "--name", "{name}{ext}"],
-            ["upscale", "-m", "irn-x2", "-o", f"{out}/large", "--max-pixels", SMALL, "--name", "{name}{ext}"],
-            ["info"],
+        photo = Path(out, "photo.png")
+        write(Image(np.random.default_rng(0).integers(0, 256, (500, 600, 3), np.uint8)), photo)
+        small = Path(out, "small.png")
+        write(Image(np.random.default_rng(0).integers(0, 256, (250, 300, 3), np.uint8)), small)
+        limits = ["--timeout", str(PATIENCE), "--max-pixels", str(PIXELS), "--name", "{name}{ext}", "--overwrite"]
+        for command, options, ordinary in (
+            ("downscale", ["-o", f"{out}/small", *limits], photo),
+            ("upscale", ["-m", "irn-x2", "-o", f"{out}/large", *limits], small),
+            ("info", [], photo),
         ):
-            began = time.monotonic()
-            done = subprocess.run(
-                [sys.executable, "-m", "unshrink", command[0], "-q", *map(str, files), *command[1:]],
-                capture_output=True,
-                text=True,
-                errors="replace",
-            )
-            lines = done.stderr.splitlines()
+            usual = run([command, "-q", str(ordinary), str(ordinary.with_name("none.png")), *options])
+            done = run([command, "-q", *map(str, files), *options])
+            lines = done.errors.splitlines()
             strange = [line for line in lines if not line.startswith("unshrink: ")]
-            failed = len([line for line in lines if line.startswith("unshrink: ") and "warning:" not in line])
-            print(
-                f"{command[0]}: exit {done.returncode}, {failed} refused, {len(strange)} other lines on standard "
-                f"error, {time.monotonic() - began:.0f} s"
-            )
-            if (
-                done.returncode != 3
-                or "Traceback" in done.stderr
-                or "died" in done.stderr
-                or "unexpected" in done.stderr
-            ):
-                bad.append(f"{command[0]}: exit {done.returncode}\n{done.stderr[-2000:]}")
-            bad += [f"{command[0]}: {line}" for line in strange]
-    return bad
+            refused = len([line for line in lines if line.startswith("unshrink: ") and "warning:" not in line])
+            above = round(done.megabytes - usual.megabytes)
+            found[command] = {"exit": done.code, "refused": refused, "seconds": round(done.seconds), "mb_above": above}
+            alarming = [word for word in ("Traceback", "died", "unexpected", "given up") if word in done.errors]
+            if done.code != PARTLY or alarming or above > MEGABYTES:
+                bad.append(f"{command}: exit {done.code}, {above} MB above, {alarming}\n{done.errors[-2000:]}")
+            bad += [f"{command}: {line}" for line in strange]
+    return found, bad
+
+
+@dataclass(frozen=True)
+class Done:
+    """A command that has ended: megabytes are those of the largest of its processes."""
+
+    code: int
+    errors: str
+    seconds: float
+    megabytes: float
+
+
+def run(arguments: list[str]) -> Done:
+    """Runs an ``unshrink`` command to its end."""
+    began = time.monotonic()
+    with tempfile.TemporaryFile() as errors:
+        command = [sys.executable, "-m", "unshrink", *arguments]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors)
+        _, status, usage = os.wait4(process.pid, 0)
+        errors.seek(0)
+        said = errors.read().decode(errors="replace")
+    code = os.waitstatus_to_exitcode(status)
+    return Done(code, said, time.monotonic() - began, usage.ru_maxrss * 1024 / 1e6)
 
 
 if __name__ == "__main__":

@@ -4,13 +4,13 @@ python checks/serve_restart.py
 """
 
 import collections
-import json
 import signal
 import tempfile
 import time
 from pathlib import Path
 
 import httpx
+from measured import keep
 from serving import Serve, photo
 
 RUNNING, QUEUED = 2, 20
@@ -51,7 +51,7 @@ def main():
         "second_attempts": sum(line["attempt"] == 2 for line in ended),
         "seconds_until_all_were_done": round(seconds),
     }
-    print(json.dumps(found, indent=1))
+    keep("serve_restart", found)
     raise SystemExit(not (found["ended_once"] and after["done"] == whole == RUNNING + QUEUED))
 
 

@@ -4,12 +4,14 @@ python checks/serve_schema.py [--examples 500]
 """
 
 import argparse
+import collections
 import signal
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+from measured import keep
 from serving import Serve
 
 
@@ -23,7 +25,11 @@ def main():
         options = ["--checks", "not_a_server_error", "--request-timeout", "120", "--max-examples", str(args.examples)]
         done = subprocess.run([*command, *options], cwd=folder)
         service.end(signal.SIGTERM)
-    raise SystemExit(done.returncode or any(line["event"] == "bug" for line in service.log))
+    statuses = collections.Counter(line["status"] for line in service.log if line["event"] == "request")
+    bugs = sum(line["event"] == "bug" for line in service.log)
+    answers = {str(status): count for status, count in sorted(statuses.items())}
+    keep("serve_schema", {"requests": sum(statuses.values()), "answers": answers, "bugs_logged": bugs})
+    raise SystemExit(done.returncode or bugs)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Writes measured figures into the pages, between their markers: results/ into README.md, cards/*.md and
 docs/results.md, benchmarks/ into docs/performance.md and docs/effort.md, training logs and trials into docs/training.md
-and README.md.
+and README.md, what the checks found into docs/cli.md and docs/server.md.
 
 python docs/generate_figures.py          # rewrites the tables
 python docs/generate_figures.py --check  # exits 1 if a page is not what the measurements say
@@ -265,6 +265,75 @@ def speedrun() -> str:
     )
 
 
+def checks(*names: str) -> str:
+    """What these checks found, of checks/results.json."""
+    results = json.loads((ROOT / "checks" / "results.json").read_text())
+    lines = ["| check | found | load of the machine |", "|---|---|---|"]
+    for name in names:
+        if name in results:
+            found = results[name]
+            load = f"{found['machine']['load']} on {found['machine']['cores']} cores"
+            lines.append(f"| `{name}.py` | {CHECKS[name](found)} | {load} |")
+    return "\n".join(lines) + "\n"
+
+
+def counted(answers: dict[str, int]) -> str:
+    return ", ".join(f"{count:,} times {status}" for status, count in answers.items())
+
+
+def folders(found: dict[str, Any]) -> str:
+    return f"{found['files']:,} files, {found['broken']} of them broken; " + "; ".join(found["parts"])
+
+
+def hostile(found: dict[str, Any]) -> str:
+    alone = found["library"]
+    parts = [
+        f"{found['files']} files, {len(found['wrong'])} faults",
+        f"read one by one: at most {alone['seconds_most']} s and {alone['mb_above_idle_most']} MB above idle",
+    ]
+    parts += [
+        f"`{command}`: {one['refused']} refused, {one['seconds']} s for all, {one['mb_above']} MB above usual"
+        for command, one in found["commands"].items()
+    ]
+    return "; ".join(parts)
+
+
+def serve_hostile(found: dict[str, Any]) -> str:
+    idle, most = found["memory_mib"]["idle"], found["memory_mib"]["most"]
+    return (
+        f"{found['files']} files and bombs to each of three places: {counted(found['answers'])}; "
+        f"{len(found['wrong'])} other or slow answers, {found['bugs_logged']} bugs; at most "
+        f"{found['processor_seconds_most']} processor seconds for one; "
+        f"a bomb at most {found['bomb_refused_ms_most']} ms; memory from {idle} to at most {most} MiB"
+    )
+
+
+def serve_load(found: dict[str, Any]) -> str:
+    health, before, memory = found["health_ms"], found["health_ms_before"], found["memory_mib"]
+    return (
+        f"{found['minutes']:g} minutes with twice the clients that there are places, junk and bombs among them: "
+        f"{counted(found['answers'])}; {found['bugs_logged']} bugs; `/health` p50 {health['p50']} ms, "
+        f"p99 {health['p99']} ms ({before['p50']} and {before['p99']} before the load); all processes take "
+        f"{memory['all_after_100']} MiB after the first hundred pictures, {memory['all_at_end']} MiB at the end"
+    )
+
+
+def serve_restart(found: dict[str, Any]) -> str:
+    before = ", ".join(f"{count} {status}" for status, count in found["before"].items())
+    return (
+        f"{before}, kill -9, start again: {found['results']} results, "
+        f"{'each job ended once' if found['ended_once'] else 'not every job ended once'}, "
+        f"{found['second_attempts']} at the second attempt, {found['seconds_until_all_were_done']} s"
+    )
+
+
+def serve_schema(found: dict[str, Any]) -> str:
+    return f"{found['requests']:,} requests: {counted(found['answers'])}; {found['bugs_logged']} bugs"
+
+
+CHECKS = {check.__name__: check for check in (folders, hostile, serve_hostile, serve_load, serve_restart, serve_schema)}
+
+
 def pages() -> dict[Path, str]:
     """Each page with its tables as measured."""
     found = read(ROOT / "results")
@@ -276,6 +345,10 @@ def pages() -> dict[Path, str]:
     shown[ROOT / "docs" / "performance.md"] = {"figures": backends(), "memory": memory()}
     shown[ROOT / "docs" / "effort.md"] = {"figures": effort()}
     shown[ROOT / "docs" / "training.md"] = {"figures": curves(), "trials": trials()}
+    shown[ROOT / "docs" / "cli.md"] = {"figures": checks("folders", "hostile")}
+    shown[ROOT / "docs" / "server.md"] = {
+        "figures": checks("serve_hostile", "serve_load", "serve_restart", "serve_schema")
+    }
     drawn = {ROOT / "docs" / "images" / "speed.svg": speed_plot()} if SPEED.exists() else {}
     return {path: fill(path.read_text(), named) for path, named in shown.items()} | drawn
 

@@ -189,3 +189,23 @@ def test_ctrl_c_still_works_when_backends_have_gone(tmp_path, name):
     """
     command = [sys.executable, "-c", textwrap.dedent(code), str(tmp_path / "w.safetensors"), name]
     assert subprocess.run(command, capture_output=True, text=True).stdout == "interrupted\n"
+
+
+SIZES = """
+import re, numpy, unshrink
+def resident():
+    return int(re.search(r"VmRSS:\\s+(\\d+)", open("/proc/self/status").read())[1]) / 1024
+r = unshrink.load("irn-x2", backend="openvino", threads=1)
+after = []
+for n in range(36):
+    r.downscale(numpy.zeros((32 + 2 * n, 104 - 2 * n, 3), numpy.uint8))
+    after.append(resident())
+print(after[-1] - after[11])
+"""
+
+
+@pytest.mark.skipif("openvino" not in PORTABLE or not os.path.exists("/proc/self/status"), reason="OpenVINO on Linux")
+def test_memory_does_not_grow_with_every_new_size():
+    environment = {**os.environ, "MALLOC_ARENA_MAX": "1"}
+    done = subprocess.run([sys.executable, "-c", SIZES], capture_output=True, text=True, check=True, env=environment)
+    assert float(done.stdout) < 8  # MiB for 24 sizes; 42 where each is kept

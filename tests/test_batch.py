@@ -12,14 +12,15 @@ import folders
 import numpy as np
 import pytest
 
-from unshrink import cli
-from unshrink.batch import TRIES, Batch, threads_each, worker_count
+from unshrink import cli, tiling
+from unshrink.batch import TRIES, Batch, _prepare, threads_each, worker_count
 from unshrink.errors import ImageError, UnshrinkError
 from unshrink.files import atomic_write
 from unshrink.image import Image, read, write
 from unshrink.manifest import Manifest
 from unshrink.plan import Job
 from unshrink.tasks import Result
+from unshrink.worker import Worker
 
 # -- the engine, with a stand-in for the network -------------------------------------------------------------------
 
@@ -185,6 +186,12 @@ def test_workers_and_their_threads_share_the_cores(monkeypatch):
     monkeypatch.setattr(os, "cpu_count", lambda: 16)
     assert (worker_count(None, 100), worker_count(None, 3), worker_count(9, 100), worker_count(None, 0)) == (4, 3, 9, 1)
     assert (threads_each(0, 4), threads_each(0, 32), threads_each(5, 4)) == (4, 1, 5)
+
+
+def test_workers_share_the_free_memory():
+    worker = Worker(_prepare, prepare, 100)
+    assert 0 < worker.run(60, tiling.free_memory) < tiling.free_memory() / 50
+    worker.end()
 
 
 # -- manifests -----------------------------------------------------------------------------------------------------

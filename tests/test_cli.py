@@ -527,7 +527,7 @@ def test_convert_without_the_exporter_says_how_to_get_it(tmp_path, monkeypatch, 
     def missing(made):
         raise MissingDependencyError("export needs onnx: pip install 'unshrink[export]'")
 
-    monkeypatch.setattr("unshrink.commands._exported", missing)
+    monkeypatch.setattr("unshrink.make_weights._exported", missing)
     target = tmp_path / "out.safetensors"
     assert unshrink("convert", checkpoint(tmp_path / "a.pth"), "-o", target) == 0
     assert "pip install" in capsys.readouterr().err

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -132,6 +133,57 @@ def test_requests_made_up_from_the_description_are_answered(serve, tmp_path):
     assert done.returncode == 0, done.stdout
     service.end(signal.SIGTERM)
     assert service.events("bug") == []
+
+
+CONNECTIONS = """
+import asyncio, os, socket, sys
+import uvicorn
+from unshrink.server import run
+
+run.HEADER_SECONDS = 0.5
+run.READER_SECONDS = 2
+
+async def app(scope, receive, send):
+    assert scope["type"] == "http"
+    await asyncio.sleep(2)  # longer than a head may take
+    body = bytes(0 if scope["path"] == "/small" else 50_000_000)
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": body})
+
+with run.listening("127.0.0.1", 0) as here:
+    print(here.getsockname()[1], flush=True)
+    config = uvicorn.Config(app, http=run.Connection, lifespan="off", log_level="error")
+    uvicorn.Server(config).run(sockets=[here])
+"""
+
+
+@pytest.fixture
+def connections():
+    """Connects to a server that gives slow clients half a second for a head, two to read on."""
+    with subprocess.Popen([sys.executable, "-c", CONNECTIONS], stdout=subprocess.PIPE, text=True) as process:
+        port = int(process.stdout.readline())
+        yield lambda: socket.create_connection(("127.0.0.1", port), timeout=60)
+        process.kill()
+
+
+def test_who_sends_no_whole_head_is_let_go(connections):
+    for head in (b"", b"GET / HTTP/1.1\r\nHost: a\r\n", b"GET /small HTTP/1.1\r\nHost: a\r\n\r\nGET"):
+        with connections() as client:
+            client.sendall(head)
+            received = b""
+            with contextlib.suppress(ConnectionResetError):
+                while more := client.recv(1000):
+                    received += more
+            assert received.startswith(b"HTTP/1.1 200") == (b"small" in head)  # who waits for an answer gets it
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="needs Linux")
+def test_who_does_not_read_is_let_go(connections):
+    with connections() as client:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        time.sleep(12)
+        with pytest.raises(ConnectionResetError):
+            all(iter(lambda: client.recv(1_000_000), b""))
 
 
 def test_the_address_is_taken(serve, tmp_path):

@@ -13,15 +13,18 @@ import numpy as np
 import pytest
 
 from tasks import hang, nothing
-from unshrink import cli, provenance
+from unshrink import cli, metrics, provenance
 from unshrink.errors import UnshrinkError
+from unshrink.evaluate import over_white
 from unshrink.image import Image, read, write
 from unshrink.server import jobs as job_store
+from unshrink.server import service as service_module
 from unshrink.server.app import create_app
 from unshrink.server.jobs import Jobs
-from unshrink.server.service import DIED, STOPPING, Refusal, Service, Settings
+from unshrink.server.pool import Pool
+from unshrink.server.service import DIED, STOPPING, Rate, Refusal, Service, Settings
 from unshrink.server.watch import BUG, JsonLines
-from unshrink.server.workers import Bug, Pool, Worker, WorkerDied
+from unshrink.worker import Bug, Worker, WorkerDied
 
 testclient = pytest.importorskip("fastapi.testclient")
 KEYS = ("first-key", "second-key")
@@ -39,6 +42,7 @@ def settings(folder, **changes):
         "threads": 1,
         "timeout": 60,
         "keys": KEYS,
+        "rate": 0,
         "jobs": folder / "jobs.sqlite3",
         "keep": 60,
     }
@@ -99,7 +103,7 @@ def same_as_command(tmp_path, command, body, options):
         (photo(), {"scale": 2, "format": "webp"}),
         (photo(4), {"effort": 1, "model": "irn-x2"}),
         (photo(1, np.uint16, xmp=b"<x/>", dpi=(72.0, 72.0)), {"strip": True, "format": "tiff"}),
-        (photo(3, np.uint16), {"depth": 8}),
+        (photo(3, np.uint16), {"depth": 8, "verify": True}),
     ],
     ids=["plain", "webp", "effort", "strip", "depth"],
 )
@@ -124,6 +128,15 @@ def test_what_is_to_be_known_is_in_the_headers(client):
     large = ask(client, "upscale", small.content, format="jpeg")
     assert large.headers["content-disposition"] == 'attachment; filename="picture_restored.jpg"'
     assert large.headers["x-unshrink-size"] == "19x15"
+
+
+def test_what_comes_back_is_measured_if_asked_for(client):
+    plain, small = (ask(client, "downscale", encoded(photo()), verify=verify) for verify in (False, True))
+    assert small.content == plain.content
+    restored = over_white(read(ask(client, "upscale", small.content).content))
+    assert small.headers["x-unshrink-psnr-y"] == f"{metrics.psnr_y(over_white(photo()), restored, 2):.2f}"
+    assert small.headers["x-unshrink-psnr-rgb"] == f"{metrics.psnr(over_white(photo()), restored, 2):.2f}"
+    assert "x-unshrink-psnr-y" not in plain.headers
 
 
 def test_a_changed_small_picture_is_noted(client):
@@ -202,6 +215,31 @@ def test_a_full_service_says_when_to_come_again(client, service, monkeypatch):
         assert int(answer.headers["retry-after"]) > 0
     assert service.inside == 3
     assert client.get("/health").json() == {"status": "alive"}
+
+
+def test_more_pictures_a_minute_than_allowed_are_refused(client, service, monkeypatch):
+    monkeypatch.setattr(service, "rate", Rate(2))
+    for _ in range(2):
+        ask(client, "downscale", b"", 422)
+    answer = ask(client, "jobs", b"", 429, action="downscale")
+    assert 25 <= int(answer.headers["retry-after"]) <= 30
+    assert client.get("/v1/models").status_code == 200
+    other = {"Authorization": f"Bearer {KEYS[1]}"}
+    assert client.post("/v1/downscale", content=b"", headers=other).status_code == 422
+
+
+def test_the_rate_is_held_and_whoever_is_gone_is_forgotten(monkeypatch):
+    now = SimpleNamespace(time=0.0)
+    monkeypatch.setattr(service_module.time, "monotonic", lambda: now.time)
+    rate, taken = Rate(30), 0
+    while now.time < 600:
+        taken += not rate.wait("a")
+        now.time += 0.25
+    assert taken in (329, 330)  # a minute's worth at once, and as many again in each of ten minutes
+    assert 1 <= (rate.wait("a") or rate.wait("a")) <= 2
+    now.time += 1000
+    assert not rate.wait("b")
+    assert set(rate._full) == {"b"}
 
 
 def test_a_stopping_service_takes_no_more(client, service):
@@ -466,10 +504,22 @@ def test_pictures_are_for_this_user_alone(jobs):
 # -- the queue -------------------------------------------------------------------------------------------------------
 
 
-def test_who_goes_or_waits_too_long_leaves_the_queue(tmp_path):
-    async def silent():
-        await asyncio.sleep(60)
+async def silent():
+    await asyncio.sleep(600)
 
+
+def request(receive=silent):
+    async def stream():
+        yield b"picture"
+
+    return SimpleNamespace(headers={}, stream=stream, receive=receive, client=None)
+
+
+def refused(refusal):
+    return refusal.status, str(refusal)
+
+
+def test_who_goes_or_waits_too_long_leaves_the_queue(tmp_path):
     async def gone():
         return {"type": "http.disconnect"}
 
@@ -479,34 +529,50 @@ def test_who_goes_or_waits_too_long_leaves_the_queue(tmp_path):
         for receive, stopped, status in ((gone, False, 499), (silent, False, 503), (silent, True, 503)):
             (service.stopped.set if stopped else service.stopped.clear)()
             with pytest.raises(Refusal) as caught:
-                await service._worker(SimpleNamespace(receive=receive))
+                await service.answer(request(receive), "", hang, None)
             assert caught.value.status == status
         service.pool._idle.put_nowait(worker)
-        assert await service._worker(SimpleNamespace(receive=gone)) is worker
+        assert await service.pool.take() is worker
+        assert service.inside == 0
         service.pool.close()
 
     asyncio.run(wait())
 
 
+def test_work_ends_when_its_client_goes(tmp_path):
+    async def work():
+        service = Service(settings(tmp_path))
+        service.pool = Pool(1, nothing)
+        worker = await service.pool.take()
+        pid = await service.pool.run(worker, 60, os.getpid)
+
+        async def goes():
+            await asyncio.sleep(0.2)
+            return {"type": "http.disconnect"}
+
+        with pytest.raises(Refusal) as caught:
+            await service.answer(request(goes), "", hang, None)
+        assert refused(caught.value) == (499, "the client has gone")
+        assert await asyncio.wait_for(service.pool.take(), 10) is worker
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+        service.pool.close()
+
+    asyncio.run(work())
+
+
 def test_what_is_not_finished_in_time_is_refused_at_the_end(tmp_path):
-    async def stream():
-        yield b"picture"
-
-    async def silent():
-        await asyncio.sleep(600)
-
     async def end():
         service = Service(settings(tmp_path))
         service.pool = Pool(1, nothing)
-        request = SimpleNamespace(headers={}, stream=stream, receive=silent)
-        answers = [asyncio.create_task(service.answer(request, hang, None)) for _ in range(2)]
+        answers = [asyncio.create_task(service.answer(request(), "", hang, None)) for _ in range(2)]
         await asyncio.sleep(0.1)
         assert service.inside == 2
         await service.drain(0.1)
         return await asyncio.gather(*answers, return_exceptions=True)
 
     for refusal in asyncio.run(end()):
-        assert (refusal.status, str(refusal)) == (503, STOPPING)
+        assert refused(refusal) == (503, STOPPING)
 
 
 # -- the command ---------------------------------------------------------------------------------------------------

@@ -12,7 +12,8 @@ import pytest
 
 from tasks import divide, nothing, refuse
 from unshrink.errors import ImageError
-from unshrink.server.workers import Bug, Pool, Worker, WorkerDied
+from unshrink.server.pool import Pool
+from unshrink.worker import Bug, Worker, WorkerDied
 
 
 @pytest.fixture
@@ -47,23 +48,28 @@ def test_a_worker_that_hangs_or_dies_is_replaced(worker):
     assert worker.run(60, max, 1, 2) == 2
 
 
-def test_a_worker_is_replaced_when_it_has_done_enough(worker, monkeypatch):
-    monkeypatch.setattr("unshrink.server.workers.TASKS", 2)
-    pids = [worker.run(60, os.getpid) for _ in range(4)]
-    assert pids[0] == pids[1] != pids[2] == pids[3]
+def test_a_worker_that_is_killed_costs_no_later_task(worker):
+    pids = set()
+    for _ in range(3):
+        pids.add(worker.run(60, os.getpid))
+        worker.kill()  # it may still be alive when the next task comes
+    assert len(pids) == 3
 
 
-def test_never_more_tasks_at_once_than_workers():
+def test_never_more_tasks_at_once_than_workers_and_none_for_nobody():
     async def tasks():
         pool = Pool(1, nothing)
         try:
-            first = asyncio.create_task(pool.run(await pool.take(), 60, time.sleep, 0.3))
+            worker = await pool.take()
+            pid = await pool.run(worker, 60, os.getpid)
+            first = asyncio.create_task(pool.run(await pool.take(), 60, time.sleep, 600))
             waiting = asyncio.create_task(pool.take())
-            await asyncio.sleep(0.05)
-            first.cancel()  # nobody waits for it any more, but it runs
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.1)
             assert not waiting.done()
-            assert await pool.run(await waiting, 60, max, 1, 2) == 2
+            first.cancel()
+            assert await pool.run(await asyncio.wait_for(waiting, 10), 60, os.getpid) != pid
+            with pytest.raises(ProcessLookupError):
+                os.kill(pid, 0)
         finally:
             pool.close()
 

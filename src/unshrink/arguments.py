@@ -139,7 +139,10 @@ def _models(commands: Commands) -> None:
 
 def _convert(commands: Commands) -> None:
     parser = _command(
-        commands, "convert", ("commands", "convert"), "make a weights file of a checkpoint of the published IRN code"
+        commands,
+        "convert",
+        ("make_weights", "convert"),
+        "make a weights file of a checkpoint of the published IRN code",
     )
     parser.add_argument("input", metavar="IN.pth", help="the checkpoint")
     parser.add_argument("-o", "--output", metavar="OUT.safetensors", required=True, help="the weights file")
@@ -149,13 +152,13 @@ def _convert(commands: Commands) -> None:
 
 def _export(commands: Commands) -> None:
     parser = _command(
-        commands, "export", ("commands", "export"), "add to a weights file the graphs that run it without torch"
+        commands, "export", ("make_weights", "export"), "add to a weights file the graphs that run it without torch"
     )
     parser.add_argument("input", metavar="FILE.safetensors", help="the weights file; it is replaced when all is done")
 
 
 def _train(commands: Commands) -> None:
-    parser = _command(commands, "train", ("commands", "train"), "train a network")
+    parser = _command(commands, "train", ("make_weights", "train"), "train a network")
     parser.add_argument("config", metavar="CONFIG", help="a TOML file, such as configs/irn-x4.toml")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in the run's folder")
     parser.add_argument(
@@ -224,6 +227,12 @@ def _serve(commands: Commands) -> None:
         default=[],
         metavar="KEY",
         help="ask for it; may be repeated; or UNSHRINK_API_KEYS=KEY,KEY, which other users of the machine cannot see",
+    )
+    limits.add_argument(
+        "--rate",
+        type=_count,
+        metavar="N",
+        help="pictures a minute of each key, or address without keys (default: any)",
     )
     jobs = parser.add_argument_group("jobs")
     jobs.add_argument("--jobs-db", metavar="FILE", help="their database (default: in the user's state folder)")

@@ -1,4 +1,4 @@
-"""The commands that make something.
+"""The commands that make pictures.
 
 Each turns its arguments into tasks; what can be refused is refused before any work.
 """
@@ -11,7 +11,6 @@ import os
 import re
 import sys
 import time
-import warnings
 from argparse import Namespace
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -20,7 +19,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from unshrink import backends, metrics, provenance, rescaler
+from unshrink import backends, provenance, rescaler
 from unshrink import compare as comparison
 from unshrink import image as images
 from unshrink import weights as zoo
@@ -28,16 +27,12 @@ from unshrink.batch import Batch, Do, threads_each, worker_count
 from unshrink.compare import decibels, human_bytes
 from unshrink.errors import (
     ImageError,
-    MissingDependencyError,
     ModelNotFoundError,
-    ProvenanceError,
-    UnshrinkWarning,
-    WeightsError,
 )
-from unshrink.evaluate import over_white
 from unshrink.files import atomic_write
 from unshrink.image import Image
 from unshrink.manifest import Manifest
+from unshrink.one_picture import DEFAULT_SCALE, encoded, record_if_sound, refuse_huge, required_record, verified
 from unshrink.plan import (
     STANDARD,
     Job,
@@ -50,12 +45,9 @@ from unshrink.plan import (
     settle,
     skipped,
 )
-from unshrink.provenance import Record
 from unshrink.refine import Refined
 from unshrink.rescaler import Rescaler
 from unshrink.tasks import PATIENCE, Result, Task, UsageError, steps
-
-DEFAULT_SCALE = 2  # what comes back is hard to tell from the original; at 4, fine detail is softer
 
 SMALL_NAME, LARGE_NAME = "{stem}_x{scale}{ext}", "{stem}_restored{ext}"
 
@@ -69,7 +61,7 @@ def downscale(args: Namespace) -> Work:
     model = named_model(args)
     scale = str(model.scale)
     jobs = plan(args, SMALL_NAME, lambda stem: {"stem": stem, "scale": scale})
-    _encoded(Image(np.zeros((1, 1, 3), np.uint8)), jobs[0].form, args.lossy)  # refuses a lossy format before the work
+    encoded(Image(np.zeros((1, 1, 3), np.uint8)), jobs[0].form, args.lossy)  # refuses a lossy format before the work
     options = {"weights": model.weights.identity, "depth": args.depth, "effort": args.effort, "lossy": args.lossy}
     return _work(args, jobs, options, downscaler, functools.partial(_downscale, args, model))
 
@@ -91,7 +83,10 @@ def _downscale(args: Namespace, model: Rescaler, job: Job) -> Result:
             image, depth=depth, effort=args.effort, report=refined.append, progress=_progress(job, began)
         )
         small_bytes = _write(small, stream, job.form, args.lossy)
-        figures = _verify(model, image, _encoded(small, job.form, args.lossy), args.max_pixels) if args.verify else {}
+        figures = {}
+        if args.verify:
+            file = encoded(small, job.form, args.lossy)
+            figures = verified(model, image, file, args.max_pixels or images.MAX_PIXELS)
     outcome = {
         "size": image.size,
         "small_size": small.size,
@@ -99,10 +94,10 @@ def _downscale(args: Namespace, model: Rescaler, job: Job) -> Result:
         "bytes": file_bytes,
         "small_bytes": small_bytes,
     }
-    verified = "; comes back at {} dB (luma), {} dB (RGB)".format(*map(decibels, figures.values())) if figures else ""
+    comes_back = "; comes back at {} dB (luma), {} dB (RGB)".format(*map(decibels, figures.values())) if figures else ""
     sizes = f"{_size(image)} -> {_size(small)} pixels, {human_bytes(file_bytes)} -> {human_bytes(small_bytes)}"
     searched = {f"effort_{key}": value for one in refined for key, value in dataclasses.asdict(one).items()}
-    logger.info(f"{_names(job)}: {sizes}{_gained(args.effort, refined)}{verified}")
+    logger.info(f"{_names(job)}: {sizes}{_gained(args.effort, refined)}{comes_back}")
     return Result({**_about(job, model, began), **outcome, "effort": args.effort, **searched, **figures})
 
 
@@ -112,13 +107,6 @@ def _gained(effort: int, refined: list[Refined]) -> str:
         f"small picture {one.lr_change:+.2f} dB"
         for one in refined
     )
-
-
-def _verify(model: Rescaler, image: Image, file: bytes, max_pixels: int | None) -> dict[str, float]:
-    """PSNR in dB of the picture that the file brings back, in 8 bits over white."""
-    restored = model.upscale(images.read(file, max_pixels=max_pixels or images.MAX_PIXELS))
-    pair = over_white(image), over_white(restored)
-    return {"psnr_y": metrics.psnr_y(*pair, model.scale), "psnr_rgb": metrics.psnr(*pair, model.scale)}
 
 
 def upscale(args: Namespace) -> Work:
@@ -140,11 +128,11 @@ def _upscale(args: Namespace, named: Rescaler | None, recorded: Callable[[str, s
     with opened(job.target, job.overwrite) as stream:
         image, file_bytes = read(job.source, args.max_pixels)
         if named:
-            model, (record, image) = named, _record_if_sound(image)
+            model, (record, image) = named, record_if_sound(image)
         else:
-            record = _required_record(image, job.source)
+            record = required_record(image, job.source)
             model = recorded(record.model, record.weights)
-        _refuse_huge(image, model.scale, args.max_pixels, job.source)
+        refuse_huge(image, model.scale, args.max_pixels or images.MAX_PIXELS, job.source)
         image = images.whole(image)  # the small one is held, the large one passes by
         large = model.upscale(images.passing(image), seed=args.seed, progress=_progress(job, began))
         large_bytes = _write(large.strip() if args.strip else large, stream, job.form, lossy=True)
@@ -154,27 +142,6 @@ def _upscale(args: Namespace, named: Rescaler | None, recorded: Callable[[str, s
     return Result({**_about(job, model, began), **outcome, "small_bytes": file_bytes, "unchanged": unchanged})
 
 
-def _required_record(image: Image, source: str) -> Record:
-    record, _ = provenance.extract(image)
-    if record is None:
-        installed = ", ".join(row.name for row in zoo.ROWS) or "none"
-        raise ProvenanceError(
-            f"{source} has no record of unshrink: it was not made by unshrink, or its metadata was removed; "
-            f"name weights with --model to enlarge it anyway (installed: {installed})"
-        )
-    return record
-
-
-def _record_if_sound(image: Image) -> tuple[Record | None, Image]:
-    """The record, or, where it cannot be used, none and the picture without it: the user has named the weights."""
-    try:
-        return provenance.extract(image)[0], image
-    except ProvenanceError:
-        reason = "its record is malformed or from a newer version of unshrink, and is left aside"
-        warnings.warn(reason, UnshrinkWarning, stacklevel=2)
-        return None, dataclasses.replace(image, xmp=None)
-
-
 def _recorded_model(args: Namespace, name: str, identity: str) -> Rescaler:
     try:
         weights = zoo.find(name, identity)
@@ -182,15 +149,6 @@ def _recorded_model(args: Namespace, name: str, identity: str) -> Rescaler:
         raise ModelNotFoundError(f"{error} (--model FILE{zoo.SUFFIX})") from None
     backend = backends.make(weights, args.backend, threads=args.threads, device=args.device, fast=args.fast)
     return Rescaler(weights, backend, args.tile)
-
-
-def _refuse_huge(image: Image, scale: int, max_pixels: int | None, source: str) -> None:
-    (width, height), limit = image.size, max_pixels or images.MAX_PIXELS
-    if width * height * scale**2 > limit:
-        raise ImageError(
-            f"{source} would become {width * scale} x {height * scale} pixels, more than the limit of {limit:,}; "
-            "raise it with --max-pixels if the file can be trusted"
-        )
 
 
 def compare(args: Namespace) -> list[Task]:
@@ -213,79 +171,6 @@ def _compare(args: Namespace, model: Rescaler, job: Job) -> Result:
         comparison.figure(result).save(stream, format=job.form)
     logger.info(f"the figure is {job.target}")
     return Result({**_about(job, model, began), **comparison.as_json(result)}, comparison.table(result))
-
-
-def train(args: Namespace) -> list[Task]:
-    """A whole training run."""
-    try:
-        from unshrink import config
-        from unshrink import train as loop
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        raise MissingDependencyError('train needs torch: pip install "unshrink[train]"') from None
-    overrides = [*args.set, *([] if args.max_time is None else [f"run.max_time={args.max_time}"])]
-    settings = config.load(args.config, overrides)
-
-    def run() -> Result:
-        path = loop.train(settings, resume=args.resume, report=logger.info)
-        if path is None:
-            raise KeyboardInterrupt
-        return Result({"weights": str(path)})
-
-    return [Task("", run)]
-
-
-def convert(args: Namespace) -> list[Task]:
-    """A published checkpoint to a weights file."""
-    from unshrink.convert import convert as read_checkpoint
-
-    if args.name and not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", args.name):
-        raise UsageError(
-            f"--name {args.name!r} cannot be used: up to 64 of a-z, 0-9, '.', '_' and '-', a letter or digit first"
-        )
-    if not args.output.endswith(zoo.SUFFIX):
-        raise UsageError(f"{args.output} must end in {zoo.SUFFIX}")
-    if os.path.exists(args.output) and not args.overwrite:
-        raise WeightsError(f"cannot write {args.output}: the file exists already; choose another name or --overwrite")
-
-    def run() -> Result:
-        weights = read_checkpoint(args.input)
-        weights = dataclasses.replace(weights, name=args.name or weights.name)
-        try:
-            weights = _exported(weights)
-        except MissingDependencyError as error:
-            logger.warning(f"without graphs, which run it without torch; add them with unshrink export: {error}")
-        zoo.save(args.output, weights)
-        return _weights_written(args.input, args.output, weights)
-
-    return [Task("", run)]
-
-
-def export(args: Namespace) -> list[Task]:
-    """Graphs into a weights file."""
-
-    def run() -> Result:
-        weights = _exported(zoo.load(Path(args.input)))
-        zoo.save(args.input, weights)
-        return _weights_written(args.input, args.input, weights)
-
-    return [Task("", run)]
-
-
-def _exported(weights: zoo.Weights) -> zoo.Weights:
-    from unshrink.export import export as add_graphs
-
-    logger.info("making the graphs: this can take a few minutes")
-    return add_graphs(weights)
-
-
-def _weights_written(source: str, target: str, weights: zoo.Weights) -> Result:
-    kind = "with" if weights.graphs else "without"
-    logger.info(f"{target}: {weights.name}, scale {weights.scale}, {kind} graphs")
-    identity = weights.identity[: zoo.IDENTITY_DIGITS]
-    names = {"input": source, "output": target, "model": weights.name, "weights": identity}
-    return Result({**names, "scale": weights.scale, "graphs": bool(weights.graphs)})
 
 
 # -- models --------------------------------------------------------------------------------------------------------
@@ -359,12 +244,6 @@ def _write(image: Image, stream: BinaryIO, form: str, lossy: bool) -> int:
     if isinstance(counted, io.BytesIO):
         stream.write(counted.getbuffer())
     return counted.tell()
-
-
-def _encoded(image: Image, form: str, lossy: bool) -> bytes:
-    stream = io.BytesIO()
-    images.write(image, stream, format=form, lossy=lossy)
-    return stream.getvalue()
 
 
 def _progress(job: Job, began: float) -> Callable[[float], None]:

@@ -29,6 +29,8 @@ RADIUS = 10  # of one coupling block at its own level: five 3x3 convolutions, tw
 _MEMINFO, _CGROUP = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
 _REFUSED = re.compile(r"bad[_ ]alloc|out of memory|not enough memory|(can ?not|can't|failed to) allocate", re.I)
 
+sharers = 1  # processes that work side by side, this one among them: each may take its share of the free memory
+
 
 @dataclass(frozen=True)
 class Span:
@@ -45,7 +47,7 @@ def halo(config: dict[str, Any]) -> int:
 
 
 def free_memory() -> int:
-    """Bytes that this process may still take: of the machine, or of its control group; 8 GiB where nothing is told."""
+    """Bytes that this process may still take, of the machine or of its control group; 8 GiB where nothing is told."""
     found = [8 << 30]
     if match := re.search(r"MemAvailable:\s*(\d+) kB", _text(_MEMINFO)):
         found = [int(match[1]) << 10]
@@ -54,7 +56,7 @@ def free_memory() -> int:
     limit, used = _text(_CGROUP / "memory.max").strip(), _text(_CGROUP / "memory.current").strip()
     if limit.isdecimal() and used.isdecimal():
         found.append(int(limit) - int(used))
-    return max(min(found), 0)
+    return max(min(found), 0) // sharers
 
 
 def is_out_of_memory(error: Exception) -> bool:

@@ -16,7 +16,7 @@ def serve(args: Namespace) -> list[Task]:
         from unshrink.server.run import run
         from unshrink.server.service import Settings
     except ModuleNotFoundError as error:
-        if error.name not in ("fastapi", "uvicorn", "prometheus_client", "pydantic", "starlette"):
+        if error.name not in ("fastapi", "h11", "uvicorn", "prometheus_client", "pydantic", "starlette"):
             raise
         raise MissingDependencyError('serve needs a web framework: pip install "unshrink[server]"') from None
     named = [key.strip() for key in os.environ.get("UNSHRINK_API_KEYS", "").split(",")]
@@ -28,6 +28,7 @@ def serve(args: Namespace) -> list[Task]:
         threads=args.threads,
         timeout=args.timeout,
         keys=tuple(key for key in [*named, *args.api_key] if key),
+        rate=args.rate or 0,
         jobs=Path(args.jobs_db) if args.jobs_db else platformdirs.user_state_path("unshrink") / "jobs.sqlite3",
         keep=args.keep * 3600,
     )

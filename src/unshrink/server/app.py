@@ -17,12 +17,13 @@ from starlette.exceptions import HTTPException
 
 from unshrink import __version__
 from unshrink import weights as zoo
+from unshrink.compare import decibels
 from unshrink.errors import UnshrinkError
 from unshrink.plan import EXTENSIONS
 from unshrink.server import work
 from unshrink.server.docs import docs_page
 from unshrink.server.jobs import Job
-from unshrink.server.service import RETRY_SECONDS, Refusal, Service, Settings
+from unshrink.server.service import Refusal, Service, Settings
 from unshrink.server.watch import Watch
 from unshrink.server.work import CompareOptions, DownscaleOptions, UpscaleOptions
 
@@ -147,25 +148,31 @@ v1 = APIRouter(prefix="/v1", dependencies=[Depends(same_site), Depends(owner)], 
 
 
 @v1.post("/downscale", response_class=Response, responses=PICTURE_BACK, openapi_extra=PICTURE)
-async def downscale(request: Request, service: Serving, options: Annotated[DownscaleOptions, Query()]) -> Response:
+async def downscale(
+    request: Request, service: Serving, asker: Asker, options: Annotated[DownscaleOptions, Query()]
+) -> Response:
     """Make a picture small, so that it can be restored."""
-    answer = await service.answer(request, work.downscale, options)
+    answer = await service.answer(request, asker, work.downscale, options)
     headers = about("downscale", options.format, answer.facts)
     return Response(answer.data, headers=headers, media_type=f"image/{options.format}")
 
 
 @v1.post("/upscale", response_class=Response, responses=PICTURE_BACK, openapi_extra=PICTURE)
-async def upscale(request: Request, service: Serving, options: Annotated[UpscaleOptions, Query()]) -> Response:
+async def upscale(
+    request: Request, service: Serving, asker: Asker, options: Annotated[UpscaleOptions, Query()]
+) -> Response:
     """Restore the large picture from a small one."""
-    answer = await service.answer(request, work.upscale, options)
+    answer = await service.answer(request, asker, work.upscale, options)
     headers = about("upscale", options.format, answer.facts)
     return Response(answer.data, headers=headers, media_type=f"image/{options.format}")
 
 
 @v1.post("/compare", openapi_extra=PICTURE)
-async def compare(request: Request, service: Serving, options: Annotated[CompareOptions, Query()]) -> Comparison:
+async def compare(
+    request: Request, service: Serving, asker: Asker, options: Annotated[CompareOptions, Query()]
+) -> Comparison:
     """Measure a round trip beside bicubic and Lanczos resizing."""
-    answer = await service.answer(request, work.compare, options)
+    answer = await service.answer(request, asker, work.compare, options)
     return Comparison(**answer.data, seconds=answer.facts["seconds"], notes=answer.facts["notes"])
 
 
@@ -272,6 +279,10 @@ def about(action: str, form: str, facts: dict[str, Any]) -> dict[str, str]:
         "X-Unshrink-Seconds": str(facts["seconds"]),
         "Content-Disposition": f'attachment; filename="{stem}{EXTENSIONS[form]}"',
     }
+    if "psnr_y" in facts:
+        headers["X-Unshrink-PSNR-Y"], headers["X-Unshrink-PSNR-RGB"] = map(
+            decibels, (facts["psnr_y"], facts["psnr_rgb"])
+        )
     if facts["notes"]:
         headers["X-Unshrink-Notes"] = "; ".join(facts["notes"]).encode("ascii", "replace").decode()
     return headers
@@ -280,18 +291,16 @@ def about(action: str, form: str, facts: dict[str, Any]) -> dict[str, str]:
 # -- refusals ------------------------------------------------------------------------------------------------------
 
 
-RETRY = {"Retry-After": str(RETRY_SECONDS)}
-WITH_ERRORS = {401: {"WWW-Authenticate": "Bearer"}, 429: RETRY, 503: RETRY}
-
-
-def error(status: int, sentence: str) -> Response:
+def error(status: int, sentence: str, headers: dict[str, str] | None = None) -> Response:
     """An error as all are sent."""
-    return JSONResponse({"error": sentence}, status, WITH_ERRORS.get(status))
+    return JSONResponse({"error": sentence}, status, headers)
 
 
 async def on_refusal(request: Request, refusal: Refusal) -> Response:
     """Refusals of the service."""
-    return error(refusal.status, str(refusal))
+    retry = {"Retry-After": str(refusal.retry)}
+    headers = {401: {"WWW-Authenticate": "Bearer"}, 429: retry, 503: retry}
+    return error(refusal.status, str(refusal), headers.get(refusal.status))
 
 
 async def on_unshrink_error(request: Request, fault: UnshrinkError) -> Response:

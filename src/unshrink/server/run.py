@@ -5,8 +5,11 @@ import logging
 import os
 import socket
 from types import FrameType
+from typing import Any
 
+import h11
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from unshrink.errors import ConfigError
 from unshrink.server.app import create_app
@@ -15,8 +18,27 @@ from unshrink.server.watch import JsonLines
 
 GRACE = 20.0  # seconds for what is being done, once the service is told to stop
 MOST_CONNECTIONS = 1000
+HEADER_SECONDS = 10.0  # for the head of a request to arrive: whoever is slower would keep a connection from others
+READER_SECONDS = 30  # for a client to take some more of its answer
 
 said = logging.getLogger("unshrink")
+
+
+class Connection(H11Protocol):
+    """Ends when no whole head of a request comes, of which uvicorn has no limit."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A client is there."""
+        super().connection_made(transport)
+        self._look(None)
+
+    def _look(self, before: Any) -> None:
+        """Looks whether it waits for the same request as the last time."""
+        now = (self.cycle,) if self.conn.their_state is h11.IDLE else None
+        if now is not None and now == before:
+            self.transport.abort()
+        elif not self.transport.is_closing():
+            self.loop.call_later(HEADER_SECONDS, self._look, now)
 
 
 class Server(uvicorn.Server):
@@ -48,6 +70,7 @@ def run(settings: Settings, host: str, port: int) -> None:
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     config = uvicorn.Config(
         create_app(settings),
+        http=Connection,
         log_config=None,
         access_log=False,
         server_header=False,
@@ -64,6 +87,9 @@ def listening(host: str, port: int) -> socket.socket:
     """A socket that takes connections.  Raises ConfigError if that is not possible there."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=2048)
+        here = socket.create_server((host, port), family=family, backlog=2048)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
+            here.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * READER_SECONDS)
+        return here
     except OSError as fault:
         raise ConfigError(f"cannot listen at {host}, port {port}: {fault.strerror}; choose another --port") from None

@@ -5,6 +5,8 @@ import contextlib
 import hashlib
 import hmac
 import logging
+import math
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +18,10 @@ from starlette.requests import ClientDisconnect, Request
 from unshrink.errors import UnshrinkError
 from unshrink.server import work
 from unshrink.server.jobs import LEASE, MOST_JOBS, Job, Jobs
+from unshrink.server.pool import Pool
 from unshrink.server.watch import BUG
 from unshrink.server.work import Answer, Limits, Options
-from unshrink.server.workers import Bug, Pool, Worker, WorkerDied
+from unshrink.worker import Bug, Worker, WorkerDied
 
 BODY_SECONDS = 30  # for a body to arrive: whoever is slower would keep a place from others
 RETRY_SECONDS = 2
@@ -38,11 +41,12 @@ class Refusal(Exception):
     Args:
         status: of HTTP.
         error: one sentence.
+        retry: seconds after which to come again, where that is told.
     """
 
-    def __init__(self, status: int, error: str) -> None:
+    def __init__(self, status: int, error: str, retry: int = RETRY_SECONDS) -> None:
         super().__init__(error)
-        self.status = status
+        self.status, self.retry = status, retry
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,7 @@ class Settings:
         threads: of one of them, to compute with; 0 for all cores.
         timeout: seconds that a request may wait, and then be worked on.
         keys: API keys; without any, everybody may come.
+        rate: pictures a minute from each key, or each address where there are no keys; 0 for any number.
         jobs: database of jobs.
         keep: seconds that the result of a job is kept.
     """
@@ -68,6 +73,7 @@ class Settings:
     threads: int
     timeout: float
     keys: tuple[str, ...]
+    rate: int
     jobs: Path
     keep: float
 
@@ -83,10 +89,11 @@ class Service:
         self.settings = settings
         self.stopping = asyncio.Event()  # no more requests
         self.stopped = asyncio.Event()  # no more waiting either
+        self.rate = Rate(settings.rate)
         self.inside = 0  # requests taken in and not answered
         self.registry = CollectorRegistry()
         Gauge("unshrink_inside", "Requests not answered yet", registry=self.registry).set_function(lambda: self.inside)
-        limits = Limits(settings.max_pixels, settings.threads)
+        limits = Limits(settings.max_pixels, settings.threads, settings.concurrency)
         self.pool = Pool(settings.concurrency, work.prepare, limits)
         self.jobs = Jobs(settings.jobs, settings.keep)
         # One worker is left to requests, if there are two: nobody waits for an hour
@@ -133,7 +140,7 @@ class Service:
 
     async def add_job(self, request: Request, owner: str, action: str, options: Options) -> Job:
         """Reads the picture and puts a job into the queue.  Raises Refusal as `answer`, or if there are too many."""
-        with self.place():
+        with self.place(request, owner):
             body = await read_body(request, self.settings.max_body)
             try:
                 job = await asyncio.to_thread(self.jobs.add, owner, action, options.model_dump(), body)
@@ -161,52 +168,80 @@ class Service:
             raise Refusal(401, "the API key is missing or wrong; send the header Authorization: Bearer KEY")
         return digests[0].hex()
 
-    async def answer(self, request: Request, task: Callable[[bytes, Any], Answer], options: Options) -> Answer:
+    async def answer(
+        self, request: Request, owner: str, task: Callable[[bytes, Any], Answer], options: Options
+    ) -> Answer:
         """Reads the picture, waits for a worker and has it do the task.
 
         Raises:
-            Refusal: full, stopping, too slow, or the client has gone.
+            Refusal: full, too often, stopping, too slow, or the client has gone; then the work ends.
             UnshrinkError: what is wrong with the picture or the options.
         """
-        with self.place():
+        with self.place(request, owner):
             body = await read_body(request, self.settings.max_body)
-            worker = await self._worker(request)
+            doing = asyncio.ensure_future(self._work(task, body, options))
+            gone = asyncio.ensure_future(request.receive())  # after the body comes only the news of that
+            stopped = asyncio.ensure_future(self.stopped.wait())
+            events: set[asyncio.Future[Any]] = {doing, gone, stopped}
             try:
-                return await self.pool.run(worker, self.settings.timeout, task, body, options)
-            except TimeoutError:
-                raise Refusal(503, f"it took longer than {self.settings.timeout:g} seconds; send it as a job") from None
-            except WorkerDied:
-                raise Refusal(503, STOPPING if self.stopped.is_set() else DIED) from None
+                await asyncio.wait(events, return_when=asyncio.FIRST_COMPLETED)
+                if doing.done():
+                    return doing.result()
+            finally:
+                for event in events:
+                    event.cancel()
+        raise Refusal(503, STOPPING) if stopped.done() else Refusal(499, "the client has gone")
+
+    async def _work(self, task: Callable[[bytes, Any], Answer], body: bytes, options: Options) -> Answer:
+        seconds = self.settings.timeout
+        try:
+            async with asyncio.timeout(seconds):
+                worker = await self.pool.take()
+        except TimeoutError:
+            raise Refusal(503, "no worker had time for this picture; try again later") from None
+        try:
+            return await self.pool.run(worker, seconds, task, body, options)
+        except TimeoutError:
+            raise Refusal(503, f"it took longer than {seconds:g} seconds; send it as a job") from None
+        except WorkerDied:
+            raise Refusal(503, STOPPING if self.stopped.is_set() else DIED) from None
 
     @contextlib.contextmanager
-    def place(self) -> Iterator[None]:
+    def place(self, request: Request, owner: str) -> Iterator[None]:
         """One of the places for requests, taken before the body is read so that bodies cannot fill the memory."""
         if self.stopping.is_set():
             raise Refusal(503, STOPPING)
         if self.inside >= self.settings.concurrency + self.settings.queue:
             raise Refusal(429, f"all places are taken; try again in {RETRY_SECONDS} seconds")
+        if seconds := self.rate.wait(owner or (request.client.host if request.client else "")):
+            raise Refusal(429, f"more than {self.settings.rate} pictures a minute; try again in {seconds} s", seconds)
         self.inside += 1
         try:
             yield
         finally:
             self.inside -= 1
 
-    async def _worker(self, request: Request) -> Worker:
-        """An idle worker, unless the client goes or the service stops while it waits."""
-        got = asyncio.ensure_future(self.pool.take())
-        gone = asyncio.ensure_future(request.receive())  # after the body comes only the news that the client has gone
-        stopped = asyncio.ensure_future(self.stopped.wait())
-        events: set[asyncio.Future[Any]] = {got, gone, stopped}
-        try:
-            await asyncio.wait(events, timeout=self.settings.timeout, return_when=asyncio.FIRST_COMPLETED)
-            if got.done():
-                return got.result()
-        finally:
-            for event in events:
-                event.cancel()
-        if gone.done():
-            raise Refusal(499, "the client has gone")
-        raise Refusal(503, STOPPING if stopped.done() else "no worker had time for this picture; try again later")
+
+class Rate:
+    """So many a minute from each asker, at once or one after the other: a bucket of tokens for each.
+
+    Args:
+        per_minute: 0 for any number.
+    """
+
+    def __init__(self, per_minute: int) -> None:
+        self._seconds = 60 / per_minute if per_minute else 0.0  # for one more
+        self._full: dict[str, float] = {}  # when the bucket of each asker will be full again
+
+    def wait(self, asker: str) -> int:
+        """Whole seconds until the asker may come again; 0 if it may come now, which counts."""
+        now = time.monotonic()
+        full = max(self._full.get(asker, now), now) + self._seconds
+        if full - now > 60 + 1e-6:
+            return math.ceil(full - now - 60)
+        self._full = {one: when for one, when in self._full.items() if when > now}
+        self._full[asker] = full
+        return 0
 
 
 class Runner:

@@ -1,6 +1,6 @@
 """What the workers of the service do: a picture's bytes in, a picture's bytes or figures out, as the command line does.
 
-Everything here runs in a process of its own (`workers`) and holds one picture at a time.
+Everything here runs in a process of its own (`unshrink.worker`) and holds one picture at a time.
 """
 
 import time
@@ -13,13 +13,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from unshrink import commands, rescaler
 from unshrink import compare as comparison
 from unshrink import image as images
+from unshrink import rescaler, tiling
 from unshrink import weights as zoo
 from unshrink.errors import UnshrinkWarning
 from unshrink.files import atomic_write
 from unshrink.image import Image
+from unshrink.one_picture import DEFAULT_SCALE, encoded, record_if_sound, refuse_huge, required_record, verified
 from unshrink.rescaler import Rescaler
 from unshrink.server.jobs import Job, Jobs
 from unshrink.tasks import UsageError
@@ -45,6 +46,7 @@ Depth = Annotated[
 ]
 Effort = Annotated[int, Field(ge=0, le=9, description="steps in search of a small picture of which more comes back")]
 Seed = Annotated[int, Field(ge=0, lt=1 << 63, description="of the draw, for weights that restore by one")]
+Verify = Annotated[bool, Field(description="also restore it, and say in X-Unshrink-PSNR-... how close it comes")]
 Strip = Annotated[bool, Field(description="leave out colour profile, EXIF (orientation too), XMP and resolution")]
 
 
@@ -68,6 +70,7 @@ class DownscaleOptions(CompareOptions):
     lossy: Lossy = False
     depth: Depth = None
     effort: Effort = 0
+    verify: Verify = False
     strip: Strip = False
 
 
@@ -87,10 +90,12 @@ class Limits:
     Attributes:
         max_pixels: of a picture, the one that comes in or the one that would come out.
         threads: to compute with.
+        workers: that share the memory.
     """
 
     max_pixels: int
     threads: int
+    workers: int
 
 
 @dataclass(frozen=True)
@@ -99,7 +104,8 @@ class Answer:
 
     Attributes:
         data: a picture file, or figures.
-        facts: what is said of it: model, scale, size of the picture that came in, seconds, notes.
+        facts: what is said of it: model, scale, size of the picture that came in, seconds, notes, and psnr_y and
+            psnr_rgb where it was verified.
     """
 
     data: Any
@@ -112,8 +118,8 @@ _limits: Limits
 def prepare(limits: Limits) -> None:
     """Makes a new process ready: the default network is read, so that the first request need not wait for it."""
     global _limits
-    _limits = limits
-    _rescaler(zoo.for_scale(commands.DEFAULT_SCALE).name)
+    _limits, tiling.sharers = limits, limits.workers
+    _rescaler(zoo.for_scale(DEFAULT_SCALE).name)
 
 
 def ready() -> bool:
@@ -130,8 +136,9 @@ def downscale(body: bytes, options: DownscaleOptions, tell: Tell = _nobody) -> A
         image = image.strip() if options.strip else image
         depth = options.depth or min(image.depth, images.max_depth(f"picture.{options.format}"))
         small = model.downscale(image, depth=depth, effort=options.effort, progress=tell)
-        file = commands._encoded(small, options.format, options.lossy)
-        return Answer(file, _facts(model, image, began, caught))
+        file = encoded(small, options.format, options.lossy)
+        psnr = verified(model, image, file, _limits.max_pixels) if options.verify else {}
+        return Answer(file, {**_facts(model, image, began, caught), **psnr})
 
 
 def upscale(body: bytes, options: UpscaleOptions, tell: Tell = _nobody) -> Answer:
@@ -140,14 +147,14 @@ def upscale(body: bytes, options: UpscaleOptions, tell: Tell = _nobody) -> Answe
         began = time.perf_counter()
         image = images.read(body, max_pixels=_limits.max_pixels)
         if options.model:
-            _, image = commands._record_if_sound(image)
+            _, image = record_if_sound(image)
             model = _rescaler(options.model)
         else:
-            record = commands._required_record(image, NAME)
+            record = required_record(image, NAME)
             model = _rescaler(_recorded(record.model, record.weights))
-        commands._refuse_huge(image, model.scale, _limits.max_pixels, NAME)
+        refuse_huge(image, model.scale, _limits.max_pixels, NAME)
         large = model.upscale(image, seed=options.seed, progress=tell)
-        file = commands._encoded(large.strip() if options.strip else large, options.format, True)
+        file = encoded(large.strip() if options.strip else large, options.format, True)
         return Answer(file, _facts(model, image, began, caught))
 
 
@@ -188,7 +195,7 @@ def _warnings() -> Iterator[list[warnings.WarningMessage]]:
 
 def _named(options: CompareOptions) -> Rescaler:
     """The weights that model and scale ask for."""
-    model = _rescaler(options.model or zoo.for_scale(options.scale or commands.DEFAULT_SCALE).name)
+    model = _rescaler(options.model or zoo.for_scale(options.scale or DEFAULT_SCALE).name)
     if options.scale and options.scale != model.scale:
         raise UsageError(f"scale {options.scale} contradicts the model: {model.name} has scale {model.scale}")
     return model
@@ -196,7 +203,7 @@ def _named(options: CompareOptions) -> Rescaler:
 
 @cache
 def _rescaler(name: str) -> Rescaler:
-    """Installed weights; their tiles fit half of the memory that the other workers leave."""
+    """Installed weights."""
     return rescaler.load(name, threads=_limits.threads)
 
 
