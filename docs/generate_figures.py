@@ -191,11 +191,24 @@ def speed_plot() -> str:
 def memory() -> str:
     """The table of benchmarks/memory.json."""
     rows = json.loads((ROOT / "benchmarks" / "memory.json").read_text())["rows"]
-    lines = ["| weights | backend | tile | format | megapixels | way | peak memory, MB | seconds |", "|---" * 8 + "|"]
-    keys = ("weights", "backend", "tile", "format", "megapixels", "way")
-    for r in sorted(rows, key=lambda r: [r[key] for key in keys]):
-        cells = (*(r[key] for key in keys[:2]), r["tile"] or "auto", r["format"], f"{r['megapixels']:.0f}", r["way"])
-        lines.append(f"| {' | '.join(map(str, cells))} | {r['peak_mb']} | {r['seconds']:.0f} |")
+    names = (
+        "weights",
+        "backend",
+        "precision",
+        "tile",
+        "format",
+        "megapixels",
+        "way",
+        "peak memory, MB",
+        "processor seconds",
+    )
+    lines = [f"| {' | '.join(names)} |", "|---" * len(names) + "|"]
+    for r in sorted(
+        rows, key=lambda r: [r[key] for key in ("weights", "backend", "fast", "format", "megapixels", "way")]
+    ):
+        precision, tile = "bfloat16" if r["fast"] else "float32", r["tile"] or "auto"
+        cells = r["weights"], r["backend"], precision, tile, r["format"], f"{r['megapixels']:.0f}", r["way"]
+        lines.append(f"| {' | '.join(map(str, cells))} | {r['peak_mb']} | {r['processor_seconds']:.0f} |")
     return "\n".join(lines) + "\n"
 
 

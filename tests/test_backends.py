@@ -4,12 +4,13 @@ import subprocess
 import sys
 import textwrap
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from networks import portable_weights, random_weights
+from networks import down, portable_weights, random_weights, up
 from unshrink import backends
 from unshrink import weights as zoo
 from unshrink.errors import ConfigError, MissingDependencyError, WeightsError
@@ -45,11 +46,11 @@ def zeros(lr, scale):
 def test_agrees_with_torch_on_a_photo(photo, name, scale):
     weights = portable_weights(scale)
     reference, backend = backends.make(weights, "torch", 1), backends.make(weights, name, 1)
-    wanted, met = (to_8_bit(b.down(photo)) for b in (reference, backend))
+    wanted, met = (to_8_bit(down(weights, b, photo)) for b in (reference, backend))
     assert np.mean(met != wanted) <= 1e-4
     assert np.abs(met - wanted).max() <= 1
     lr = (wanted / 255).astype(np.float32)
-    restored = [to_8_bit(b.up(lr, zeros(lr, scale))) / 255 for b in (reference, backend)]
+    restored = [to_8_bit(up(weights, b, lr, zeros(lr, scale))) / 255 for b in (reference, backend)]
     assert psnr(restored[0], photo) == pytest.approx(psnr(restored[1], photo), abs=0.01)
 
 
@@ -59,10 +60,10 @@ def test_fast_is_close_and_either_side_may_be(photo, name, scale):
     """A subnet's result that were rounded to bfloat16, or the picture itself, would be further off."""
     weights = portable_weights(scale)
     exact, fast = (backends.make(weights, name, 1, fast=choice) for choice in (False, True))
-    small = [b.down(photo) for b in (exact, fast)]
+    small = [down(weights, b, photo) for b in (exact, fast)]
     assert np.sqrt(np.mean((small[1] - small[0]) ** 2)) < CLOSE
     lrs = [(to_8_bit(lr) / 255).astype(np.float32) for lr in small]
-    found = [psnr(to_8_bit(b.up(lr, zeros(lr, scale))) / 255, photo) for b in (exact, fast) for lr in lrs]
+    found = [psnr(to_8_bit(up(weights, b, lr, zeros(lr, scale))) / 255, photo) for b in (exact, fast) for lr in lrs]
     assert found == pytest.approx(found[:1] * 4, abs=0.02)
 
 
@@ -84,12 +85,13 @@ def test_gradients_agree_with_torch_at_any_size(name, scale):
 @pytest.mark.parametrize("scale", [2, 4])
 @pytest.mark.parametrize("name", backends.available())
 def test_any_size_and_back(name, scale):
-    backend = backends.make(portable_weights(scale), name, 1)
+    weights = portable_weights(scale)
+    backend = backends.make(weights, name, 1)
     draw = np.random.default_rng(0)
     for h, w in ((1, 1), (1, 7), (5, 3), (1, 1)):
         hr = draw.random((1, 3, h * scale, w * scale), np.float32)
-        lr = backend.down(hr)
-        restored = backend.up(lr, draw.standard_normal((1, 3 * scale**2 - 3, h, w), np.float32))
+        lr = down(weights, backend, hr)
+        restored = up(weights, backend, lr, draw.standard_normal((1, 3 * scale**2 - 3, h, w), np.float32))
         for result, shape in ((lr, (1, 3, h, w)), (restored, hr.shape)):
             assert (result.shape, result.dtype, result.flags.c_contiguous) == (shape, np.float32, True)
 
@@ -98,27 +100,28 @@ def test_any_size_and_back(name, scale):
 def test_a_result_outlives_the_next_run_and_inputs_stay(name):
     backend = backends.make(portable_weights(2), name, 1)
     hr = np.full((1, 3, 8, 8), 0.25, np.float32)
-    first = backend.down(hr)
+    first = backend.down(0, hr)
     kept = first.copy()
-    assert not np.array_equal(backend.down(1 - hr), kept)
+    assert not np.array_equal(backend.down(0, 1 - hr), kept)
     assert np.array_equal(first, kept)
     assert (hr == 0.25).all()
 
 
 @pytest.mark.parametrize("name", backends.available())
 def test_threads_may_share_a_backend(name):
-    backend = backends.make(portable_weights(2), name, 1)
+    weights = portable_weights(2)
+    backend = backends.make(weights, name, 1)
     pictures = [np.random.default_rng(i).random((1, 3, 16, 8 + 2 * i), np.float32) for i in range(12)]
     with ThreadPoolExecutor(4) as pool:
-        together = list(pool.map(backend.down, pictures))
-    assert all(np.array_equal(backend.down(hr), lr) for hr, lr in zip(pictures, together, strict=True))
+        together = list(pool.map(partial(down, weights, backend), pictures))
+    assert all(np.array_equal(down(weights, backend, hr), lr) for hr, lr in zip(pictures, together, strict=True))
 
 
 @pytest.mark.parametrize("name", PORTABLE)
 def test_a_direction_is_prepared_when_first_used(name):
     weights = portable_weights(2)
-    backend = backends.make(dataclasses.replace(weights, graphs={**weights.graphs, "up": b"junk"}), name)
-    backend.down(np.zeros((1, 3, 4, 4), np.float32))
+    backend = backends.make(dataclasses.replace(weights, graphs={**weights.graphs, "up.x2.block": b"junk"}), name)
+    down(weights, backend, np.zeros((1, 3, 4, 4), np.float32))
 
 
 def test_auto_takes_the_first_that_can(monkeypatch):
@@ -157,7 +160,7 @@ def test_openvino_reports_nothing_and_brings_no_torch(tmp_path):
     code = """
 import sys, numpy
 from unshrink import backends, weights
-backends.make(weights.load(sys.argv[1]), "openvino").down(numpy.zeros((1, 3, 4, 4), "f"))
+backends.make(weights.load(sys.argv[1]), "openvino").down(0, numpy.zeros((1, 3, 4, 4), "f"))
 assert not {"openvino_telemetry", "torch", "onnx"} & set(sys.modules)
 """
     home = tmp_path / "home"
@@ -179,8 +182,7 @@ def test_ctrl_c_still_works_when_backends_have_gone(tmp_path, name):
         faulthandler.enable()
         made = [backends.make(weights.load(sys.argv[1]), sys.argv[2], 1) for _ in range(2)]
         for backend in made:
-            lr = backend.down(np.zeros((1, 3, 8, 8), np.float32))
-            backend.up(lr, np.zeros((1, 9, 4, 4), np.float32))
+            backend.up(1, backend.down(0, np.zeros((1, 3, 8, 8), np.float32)))
         del backend, made[0], made[0]
         try:
             os.kill(os.getpid(), signal.SIGINT)

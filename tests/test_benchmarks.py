@@ -15,7 +15,7 @@ import torch
 from plain import Plain
 from super_resolution import BSRN, RLFN
 
-from networks import random_weights
+from networks import down, random_weights, up
 from unshrink import cli
 from unshrink import weights as zoo
 from unshrink.architectures import IRNConfig
@@ -228,8 +228,8 @@ def test_the_plain_network_is_the_published_one(scale):
     hr = np.random.default_rng(0).random((3, 16, 24), np.float32)
     lr = plain.down(hr)
     z = np.zeros((1, 3 * scale**2 - 3, *lr.shape[1:]), np.float32)
-    assert np.allclose(lr, ours.down(hr[None])[0], rtol=0, atol=1e-5)
-    assert np.allclose(plain.up(lr), ours.up(lr[None], z)[0], rtol=0, atol=1e-5)
+    assert np.allclose(lr, down(weights, ours, hr[None])[0], rtol=0, atol=1e-5)
+    assert np.allclose(plain.up(lr), up(weights, ours, lr[None], z)[0], rtol=0, atol=1e-5)
 
 
 def test_operations_are_those_that_were_published():

@@ -60,12 +60,14 @@ def test_what_was_used_longest_ago_goes(kept, monkeypatch):
 @pytest.mark.xdist_group("export")  # one worker exports the graphs, once
 def test_openvino_starts_from_what_another_compiled(kept, monkeypatch):
     openvino = pytest.importorskip("unshrink.backends.openvino")
-    hr = np.random.default_rng(0).random((1, 3, 16, 24), np.float32)
+    hr = np.random.default_rng(0).random((1, 12, 8, 12), np.float32)
     weights = portable_weights(2)
-    first = backends.make(weights, "openvino", 1).down(hr)
-    monkeypatch.setattr(openvino, "whole_model", None)  # what compiling begins with
-    assert np.array_equal(backends.make(weights, "openvino", 1).down(hr), first)
+    first = backends.make(weights, "openvino", 1).down(1, hr)
+    monkeypatch.setattr(openvino._core(), "read_model", None)  # what compiling begins with
+    assert np.array_equal(backends.make(weights, "openvino", 1).down(1, hr), first)
     other = dataclasses.replace(weights, tensors={name: values + 1 for name, values in weights.tensors.items()})
-    for changed in ((other, 1), (weights, 2)):
+    assert not np.array_equal(backends.make(other, "openvino", 1).down(1, hr), first), "parameters are not part of it"
+    graphs = {**weights.graphs, "down.x2.block.low": portable_weights(4).graphs["down.x4.block.low"]}
+    for changed in ((dataclasses.replace(weights, graphs=graphs), 1), (weights, 2)):
         with pytest.raises(TypeError):
-            backends.make(changed[0], "openvino", changed[1]).down(hr)
+            backends.make(changed[0], "openvino", changed[1]).down(1, hr)

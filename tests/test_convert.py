@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from networks import LAYOUTS, graphs
+from networks import LAYOUTS, down, graphs, up
 from unshrink import backends
 from unshrink import weights as zoo
 from unshrink.convert import convert
@@ -87,11 +87,11 @@ def to_8_bit(values):
     return np.rint(np.asarray(values).clip(0, 1) * 255)
 
 
-def check_agreement(backend, state, scale, side):
+def check_agreement(weights, backend, state, scale, side):
     hr = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(1))
     hr = functional.avg_pool2d(hr, 5, 1, 2) * 1.6 - 0.3  # smoother than noise, mostly inside [0, 1]
     published = published_down(state, hr)
-    wanted, met = to_8_bit(published[:, :3]), to_8_bit(backend.down(hr.numpy()))
+    wanted, met = to_8_bit(published[:, :3]), to_8_bit(down(weights, backend, hr.numpy()))
     haar = to_8_bit(functional.avg_pool2d(hr, scale))
     assert np.mean(haar != wanted) > 0.9  # the coupling blocks matter,
     assert np.mean((wanted > 0) & (wanted < 255)) > 0.9  # and nothing hides behind clipping
@@ -100,7 +100,7 @@ def check_agreement(backend, state, scale, side):
     lr = (wanted / 255).astype(np.float32)
     z = torch.randn(published[:, 3:].shape, generator=torch.Generator().manual_seed(2))
     restored = published_up(state, torch.cat((torch.from_numpy(lr), z), 1)).numpy()
-    assert np.abs(backend.up(lr, z.numpy()) - restored).max() < 1e-4 * np.abs(restored).max()
+    assert np.abs(up(weights, backend, lr, z.numpy()) - restored).max() < 1e-4 * np.abs(restored).max()
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_a_published_layout_computes_the_published_equations(tmp_path, scale, bl
     assert weights.config == {"scale": scale, "blocks": blocks, "growth": 32, "clamp": 1.0, "latent": "gaussian"}
     assert weights.name == "irn_x"
     assert weights.about["training"]["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
-    check_agreement(backends.make(weights, fast=False), state, scale, side)
+    check_agreement(weights, backends.make(weights, fast=False), state, scale, side)
 
 
 @pytest.mark.xdist_group("export")
@@ -124,7 +124,8 @@ def test_every_backend_computes_the_published_equations(tmp_path, name, scale, b
     state = checkpoint(blocks, growth=8)
     weights = dataclasses.replace(convert(saved(tmp_path / "IRN_x.pth", state)), graphs=graphs(scale))
     zoo.save(tmp_path / "w.safetensors", weights)
-    check_agreement(backends.make(zoo.load(tmp_path / "w.safetensors"), name, 1, fast=False), state, scale, side=256)
+    weights = zoo.load(tmp_path / "w.safetensors")
+    check_agreement(weights, backends.make(weights, name, 1, fast=False), state, scale, side=256)
 
 
 def test_values_are_kept_in_full(tmp_path):

@@ -6,45 +6,55 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from networks import LAYOUTS, graphs, portable_weights, random_weights
+from networks import portable_weights
 from unshrink.architectures import expected_shapes
-from unshrink.backends.onnx_model import encode_initializers, whole_model
+from unshrink.backends.onnx_model import encode_initializers, gradient_model, layer_model, open_model
 from unshrink.errors import MissingDependencyError, WeightsError
 from unshrink.export import export
-from unshrink.weights import Weights
+from unshrink.weights import DIRECTIONS, Weights
 
 pytestmark = pytest.mark.xdist_group("export")  # one worker exports the graphs, once
 
 
-@pytest.mark.parametrize("scale", [2, 4])
-@pytest.mark.parametrize(
-    "direction, inputs, output",
-    [("down", ["hr"], "lr"), ("up", ["lr", "z"], "hr"), ("gradient", ["lr", "z", "hr"], "gradient")],
-)
-def test_a_graph_and_the_parameters_make_a_model(scale, direction, inputs, output):
-    weights = portable_weights(scale)
-    model = onnx.load_from_string(whole_model(weights, direction))
+def check(model: onnx.ModelProto, inputs: list[str], output: str, tensors: dict[str, np.ndarray]) -> None:
     onnx.checker.check_model(model, full_check=True)
     assert [value.name for value in model.graph.input] == inputs
     assert [value.name for value in model.graph.output] == [output]
     values = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
-    for name, tensor in weights.tensors.items():
+    for name, tensor in tensors.items():
         assert values[name].dtype == np.float32
         assert np.array_equal(values[name], tensor.astype(np.float32))
 
 
 @pytest.mark.parametrize("scale", [2, 4])
+def test_a_graph_and_the_parameters_make_a_model(scale):
+    weights = portable_weights(scale)
+    check(onnx.load_from_string(gradient_model(weights)), ["lr", "z", "hr"], "gradient", weights.tensors)
+    for index in range(len(weights.layers)):
+        prefix = f"layers.{index}."
+        own = {name.removeprefix(prefix): value for name, value in weights.tensors.items() if name.startswith(prefix)}
+        for direction in DIRECTIONS:
+            check(onnx.load_from_string(layer_model(weights, direction, index)), ["x"], "y", own)
+            check(onnx.load_from_string(open_model(weights, direction, index)), ["x", *own], "y", {})
+
+
+@pytest.mark.parametrize("scale", [2, 4])
 def test_a_graph_names_every_parameter_that_it_needs_and_holds_none(scale):
-    names = set(random_weights(scale).tensors)
-    last = f"layers.{len(LAYOUTS[scale]) + sum(LAYOUTS[scale]) - 1}"
-    unseen = {name for name in names if name.startswith((f"{last}.g.", f"{last}.h."))}  # only z depends on them
-    for direction, graph in graphs(scale).items():
+    weights = portable_weights(scale)
+    assert weights.graphs.keys() == {layer.graph(way) for layer in weights.layers for way in DIRECTIONS} | {"gradient"}
+    block = {name.split(".", 2)[2] for name in weights.tensors}
+    for name, graph in weights.graphs.items():
         model = onnx.load_from_string(graph)
         assert len(graph) < 50_000
         assert all(np.prod(tensor.dims) < 10 for tensor in model.graph.initializer)
         assert not model.metadata_props
-        used = {name for node in model.graph.node for name in node.input}
-        assert names & used == (names - unseen if direction == "down" else names)
+        used = {parameter for node in model.graph.node for parameter in node.input}
+        if name == "gradient":
+            assert used >= weights.tensors.keys()
+        elif name.endswith(".low"):  # of the last layer, only z depends on the others
+            assert block & used == {parameter for parameter in block if parameter.startswith("f.")}
+        else:
+            assert block & used == (set() if name.endswith("split") else block)
 
 
 def test_initializers_of_every_shape():

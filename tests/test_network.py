@@ -2,6 +2,7 @@
 
 import functools
 import warnings
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -9,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from networks import portable_weights, random_weights
-from unshrink import backends, tiling
+from unshrink import backends, refine
 from unshrink.errors import ConfigError, UnshrinkError, UnshrinkWarning
 from unshrink.image import Image, read, scan, write
-from unshrink.network import padded_strips
+from unshrink.network import Network, as_values, padded_strips
 from unshrink.rescaler import Rescaler
 from unshrink.rows import Rows
 
-LEAST = {scale: (2 * tiling.halo(random_weights(scale).config) + 1) * scale for scale in (2, 4)}
+LEAST = {scale: (2 * refine.HALO + 1) * scale for scale in (2, 4)}
 
 
 @functools.cache
@@ -107,10 +108,10 @@ class Tight:
     def __init__(self, most: int) -> None:
         self.most, self.backend = most, rescaler(2, "torch").backend
 
-    def down(self, hr: np.ndarray) -> np.ndarray:
-        if hr.shape[2] * hr.shape[3] > self.most:
+    def down(self, layer: int, x: np.ndarray) -> np.ndarray:
+        if x.shape[2] * x.shape[3] > self.most:
             raise RuntimeError("std::bad_alloc")
-        return self.backend.down(hr)
+        return self.backend.down(layer, x)
 
 
 def test_where_memory_is_short_tiles_get_smaller_which_is_said_once():
@@ -135,3 +136,21 @@ def test_where_memory_is_too_short_for_anything_or_for_what_was_asked_it_is_an_e
 def test_a_tile_must_hold_more_than_the_surroundings():
     with pytest.raises(ConfigError, match=f"tile is 9: random-x2 needs {LEAST[2]} or more"):
         Rescaler(random_weights(2), Tight(1), 9)
+
+
+def test_of_a_tall_picture_few_rows_are_held():
+    tile, read, given = LEAST[4] + 40, 0, 0
+
+    def strips() -> Iterator[np.ndarray]:
+        nonlocal read
+        for _ in range(100):
+            read += 20
+            yield noise(20, 40)
+
+    network = Network(random_weights(4), rescaler(4, "torch").backend, tile)
+    small = network.down(Rows((2000, 40, 3), np.uint8, strips()), as_values, lambda share: None)
+    for strip in small.strips:
+        given += 4 * len(strip)
+        assert given <= 2000
+        assert read - given < 2 * tile
+    assert given == 2000

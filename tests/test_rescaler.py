@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from networks import portable_weights, random_weights
+from networks import Samples, portable_weights, random_weights
 from unshrink import backends, provenance
 from unshrink.errors import ImageError, UnshrinkError, UnshrinkWarning
 from unshrink.image import Image, read, write
@@ -52,25 +52,9 @@ def picture(height: int, width: int, channels: int = 3, dtype: type = np.uint8) 
     return np.rint(values * np.iinfo(dtype).max).astype(dtype)
 
 
-class Blocks:
-    """Means of blocks down, repetition up: as quick as the 1,600 sizes below need."""
-
-    name = "blocks"
-
-    def __init__(self, scale: int) -> None:
-        self.scale = scale
-
-    def down(self, hr: np.ndarray) -> np.ndarray:
-        n, c, h, w = hr.shape
-        return hr.reshape(n, c, h // self.scale, self.scale, w // self.scale, self.scale).mean(axis=(3, 5))
-
-    def up(self, lr: np.ndarray, z: np.ndarray) -> np.ndarray:
-        return lr.repeat(self.scale, 2).repeat(self.scale, 3)
-
-
 @pytest.mark.parametrize("scale", RESCALERS)
 def test_every_size_comes_back(scale):
-    r = Rescaler(weights_of(scale), Blocks(scale))
+    r = Rescaler(weights_of(scale), Samples(weights_of(scale)))
     for height, width in [*np.ndindex(41, 41), (97, 61)]:
         if height and width:
             small = r.downscale(Image(picture(height, width)))
@@ -309,10 +293,8 @@ def test_values_that_are_not_numbers_are_an_error_not_a_black_picture():
     class Broken:
         name = "broken"
 
-        def down(self, hr: np.ndarray) -> np.ndarray:
-            return np.full((1, 3, hr.shape[2] // 2, hr.shape[3] // 2), np.nan, np.float32)
-
-        up = down
+        def down(self, layer: int, x: np.ndarray) -> np.ndarray:
+            return np.full((1, 3, x.shape[2] // 2, x.shape[3] // 2), np.nan, np.float32)
 
     with pytest.raises(UnshrinkError, match="not numbers: nothing was written"):
         Rescaler(random_weights(2), Broken()).downscale(picture(8, 8))

@@ -1,3 +1,4 @@
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -7,20 +8,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unshrink import tiling
-from unshrink.architectures import IRNConfig
-from unshrink.models.irn import IRN
+from unshrink.layers import AffineCoupling, DenseBlock, HaarDownsample
 from unshrink.rows import Rows, Window, in_strips
-from unshrink.tiling import count, counts, free_memory, halo, is_out_of_memory, outer_length, run_tiled, spans
-
-CONFIGS = {2: (2,), 4: (1, 1), 8: (1, 1, 1)}
+from unshrink.tiling import count, counts, free_memory, is_out_of_memory, outer_length, run_tiled, spans
 
 
-def network(scale: int) -> IRN:
+def block() -> AffineCoupling:
     torch.manual_seed(0)
-    net = IRN(IRNConfig(scale=scale, blocks=CONFIGS[scale], growth=4)).double()
-    for parameter in net.parameters():
+    made = AffineCoupling(12, 3, partial(DenseBlock, growth=4)).double()
+    for parameter in made.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
-    return net
+    return made.requires_grad_(False)
 
 
 @given(st.integers(1, 300), st.integers(1, 90), st.integers(0, 20))
@@ -41,67 +39,58 @@ def test_pieces_of_one_length_cover_a_side_and_have_their_surroundings(length, r
 
 
 @settings(deadline=None, max_examples=12)
-@given(scale=st.sampled_from([2, 4, 8]), height=st.integers(1, 50), width=st.integers(1, 50), room=st.integers(7, 40))
-def test_tiled_equals_whole_both_ways(scale, height, width, room):
-    net = network(scale)
-    reach = halo({"blocks": CONFIGS[scale]})
+@given(height=st.integers(1, 50), width=st.integers(1, 50), room=st.integers(7, 40))
+def test_tiled_equals_whole_both_ways(height, width, room):
+    layers, reach = (HaarDownsample(), block()), tiling.RADIUS
     cut = [spans(side, count(side, 2 * reach + room, reach), reach) for side in (height, width)]
-    hr = np.random.default_rng(0).random((height * scale, width * scale, 3))
+    hr = np.random.default_rng(0).random((2 * height, 2 * width, 3))
 
-    def down(hr: np.ndarray) -> np.ndarray:
-        with torch.no_grad():
-            return torch.cat(net(torch.from_numpy(hr.transpose(2, 0, 1))[None]), 1)[0].numpy().transpose(1, 2, 0)
+    def down(x: np.ndarray) -> np.ndarray:
+        return layers[1](layers[0](torch.from_numpy(x.transpose(2, 0, 1))[None]))[0].numpy().transpose(1, 2, 0)
 
-    def up(lr: np.ndarray, z: np.ndarray) -> np.ndarray:
-        tensors = (torch.from_numpy(array.transpose(2, 0, 1))[None] for array in (lr, z))
-        with torch.no_grad():
-            return net.inverse(*tensors)[0].numpy().transpose(1, 2, 0)
+    def up(low: np.ndarray, detail: np.ndarray) -> np.ndarray:
+        y = torch.from_numpy(np.concatenate((low, detail), axis=2).transpose(2, 0, 1))[None]
+        return layers[0].inverse(layers[1].inverse(y))[0].numpy().transpose(1, 2, 0)
 
     whole = down(hr)
-    tiled = np.concatenate(list(run_tiled(down, [(hr, scale)], 1, *cut)))
-    np.testing.assert_allclose(tiled, whole, atol=1e-6)
-    lr, z = whole[..., :3], whole[..., 3:] * 0
-    tiled = np.concatenate(list(run_tiled(up, [(lr, 1), (z, 1)], scale, *cut)))
-    np.testing.assert_allclose(tiled, up(lr, z), atol=1e-6)
+    tiled = np.concatenate(list(run_tiled(down, [(hr, 2)], 1, *cut)))
+    np.testing.assert_allclose(tiled, whole, atol=1e-9)
+    bands = whole[..., :3], whole[..., 3:] * 0
+    tiled = np.concatenate(list(run_tiled(up, [(band, 1) for band in bands], 2, *cut)))
+    np.testing.assert_allclose(tiled, up(*bands), atol=1e-9)
 
 
-def test_the_halo_is_as_wide_as_the_reach_of_the_network():
+@pytest.mark.parametrize("direction", ["forward", "inverse"])
+def test_the_halo_is_as_wide_as_the_reach_of_a_block(direction):
     """One pixel far away changes results up to the halo's distance, and none beyond it."""
-    net, reach = network(4), halo({"blocks": (1, 1)})
-    hr = torch.rand(1, 3, 4, 4 * 120, dtype=torch.float64)
-    changed = hr.clone()
-    changed[..., 4 * 60 : 4 * 61] += 0.5
-    with torch.no_grad():
-        difference = (torch.cat(net(hr), 1) - torch.cat(net(changed), 1)).abs().amax((0, 1, 2))
-    touched = difference.nonzero().flatten()
-    assert 60 - reach <= touched.min()
-    assert touched.max() <= 60 + reach
-    assert touched.max() - touched.min() > reach, "a halo far wider than needed wastes work"
+    run, x = getattr(block(), direction), torch.rand(1, 12, 4, 60, dtype=torch.float64)
+    changed = x.clone()
+    changed[..., 30] += 0.5
+    touched = (run(x) - run(changed)).abs().amax((0, 1, 2)).nonzero().flatten()
+    assert (touched.min(), touched.max()) == (30 - tiling.RADIUS, 30 + tiling.RADIUS)
 
 
-def taken(size: tuple[int, int], scale: int, reach: int, memory: int) -> tuple[int, int]:
+def taken(size: tuple[int, int], memory: int, strip: int) -> tuple[int, int]:
     """Bytes for a piece and its strip, and the pixels that are run in all."""
-    pieces = counts(size, scale, reach, memory)
-    tall, wide = (outer_length(side, n, reach) for side, n in zip(size, pieces, strict=True))
-    bytes_of_strip = tiling.BYTES_PER_PIXEL_OF_STRIP * tall * size[1]
-    return (tiling.BYTES_PER_PIXEL * tall * wide + bytes_of_strip) * scale**2, tall * wide * np.prod(pieces) * scale**2
+    pieces = counts(size, tiling.RADIUS, memory, 2000, strip)
+    tall, wide = (outer_length(side, n, tiling.RADIUS) for side, n in zip(size, pieces, strict=True))
+    return 2000 * tall * wide + strip * tall * size[1], tall * wide * int(np.prod(pieces))
 
 
-@pytest.mark.parametrize("scale, reach", [(2, 80), (4, 120), (8, 140)])
-@pytest.mark.parametrize("size", [(100, 120), (3000, 4000), (20_000, 25_000), (600, 180_000)])
-def test_what_is_run_at_once_fits_into_the_memory(size, scale, reach):
-    size = size[0] // scale, size[1] // scale
-    memory, _ = taken(size, scale, reach, 16 << 30)
-    assert memory <= 16 << 30
-    less, more_work = taken(size, scale, reach, 4 << 30)
-    assert less <= max(4 << 30, (3 * reach * scale) ** 2 * 1200)
-    assert more_work >= taken(size, scale, reach, 16 << 30)[1]
+@pytest.mark.parametrize("strip", [0, 144, 576])
+@pytest.mark.parametrize("size", [(100, 120), (1500, 2000), (5000, 6000), (300, 40_000)])
+def test_what_is_run_at_once_fits_into_the_memory(size, strip):
+    memory, work = taken(size, 256 << 20, strip)
+    assert memory <= 256 << 20 or (size[1] > 5000 and strip == 576 and memory <= 1 << 30)
+    less, more_work = taken(size, 64 << 20, strip)
+    assert less <= memory
+    assert more_work >= work
 
 
 def test_a_small_picture_is_run_at_once_and_work_stays_near_the_least():
-    assert counts((500, 400), 2, 80, 16 << 30) == (1, 1)
-    assert counts((300, 300), 2, 80, 0)[0] > 1, "however little memory there is"
-    assert taken((6000, 8000), 2, 80, 16 << 30)[1] < 2 * 6000 * 8000 * 4
+    assert counts((250, 200), 10, 320 << 20, 2000) == (1, 1)
+    assert counts((300, 300), 10, 0, 2000)[0] > 1, "however little memory there is"
+    assert taken((1500, 2000), 320 << 20, 144)[1] < 1.3 * 1500 * 2000
 
 
 def test_free_memory_is_the_least_of_the_machine_and_the_control_group(tmp_path, monkeypatch):
@@ -141,9 +130,10 @@ def test_rows_pass_by_once_in_strips_of_any_height(heights, step, data):
     strips = list(in_strips(rows(), step))
     assert np.array_equal(np.concatenate(strips), pixels)
     assert all(len(strip) == step for strip in strips[:-1])
-    window, top, bottom = Window(rows().strips), 0, 1
+    window, keep, bottom = Window(rows().strips), 0, 1
     while bottom < len(pixels):
         bottom = data.draw(st.integers(bottom, len(pixels)))
-        top = data.draw(st.integers(top, bottom))
-        assert np.array_equal(window.rows(top, bottom), pixels[top:bottom])
+        top = data.draw(st.integers(keep, bottom))
+        keep = data.draw(st.integers(top, bottom))
+        assert np.array_equal(window.rows(top, bottom, keep), pixels[top:bottom])
         bottom += 1

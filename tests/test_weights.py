@@ -18,7 +18,10 @@ from unshrink.architectures import expected_shapes
 from unshrink.errors import ModelNotFoundError, UnshrinkError, WeightsError
 from unshrink.weights import Row, Weights
 
-GRAPHS = {"down": b"a graph" * 100, "up": b"another", "gradient": b"a third"}
+LAYERS = [
+    f"{way}.x2.{kind}" for way, kind in (("down", "split"), ("down", "block.low"), ("up", "block"), ("up", "split"))
+]
+GRAPHS = {**{name: f"a graph, {name}".encode() * 100 for name in LAYERS}, "gradient": b"another"}
 
 
 @pytest.fixture
@@ -138,7 +141,9 @@ def test_shipped_rows_are_consistent():
         weights = zoo.load(row.name)
         assert (weights.name, weights.identity, weights.architecture) == (row.name, row.identity, row.architecture)
         assert (weights.scale, weights.latent) == (row.scale, row.latent)
-        assert weights.graphs.keys() >= {"down", "up"}
+        assert weights.graphs.keys() == {layer.graph(way) for layer in weights.layers for way in zoo.DIRECTIONS} | {
+            "gradient"
+        }
         assert row.path.stat().st_size == row.bytes
 
 
@@ -187,14 +192,20 @@ def test_bad_tensors(tmp_path):
     refused("tensors are float16, float32", **{name: tensors[name].astype(np.float32)})
     refused("tensors are float16, int16", **{name: tensors[name].astype(np.int16)})
     refused(f"not finite in {name}", **{name: tensors[name] * np.float16(np.inf)})
-    refused("one of the graphs", **{"graph.up": np.zeros(3, np.uint8)})
-    refused("one of the graphs", **{"graph.gradient": np.zeros(3, np.uint8)})
-    junk = {f"graph.{d}": np.zeros(9, np.uint8) for d in ("down", "up")}
-    refused("graph.down is damaged", **junk)
+    refused("lacks some of its graphs: down.x2.block.low", **{"graph.up.x2.block": np.zeros(3, np.uint8)})
+    junk = {f"graph.{name}": np.zeros(9, np.uint8) for name in LAYERS}
+    refused("graph.down.x2.block.low is damaged", **junk)
     short = np.frombuffer(zlib.compress(b"graph")[:-4], np.uint8)
-    refused("graph.down is cut short", **{"graph.down": short, "graph.up": short})
+    refused("graph.down.x2.block.low is cut short", **dict.fromkeys(junk, short))
     bomb = np.frombuffer(zlib.compress(bytes(17 << 20)), np.uint8)
-    refused("larger than 16 MiB", **{"graph.down": bomb, "graph.up": bomb})
+    refused("larger than 16 MiB", **dict.fromkeys(junk, bomb))
+
+
+def test_graphs_of_whole_networks_count_as_none(tmp_path):
+    """Files of unshrink before it ran layer by layer."""
+    old = {f"graph.{name}": np.zeros(9, np.uint8) for name in ("down", "up", "gradient")}
+    path = file_of(tmp_path / "w.safetensors", good_header(), {**random_weights(2).tensors, **old})
+    assert zoo.load(path).graphs == {}
 
 
 def test_files_that_are_not_safetensors(tmp_path):

@@ -59,6 +59,50 @@ class IRNConfig:
                 raise ConfigError(f"model.{name} is {getattr(self, name)!r:.100}: {rule}")
 
 
+@dataclass(frozen=True)
+class Layer:
+    """A layer of a network: a downsampling, or a coupling block.
+
+    Attributes:
+        factor: how many times smaller it makes each side; 1 for a coupling block.
+        scale: how many times smaller than the large picture its result is.
+        channels: of its result.
+        last: whether nothing follows: then only the low band of its result is of use.
+    """
+
+    factor: int
+    scale: int
+    channels: int
+    last: bool
+
+    def graph(self, direction: str) -> str:
+        """The name of the graph that runs it "down" or "up"; layers of one graph differ in parameters alone."""
+        kind = "split" if self.factor > 1 else "block"
+        return f"{direction}.x{self.scale}.{kind}{'.low' if self.last and direction == 'down' else ''}"
+
+
+def layers(architecture: str, config: Mapping[str, Any]) -> list[Layer]:
+    """The layers of a network from the large picture to the small one; the parameters of the third are ``layers.2.*``.
+
+    Raises:
+        WeightsError: as in `from_dict`.
+
+    Example:
+        >>> config = {"scale": 2, "blocks": [1], "growth": 32, "clamp": 1.0, "latent": "zero"}
+        >>> [layer.graph("down") for layer in layers("irn", config)]
+        ['down.x2.split', 'down.x2.block.low']
+    """
+    made = from_dict(architecture, config)
+    factor = 3 if made.scale == 3 else 2
+    ends = sum(made.blocks) + len(made.blocks)
+    return [
+        Layer(factor if first else 1, factor**level, COLOURS * factor ** (2 * level), last=index == ends)
+        for index, (level, first) in enumerate(
+            ((level, place == 0) for level, blocks in enumerate(made.blocks, 1) for place in range(blocks + 1)), 1
+        )
+    ]
+
+
 def from_dict(architecture: str, config: Mapping[str, Any]) -> IRNConfig:
     """The configuration that a weights file states in plain lists and numbers; every field must be there.
 

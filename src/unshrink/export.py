@@ -23,7 +23,7 @@ from torch.func import functional_call
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from unshrink import fused
-from unshrink.architectures import COLOURS
+from unshrink.architectures import COLOURS, Layer, layers
 from unshrink.models import IRN, build
 from unshrink.weights import Weights
 
@@ -37,8 +37,29 @@ def export(weights: Weights) -> Weights:
         WeightsError: ONNX has no operation for a part of the network (the matrix inverse of scale 3).
     """
     net = build(weights.architecture, weights.config).eval().requires_grad_(False)
+    graphs: dict[str, bytes] = {}
+    for layer, module in zip(layers(weights.architecture, weights.config), net.layers, strict=True):
+        for direction, run in (("down", fused.low if layer.last else fused.down), ("up", fused.up)):
+            if layer.graph(direction) not in graphs:
+                graphs[layer.graph(direction)] = _layer(layer, module, direction, run)
+    return dataclasses.replace(weights, graphs={**graphs, "gradient": _gradient(net, weights.scale)})
+
+
+def _layer(layer: Layer, module: nn.Module, direction: str, run: Callable[..., Tensor]) -> bytes:
+    """The graph of a layer, whose parameters go by their names in it."""
     h, w = torch.export.Dim("h"), torch.export.Dim("w")
-    scale, small = weights.scale, (8, 12)
+    shape, sides = (1, layer.channels, 8, 12), {2: h, 3: w}
+    if direction == "down":
+        factor = layer.factor
+        shape = 1, layer.channels // factor**2, 8 * factor, 12 * factor
+        sides = {2: factor * h, 3: factor * w}
+    parameters = {f"net.{name}": value for name, value in module.state_dict().items()}
+    return _trace(_of(module, run), parameters, {"x": torch.rand(shape)}, (sides,), "y")
+
+
+def _gradient(net: IRN, scale: int) -> bytes:
+    h, w = torch.export.Dim("h"), torch.export.Dim("w")
+    small = 8, 12
     hr = torch.rand(1, COLOURS, scale * small[0], scale * small[1])
     lr, z = torch.rand(1, COLOURS, *small), torch.rand(1, COLOURS * (scale**2 - 1), *small)
     free, large = {2: h, 3: w}, {2: scale * h, 3: scale * w}
@@ -46,19 +67,14 @@ def export(weights: Weights) -> Weights:
     inputs = parameters, lr, z, hr
     # ONNX knows no gradients: differentiated here, its steps are written out one by one.
     gradient = make_fx(_of(net, IRN.gradient), decomposition_table=_PLAIN, tracing_mode="symbolic")(*inputs)
-    graphs = {
-        "down": _trace(_of(net, fused.down), parameters, {"hr": hr}, (large,), "lr"),
-        "up": _trace(_of(net, fused.up), parameters, {"lr": lr, "z": z}, (free, free), "hr"),
-        "gradient": _trace(gradient, parameters, {"lr": lr, "z": z, "hr": hr}, (free, free, large), "gradient"),
-    }
-    return dataclasses.replace(weights, graphs=graphs)
+    return _trace(gradient, parameters, {"lr": lr, "z": z, "hr": hr}, (free, free, large), "gradient")
 
 
 Traceable = Callable[..., Tensor]  # (parameters by name, *inputs) -> result
 
 
 class _Call(nn.Module):
-    def __init__(self, net: IRN, run: Callable[..., Tensor]) -> None:
+    def __init__(self, net: nn.Module, run: Callable[..., Tensor]) -> None:
         super().__init__()
         self.net, self.run = net, run
 
@@ -66,8 +82,8 @@ class _Call(nn.Module):
         return self.run(self.net, *inputs)
 
 
-def _of(net: IRN, run: Callable[..., Tensor]) -> Traceable:
-    """A function of the network's parameters, too."""
+def _of(net: nn.Module, run: Callable[..., Tensor]) -> Traceable:
+    """A function of the parameters, too."""
     return lambda parameters, *inputs: cast(Tensor, functional_call(_Call(net, run), parameters, inputs))
 
 

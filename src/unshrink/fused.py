@@ -1,15 +1,16 @@
-"""The network in the order in which runtimes are fast: what `export` writes down.  Same parameters, same function.
+"""The layers in the order in which runtimes are fast: what `export` writes down.  Same parameters, same function.
 
-- Low band and detail stay apart, so that nothing is joined only to be cut again, and what the small picture does not
-  depend on, the last shift and scale, is not computed.
+- What the small picture does not depend on, the last shift and scale, is not computed.
 - A dense block copies fewer features: a convolution of several inputs is the sum of a convolution of each.
 - What the result of a subnet is added to goes into its last sum.  Runtimes add inside the convolution, and there the
   sum stays in float32 even where the features are bfloat16; rounded on its own it would cost 0.04 dB.
 
 Convolutions compute in the dtype of their parameters; the picture keeps its own.
 
-Shapes:  low (N, K, H, W), detail (N, C - K, H, W), features (N, any, H, W).
+Shapes:  x and y (N, C, H, W), low (N, K, H, W), detail (N, C - K, H, W), features (N, any, H, W).
 """
+
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -17,34 +18,32 @@ from torch.nn.functional import conv2d, leaky_relu
 
 from unshrink.architectures import COLOURS
 from unshrink.layers import AffineCoupling, DenseBlock
-from unshrink.models import IRN
 
 
-def down(net: IRN, hr: Tensor) -> Tensor:
-    """hr (N, 3, H, W) -> lr (N, 3, H/s, W/s), as ``net(hr)[0]``."""
-    bands = [hr]
-    for layer in net.layers:
-        if isinstance(layer, AffineCoupling):
-            low, detail = bands
-            low = _subnet(layer.f, detail, low)
-            bands = [low, _subnet(layer.g, low, detail * torch.exp(_log_scale(layer, low)))]
-        else:
-            bands = _split(layer(_join(bands)))
-    return bands[0]
+def down(layer: nn.Module, x: Tensor) -> Tensor:
+    """As ``layer(x)``."""
+    if not isinstance(layer, AffineCoupling):
+        return cast(Tensor, layer(x))
+    low, detail = x[:, :COLOURS], x[:, COLOURS:]
+    low = _subnet(layer.f, detail, low)
+    return torch.cat((low, _subnet(layer.g, low, detail * torch.exp(_log_scale(layer, low)))), dim=1)
 
 
-def up(net: IRN, lr: Tensor, z: Tensor) -> Tensor:
-    """lr (N, 3, H/s, W/s) and z (N, 3s^2-3, H/s, W/s) -> hr (N, 3, H, W), as ``net.inverse(lr, z)``."""
-    bands = [lr, z]
-    for layer in reversed(net.layers):
-        if isinstance(layer, AffineCoupling):
-            low, detail = bands
-            # a - b as -(b - a): only what is added goes into the sum
-            detail = -torch.exp(-_log_scale(layer, low)) * _subnet(layer.g, low, -detail)
-            bands = [-_subnet(layer.f, detail, -low), detail]
-        else:
-            bands = _split(layer.inverse(_join(bands)))  # type: ignore[operator]
-    return bands[0]
+def low(layer: nn.Module, x: Tensor) -> Tensor:
+    """The low band of ``layer(x)``, (N, K, H, W)."""
+    if not isinstance(layer, AffineCoupling):
+        return cast(Tensor, layer(x))[:, :COLOURS]
+    return _subnet(layer.f, x[:, COLOURS:], x[:, :COLOURS])
+
+
+def up(layer: nn.Module, y: Tensor) -> Tensor:
+    """As ``layer.inverse(y)``."""
+    if not isinstance(layer, AffineCoupling):
+        return cast(Tensor, layer.inverse(y))  # type: ignore[operator]
+    low, detail = y[:, :COLOURS], y[:, COLOURS:]
+    # a - b as -(b - a): only what is added goes into the sum
+    detail = -torch.exp(-_log_scale(layer, low)) * _subnet(layer.g, low, -detail)
+    return torch.cat((-_subnet(layer.f, detail, -low), detail), dim=1)
 
 
 def _log_scale(layer: AffineCoupling, low: Tensor) -> Tensor:
@@ -74,11 +73,3 @@ def _convolve(conv: nn.Module, parts: list[Tensor], onto: Tensor | None = None) 
     for part, weight in zip(parts, weights, strict=True):
         total = conv2d(part, weight, padding=1) + total
     return total
-
-
-def _join(bands: list[Tensor]) -> Tensor:
-    return torch.cat(bands, dim=1) if len(bands) > 1 else bands[0]
-
-
-def _split(x: Tensor) -> list[Tensor]:
-    return [x[:, :COLOURS], x[:, COLOURS:]] if x.shape[1] > COLOURS else [x]

@@ -1,14 +1,20 @@
-"""A network on pictures of any size: pads them, runs them piece by piece as the memory allows, and joins the results.
+"""A network on pictures of any size: rows of pixels pass through its layers, one after the other.
+
+A layer takes rows as they come, runs them piece by piece, and gives its own to the next.  A coupling block reaches ten
+pixels far, so that is all that the pieces of a layer overlap by, and all that it holds of what has passed; the network
+as a whole reaches dozens of times as far.
 
 Shapes:  H, W the large picture, h, w the small one, s the scale.  Pictures are (H, W, C): integers, or float32 in
 [0, 1], whole or `Rows`; what a backend runs are planes (C, H, W) float32 in [0, 1], grey as three equal ones.
 """
 
 import itertools
+import math
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,28 +28,33 @@ from unshrink.rows import Rows, strips_of
 Pixels = NDArray[Any]
 Planes = NDArray[np.float32]
 Size = tuple[int, int]  # height, width
-Inputs = Sequence[tuple[Any, int]]  # pictures, and how many of their pixels along a side make one small pixel
 Finish = Callable[[Planes], Pixels]
 Progress = Callable[[float], object]
 
 
 @dataclass(frozen=True)
 class _Run:
-    """What a backend does with planes, and what is made of its result.
+    """What is done with planes, piece by piece; the pixels in which pieces are cut are those of its coarser side.
 
     Attributes:
         run: planes with a batch of one -> the same.
-        zoom: how many pixels of the result, along a side, make one small pixel.
-        finish: planes -> picture.
-        halo: small pixels around a piece that its result depends on.
-        bytes_per_pixel: memory that it takes for each pixel of the large picture.
+        scale: how many pixels of the large picture, along a side, make one of its pixels.
+        factors: how many pixels of each input make one.
+        zoom: how many pixels of the result make one.
+        halo: pixels around a piece that its result depends on.
+        memory: bytes that a piece and its strip may take.
+        bytes_per_pixel: memory that it takes for each pixel.
+        bytes_per_pixel_of_strip: and for each of a strip across the whole width.
     """
 
     run: Callable[..., Planes]
+    scale: int
+    factors: tuple[int, ...]
     zoom: int
-    finish: Finish
     halo: int
+    memory: int = tiling.BYTES_AT_ONCE
     bytes_per_pixel: int = tiling.BYTES_PER_PIXEL
+    bytes_per_pixel_of_strip: int = 0
 
 
 class Network:
@@ -52,7 +63,7 @@ class Network:
     Args:
         weights: the trained network.
         backend: what runs it.
-        tile: longest side, in pixels of the large picture, of what is run at once; 0 to choose by the free memory.
+        tile: longest side, in pixels of the large picture, of what is run at once; 0 for what is fast.
 
     Raises:
         ConfigError: a tile in which nothing would be left beside the overlap.
@@ -60,40 +71,76 @@ class Network:
 
     def __init__(self, weights: zoo.Weights, backend: backends.Backend, tile: int = 0) -> None:
         self.weights, self.backend, self.tile = weights, backend, tile
-        self.scale, self.halo = weights.scale, tiling.halo(weights.config)
+        self.scale = weights.scale
         self._most_memory = sys.maxsize  # until a runtime says that there is less
-        least = (2 * self.halo + 1) * self.scale
+        least = (2 * max(tiling.RADIUS, refine.HALO) + 1) * self.scale
         if tile and tile < least:
-            raise ConfigError(f"tile is {tile}: {weights.name} needs {least} or more, or 0 to choose by the memory")
+            raise ConfigError(f"tile is {tile}: {weights.name} needs {least} or more, or 0 for what is fast")
 
     def down(self, hr: Pixels | Rows, finish: Finish, progress: Progress) -> Rows:
         """hr (H, W, 1 or 3) -> (h, w, ...): what ``finish`` makes of planes that are neither clipped nor rounded."""
         height, width, channels = hr.shape
         small = -(-height // self.scale), -(-width // self.scale)
         padded = Rows((small[0] * self.scale, small[1] * self.scale, channels), hr.dtype, padded_strips(hr, self.scale))
-        run = _Run(self.backend.down, 1, finish, self.halo)
-        return _rows(self._strips(run, [(padded, self.scale)], progress), small)
+        runs = [self._stage(stage, "down") for stage in self._stages()]
+        return self._rows(self._chain([padded], runs, small, progress), small, finish)
 
     def up(self, lr: Pixels, size: Size, seed: int, finish: Finish, progress: Progress) -> Rows:
         """lr (h, w, 1 or 3) -> (H, W, ...) of the given size, made by ``finish`` likewise."""
-        inputs: list[tuple[Any, int]] = [(lr, 1)]
-        if self.weights.latent == "zero":
-            run = _Run(self._up_from_zero, self.scale, finish, self.halo)
-        else:  # the draw is one for the whole picture
-            inputs.append((self._latent(lr.shape[:2], seed).transpose(1, 2, 0), 1))
-            run = _Run(self.backend.up, self.scale, finish, self.halo)
-        return _rows(_cropped(self._strips(run, inputs, progress), size), size)
+        inputs, small = [lr], (lr.shape[0], lr.shape[1])
+        if self.weights.latent == "gaussian":  # the draw is one for the whole picture
+            inputs.append(self._latent(small, seed).transpose(1, 2, 0))
+        first, *others = (self._stage(stage, "up") for stage in reversed(self._stages()))
+        first = replace(first, run=partial(self._joined, first.run), factors=(1,) * len(inputs))
+        return self._rows(_cropped(self._chain(inputs, [first, *others], small, progress), size), size, finish)
 
     def gradient(self, lr: Planes, hr: Planes) -> Planes:
         """lr (3, h, w), hr (3, sh, sw) -> half the gradient by lr of the squared error of what comes back (3, h, w)."""
         z = self._latent(lr.shape[1:], 0)
-        pictures = [planes.transpose(1, 2, 0) for planes in (lr, z, hr)]
-        inputs = list(zip(pictures, (1, 1, self.scale), strict=True))
-        run = _Run(self.backend.gradient, 1, as_values, refine.HALO, tiling.BYTES_PER_PIXEL_OF_GRADIENT)
-        return to_planes(np.concatenate(list(self._strips(run, inputs, lambda share: None))))
+        inputs = [planes.transpose(1, 2, 0) for planes in (lr, z, hr)]
+        run = _Run(
+            self.backend.gradient,
+            self.scale,
+            factors=(1, 1, self.scale),
+            zoom=1,
+            halo=refine.HALO,
+            memory=tiling.BYTES_AT_ONCE_OF_GRADIENT,
+            bytes_per_pixel=tiling.BYTES_PER_PIXEL_OF_GRADIENT * self.scale**2,
+        )
+        strips = self._chain(inputs, [run], (lr.shape[1], lr.shape[2]), lambda share: None)
+        return to_planes(np.concatenate(list(strips)))
 
-    def _up_from_zero(self, lr: Planes) -> Planes:
-        return self.backend.up(lr, self._latent(lr.shape[2:], 0)[None])
+    def _stages(self) -> list[list[int]]:
+        """The layers that a piece passes through together: downsamplings, and the coupling block after them."""
+        stages: list[list[int]] = [[]]
+        for index, layer in enumerate(self.weights.layers):
+            stages[-1].append(index)
+            if layer.factor == 1 and not layer.last:
+                stages.append([])
+        return stages
+
+    def _stage(self, indices: list[int], direction: str) -> _Run:
+        layers = [self.weights.layers[index] for index in indices]
+        factor, coarse = math.prod(layer.factor for layer in layers), layers[-1]
+        one_layer = self.backend.down if direction == "down" else self.backend.up
+
+        def run(planes: Planes) -> Planes:
+            for index in indices if direction == "down" else reversed(indices):
+                planes = one_layer(index, planes)
+            return planes
+
+        return _Run(
+            run,
+            coarse.scale,
+            factors=(factor if direction == "down" else 1,),
+            zoom=1 if direction == "down" else factor,
+            halo=tiling.RADIUS if coarse.factor == 1 else 0,
+            bytes_per_pixel_of_strip=tiling.BYTES_PER_VALUE_OF_STRIP * coarse.channels,
+        )
+
+    def _joined(self, run: Callable[[Planes], Planes], lr: Planes, z: Planes | None = None) -> Planes:
+        """lr and z, or without it zeros, through a run of their layer."""
+        return run(np.concatenate((lr, self._latent(lr.shape[2:], 0)[None] if z is None else z), axis=1))
 
     def _latent(self, size: tuple[int, ...], seed: int) -> Planes:
         shape = (3 * (self.scale**2 - 1), *size)
@@ -101,45 +148,67 @@ class Network:
             return np.zeros(shape, np.float32)
         return np.random.default_rng(seed).standard_normal(shape, np.float32)
 
-    def _strips(self, run: _Run, inputs: Inputs, progress: Progress) -> Iterator[Pixels]:
-        """The result of pictures, strip by strip."""
-        size = _small_size(inputs)
+    def _chain(
+        self, pictures: Sequence[Pixels | Rows], runs: Sequence[_Run], small: Size, progress: Progress
+    ) -> Iterator[Pixels]:
+        """The strips that come out of the last of some runs, each of which takes those of the one before it."""
+        sizes = [_times(small, self.scale // run.scale) for run in runs]
+        total, done = sum(height * width for height, width in sizes), 0.0
+
+        def step(area: float) -> None:
+            nonlocal done
+            done += area
+            progress(min(done / total, 1.0))
+
+        progress(0.0)
+        for run, size in zip(runs, sizes, strict=True):
+            strips = self._strips(run, pictures, size, step)
+            pictures = [Rows((*_times(size, run.zoom), 0), np.float32, strips)]
+        return strips
+
+    def _strips(
+        self, run: _Run, pictures: Sequence[Pixels | Rows], size: Size, step: Callable[[float], object]
+    ) -> Iterator[Pixels]:
+        """The result of pictures, of the given size in the run's pixels, strip by strip."""
         counts = self._counts(run, size)
-        total, done = counts[0] * counts[1], 0
+        area = size[0] * size[1] / (counts[0] * counts[1])
 
         def piece(*pieces: Pixels) -> Pixels:
-            nonlocal done
-            progress(done / total)
-            result = self._piece(run, [(piece, factor) for piece, (_, factor) in zip(pieces, inputs, strict=True)])
-            done += 1
-            progress(done / total)
+            result = self._piece(run, pieces)
+            step(area)
             return result
 
         rows, cols = (tiling.spans(*side, run.halo) for side in zip(size, counts, strict=True))
-        return tiling.run_tiled(piece, inputs, run.zoom, rows, cols)
+        return tiling.run_tiled(piece, list(zip(pictures, run.factors, strict=True)), run.zoom, rows, cols)
 
     def _counts(self, run: _Run, size: Size) -> tuple[int, int]:
         """Into how many pieces to cut pictures, down and across."""
         if self.tile:
-            height, width = (tiling.count(side, self.tile // self.scale, run.halo) for side in size)
+            height, width = (tiling.count(side, self.tile // run.scale, run.halo) for side in size)
             return height, width
-        memory = min(tiling.free_memory() // 2, self._most_memory)
-        return tiling.counts(size, self.scale, run.halo, memory, run.bytes_per_pixel)
+        memory = min(tiling.free_memory() // 2, self._most_memory, run.memory)
+        return tiling.counts(size, run.halo, memory, run.bytes_per_pixel, run.bytes_per_pixel_of_strip)
 
-    def _piece(self, run: _Run, inputs: Inputs) -> Pixels:
+    def _piece(self, run: _Run, pieces: Sequence[Pixels]) -> Pixels:
         """The result of one piece; where the memory is not enough, of smaller ones, and from then on only such."""
-        height, width = _small_size(inputs)
-        memory = run.bytes_per_pixel * height * width * self.scale**2
+        height, width = (side // run.factors[0] for side in pieces[0].shape[:2])
+        memory = run.bytes_per_pixel * height * width
         if memory <= self._most_memory or self._counts(run, (height, width)) == (1, 1):
             try:
-                return run.finish(self._checked(run.run(*(to_planes(piece)[None] for piece, _ in inputs))[0]))
+                return as_values(run.run(*(to_planes(piece)[None] for piece in pieces))[0])
             except Exception as error:
                 if not tiling.is_out_of_memory(error):
                     raise
                 self._lower(memory // 2, error)
         if self._counts(run, (height, width)) == (1, 1):
             raise UnshrinkError("there is not enough memory for the smallest piece: close other programs")
-        return np.concatenate(list(self._strips(run, inputs, lambda share: None)))
+        return np.concatenate(list(self._strips(run, pieces, (height, width), lambda area: None)))
+
+    def _rows(self, strips: Iterator[Pixels], size: Size, finish: Finish) -> Rows:
+        """Strips as a finished picture; the first is made at once, because it knows the channels and the type."""
+        finished = (finish(self._checked(strip.transpose(2, 0, 1))) for strip in strips)
+        first = next(finished)
+        return Rows((*size, first.shape[2]), first.dtype, itertools.chain([first], finished))
 
     def _lower(self, memory: int, error: Exception) -> None:
         """From now on, pieces take no more memory than this."""
@@ -207,12 +276,5 @@ def _cropped(strips: Iterator[Pixels], size: Size) -> Iterator[Pixels]:
         height -= len(strip)
 
 
-def _rows(strips: Iterator[Pixels], size: Size) -> Rows:
-    """Strips as a picture; the first is made at once, because it knows the channels and the type."""
-    first = next(strips)
-    return Rows((*size, first.shape[2]), first.dtype, itertools.chain([first], strips))
-
-
-def _small_size(inputs: Inputs) -> Size:
-    picture, factor = inputs[0]
-    return picture.shape[0] // factor, picture.shape[1] // factor
+def _times(size: Size, factor: int) -> Size:
+    return size[0] * factor, size[1] * factor

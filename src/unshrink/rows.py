@@ -40,7 +40,8 @@ def in_strips(pixels: np.ndarray | Rows, height: int) -> Iterator[np.ndarray]:
     """The same pixels in strips of ``height`` rows; the last may be lower."""
     window = Window(strips_of(pixels))
     for top in range(0, pixels.shape[0], height):
-        yield window.rows(top, min(top + height, pixels.shape[0]))
+        bottom = min(top + height, pixels.shape[0])
+        yield window.rows(top, bottom, bottom)
 
 
 class Window:
@@ -53,13 +54,14 @@ class Window:
     def __init__(self, strips: Iterator[np.ndarray]) -> None:
         self._strips, self._top, self._held = strips, 0, next(strips)
 
-    def rows(self, top: int, bottom: int) -> np.ndarray:
-        """(bottom - top, W, C): the rows from ``top`` to ``bottom``, neither of them above those of the last call."""
-        parts = [self._held[top - self._top :]]
-        have = self._top + len(self._held)
+    def rows(self, top: int, bottom: int, keep: int) -> np.ndarray:
+        """(bottom - top, W, C): the rows from ``top`` to ``bottom``; later calls may ask for those from ``keep`` on."""
+        parts, have = [self._held], self._top + len(self._held)
         while have < bottom:
             parts.append(next(self._strips))
             have += len(parts[-1])
         held = parts[0] if len(parts) == 1 else np.concatenate(parts)
-        self._held, self._top = held[len(held) - (have - top) :], top
-        return self._held[: bottom - top]
+        wanted, rest = held[top - self._top : bottom - self._top], held[keep - self._top :]
+        # A view holds the memory of the whole; but of a whole picture that comes as one strip, no copies are made.
+        self._held, self._top = rest.copy(order="K") if 2 * len(rest) < len(held) else rest, keep
+        return wanted

@@ -1,7 +1,6 @@
 """Large pictures through the network piece by piece, each with the surroundings that its result depends on.
 
-All pieces of a picture have one shape, so a runtime plans its memory once.  Sizes are in pixels of the small picture;
-``scale`` of them, along one side, make one of the large picture.
+All pieces of a picture have one shape, so a runtime plans its memory once.
 
 Shapes:  pictures are (H, W, C).
 """
@@ -11,20 +10,19 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from unshrink.rows import Rows, Window, strips_of
 
-# Per pixel of the large picture, at the peak of a run: measured with OpenVINO, the hungriest backend
-BYTES_PER_PIXEL = 1000
-BYTES_PER_PIXEL_OF_GRADIENT = 11_000  # on the way back, it needs the features of all layers
-BYTES_PER_PIXEL_OF_STRIP = 16  # what is read and what is made, across the whole width: 16-bit colour, twice and more
-LEAST_AREA = 1_000_000  # pixels of the large picture that are run at once wherever there is memory for it
-HALOS = 8  # side of a piece, in halos, from which on more memory hardly saves work: its core is 6 wide
-LEAST_HALOS = 3  # smaller, and surroundings would be nearly all the work
+# Per pixel of a layer's result, at the peak of its run: measured with OpenVINO, the hungriest backend
+BYTES_PER_PIXEL = 2000
+BYTES_PER_VALUE_OF_STRIP = 12  # what comes in, what is made, and what is joined, across the whole width
+BYTES_AT_ONCE = 192 << 20  # for a piece of a layer and its strip: more of it saves little work
+BYTES_PER_PIXEL_OF_GRADIENT = 11_000  # of the large picture: on the way back, it needs the features of all layers
+BYTES_AT_ONCE_OF_GRADIENT = 11_000_000_000  # likewise
 LEAST_SIDE = 32
+LEAST_HALOS = 3  # smaller, and surroundings would be nearly all the work
 RADIUS = 10  # of one coupling block at its own level: five 3x3 convolutions, twice one after the other
 _MEMINFO, _CGROUP = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
 _REFUSED = re.compile(r"bad[_ ]alloc|out of memory|not enough memory|(can ?not|can't|failed to) allocate", re.I)
@@ -38,12 +36,6 @@ class Span:
 
     core: tuple[int, int]
     outer: tuple[int, int]
-
-
-def halo(config: dict[str, Any]) -> int:
-    """How far away a small pixel may be and still change a result: the network's receptive radius, rounded up."""
-    levels = len(config["blocks"])
-    return sum(-(-RADIUS * blocks // 2 ** (levels - 1 - level)) for level, blocks in enumerate(config["blocks"]))
 
 
 def free_memory() -> int:
@@ -65,25 +57,23 @@ def is_out_of_memory(error: Exception) -> bool:
 
 
 def counts(
-    size: tuple[int, int], scale: int, halo: int, memory: int, bytes_per_pixel: int = BYTES_PER_PIXEL
+    size: tuple[int, int], halo: int, memory: int, bytes_per_pixel: int, bytes_per_pixel_of_strip: int = 0
 ) -> tuple[int, int]:
     """Into how many pieces to cut a picture, down and across: of what fits into the memory, the least work.
 
     Args:
         size: (height, width).
-        scale: of the network.
         halo: surroundings on each side.
         memory: bytes for one piece and for the strip of the picture across its whole width.
         bytes_per_pixel: what a run takes.
+        bytes_per_pixel_of_strip: what the strip takes.
     """
     height, width = size
     least = max(LEAST_HALOS * halo, LEAST_SIDE)
-    most = max(LEAST_AREA // scale**2, (HALOS * halo) ** 2)
     found = []
     for down in range(1, count(height, least, halo) + 1):
         tall = outer_length(height, down, halo)
-        left = memory // scale**2 - BYTES_PER_PIXEL_OF_STRIP * tall * width
-        wide = min(left // bytes_per_pixel, most) // tall
+        wide = (memory - bytes_per_pixel_of_strip * tall * width) // (bytes_per_pixel * tall)
         if wide >= min(width, least):
             across = count(width, wide, halo)
             found.append((down * tall * across * outer_length(width, across, halo), down, across))
@@ -123,8 +113,8 @@ def run_tiled(
 
     Args:
         run: what makes a picture of one piece of each.
-        inputs: each a picture and how many of its pixels, along one side, make one small pixel.
-        zoom: how many pixels of the result make one small pixel.
+        inputs: each a picture and how many of its pixels, along one side, make one of those in which pieces are cut.
+        zoom: how many pixels of the result make one of them.
         rows: the pieces from the top down.
         cols: the pieces from left to right.
 
@@ -132,13 +122,28 @@ def run_tiled(
         The strips of the result, together the same as running the whole at once.
     """
     windows = [Window(strips_of(picture)) for picture, _ in inputs]
-    for row in rows:
-        bands = [window.rows(*_times(row.outer, f)) for window, (_, f) in zip(windows, inputs, strict=True)]
-        done = []
-        for col in cols:
-            result = run(*(band[:, slice(*_times(col.outer, f))] for band, (_, f) in zip(bands, inputs, strict=True)))
-            done.append(result[_inside(row, zoom), _inside(col, zoom)])
-        yield np.concatenate(done, axis=1)
+    factors = [factor for _, factor in inputs]
+    needed_from = [*(row.outer[0] for row in rows[1:]), rows[-1].outer[1]]
+    for row, keep in zip(rows, needed_from, strict=True):
+        # Nothing of a strip may be held here while others work on it: it is made in a function of its own.
+        yield _strip(run, windows, factors, zoom, row, keep, cols)
+
+
+def _strip(
+    run: Callable[..., np.ndarray],
+    windows: list[Window],
+    factors: list[int],
+    zoom: int,
+    row: Span,
+    keep: int,
+    cols: list[Span],
+) -> np.ndarray:
+    bands = [window.rows(*_times(row.outer, f), keep * f) for window, f in zip(windows, factors, strict=True)]
+    done = []
+    for col in cols:
+        result = run(*(band[:, slice(*_times(col.outer, f))] for band, f in zip(bands, factors, strict=True)))
+        done.append(result[_inside(row, zoom), _inside(col, zoom)])
+    return np.concatenate(done, axis=1) if len(done) > 1 else done[0]
 
 
 def _inside(span: Span, zoom: int) -> slice:

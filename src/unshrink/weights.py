@@ -1,8 +1,8 @@
 """Weights: one named, hashed, self-describing file, and the table of those that are installed.
 
 A weights file is one safetensors file.  It holds the parameters under the network's own names, the ONNX graphs that
-run them (``graph.down``, ``graph.up``, and ``graph.gradient`` for the search of ``refine``: deflated, without the
-parameters), and a header that says what they are:
+run them (one for all layers alike, such as ``graph.down.x2.block``, and ``graph.gradient`` for the search of
+``refine``: deflated, without the parameters), and a header that says what they are:
 
     {"unshrink": '{"format": 1, "name": "irn-x2", "architecture": "irn", "config": {...}, "licence": ..., ...}'}
 
@@ -14,7 +14,7 @@ import hashlib
 import json
 import os
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -24,15 +24,15 @@ import numpy as np
 from safetensors import safe_open
 from safetensors.numpy import save as to_safetensors
 
-from unshrink.architectures import Shape, expected_shapes
+from unshrink.architectures import Layer, Shape, expected_shapes, layers
 from unshrink.errors import ModelNotFoundError, WeightsError
 from unshrink.files import atomic_write
 
 FORMAT = 1
 SUFFIX = ".safetensors"
 DIRECTIONS = ("down", "up")
-GRAPHS = (*DIRECTIONS, "gradient")
 IDENTITY_DIGITS = 16  # of the identity's 64, in the record of a small picture
+_GRAPH = "graph."  # before the name of a graph among the tensors
 _MAX_GRAPH_BYTES = 16 << 20  # of a graph when inflated; a real one has a hundredth of it
 _ZOO = Path(__file__).parent / "zoo"
 
@@ -77,8 +77,8 @@ ROWS: tuple[Row, ...] = (
     Row(
         name="irn-x2",
         file="irn-x2.safetensors",
-        sha256="de07e8457ba9695afd3e9df0bef63e0dbbd380fdedf6970732ebca8a3b034603",
-        bytes=3387056,
+        sha256="b7d7ee97f4c5ae96037621ccd8d8089c4c6d5367bf58a1c06eb9a9403b2cf42d",
+        bytes=3377765,
         identity="118b797df74030888b607cc98fa52c513554108f2db50810a62dd465e741d092",
         architecture="irn",
         scale=2,
@@ -90,8 +90,8 @@ ROWS: tuple[Row, ...] = (
     Row(
         name="irn-x2-gaussian",
         file="irn-x2-gaussian.safetensors",
-        sha256="5ef703408e8d74fd5eeee4413f776a5a5bdbae1f39e294c8bbdbd7355c410314",
-        bytes=3381950,
+        sha256="e57af233253445377bb0993a6533e31ac0fd7f909e3d50bb4192ebf2dad6c7bd",
+        bytes=3377837,
         identity="a63ec5fea0ecd9c3093ad37aee98e28c55d268fc515a0b69f9ef8415fe9d58dd",
         architecture="irn",
         scale=2,
@@ -116,8 +116,8 @@ ROWS: tuple[Row, ...] = (
     Row(
         name="irn-x4-gaussian",
         file="irn-x4-gaussian.safetensors",
-        sha256="f1ec44e8ba3b2fbed9331999783db13b130abd281f9b62e1da1908433f741988",
-        bytes=8798122,
+        sha256="8e0b688fbc74355db6b596503e52c6f30c0687f517ce7e17437d6c6fcac779e5",
+        bytes=8790572,
         identity="0ee9d97f4fd02a6574b81df370c80963107a6f7977afd419c21bbdb5f885aae6",
         architecture="irn",
         scale=4,
@@ -151,8 +151,8 @@ class Weights:
         architecture: "irn".
         config: every field of the architecture's configuration.
         tensors: parameters by the network's own names, all float16 or all float32.
-        graphs: the ONNX graphs "down", "up" and "gradient" without parameters; empty if not exported, and without
-            "gradient" if exported before there was one.
+        graphs: the ONNX graphs without parameters: of the layers, by `Layer.graph`, and "gradient"; empty if not
+            exported.
         about: what else the header says: licence, training, figures.
     """
 
@@ -167,6 +167,11 @@ class Weights:
     def scale(self) -> int:
         """How many times smaller the small picture is, along each side."""
         return int(self.config["scale"])
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The layers of the network, from the large picture to the small one."""
+        return layers(self.architecture, self.config)
 
     @property
     def latent(self) -> str:
@@ -199,7 +204,7 @@ def save(path: str | os.PathLike[str], weights: Weights) -> None:
         "architecture": weights.architecture,
         "config": weights.config,
     }
-    graphs = {f"graph.{n}": np.frombuffer(zlib.compress(graph, 9), np.uint8) for n, graph in weights.graphs.items()}
+    graphs = {f"{_GRAPH}{n}": np.frombuffer(zlib.compress(graph, 9), np.uint8) for n, graph in weights.graphs.items()}
     parameters = {name: np.ascontiguousarray(tensor) for name, tensor in weights.tensors.items()}
     with atomic_write(path, overwrite=True, error=WeightsError) as stream:
         stream.write(to_safetensors({**parameters, **graphs}, {"unshrink": json.dumps(header)}))
@@ -309,7 +314,7 @@ def _read(path: Path) -> Weights:
     try:
         header = _parse_header(metadata)
         name, architecture, config = (header.pop(key) for key in ("name", "architecture", "config"))
-        graphs = _take_graphs(tensors)
+        graphs = _take_graphs(tensors, layers(architecture, config))
         _check_tensors(tensors, expected_shapes(architecture, config))
     except WeightsError as exc:
         raise WeightsError(f"{path}: {exc}") from exc
@@ -345,12 +350,21 @@ def _parse_header(metadata: Mapping[str, str]) -> dict[str, Any]:
     return dict(header)
 
 
-def _take_graphs(tensors: dict[str, np.ndarray]) -> dict[str, bytes]:
-    """Takes the graphs out of the tensors and inflates them."""
-    found = {name: tensors.pop(f"graph.{name}") for name in GRAPHS if f"graph.{name}" in tensors}
-    if found and not found.keys() >= set(DIRECTIONS):
-        raise WeightsError("it has one of the graphs up and down without the other")
-    return {name: _inflate(name, data) for name, data in found.items()}
+def _take_graphs(tensors: dict[str, np.ndarray], layers: Sequence[Layer]) -> dict[str, bytes]:
+    """Takes the graphs out of the tensors and inflates them.
+
+    Graphs of whole networks, as unshrink stored them before it ran layer by layer, count as none.
+    """
+    stored = {name: tensors.pop(name) for name in list(tensors) if name.startswith(_GRAPH)}
+    wanted = {layer.graph(direction) for layer in layers for direction in DIRECTIONS}
+    missing = sorted(name for name in wanted if _GRAPH + name not in stored)
+    if len(missing) == len(wanted):
+        return {}
+    if missing:
+        raise WeightsError(f"it lacks some of its graphs: {_first_few(missing)}")
+    return {
+        name: _inflate(name, stored[_GRAPH + name]) for name in (*sorted(wanted), "gradient") if _GRAPH + name in stored
+    }
 
 
 def _inflate(name: str, data: np.ndarray) -> bytes:

@@ -19,17 +19,20 @@ _INSTALL = {"openvino": "openvino", "onnxruntime": "'unshrink[ort]'", "torch": "
 
 
 class Backend(Protocol):
-    """A network ready to run.  Arrays are float32, NCHW, C-contiguous, RGB in [0, 1]; threads may share it."""
+    """A network ready to run, layer by layer: `weights.Weights.layers` says what each does to a picture's sides.
+
+    Arrays are float32, NCHW, C-contiguous; RGB is in [0, 1], neither clamped nor rounded.  Threads may share it.
+    """
 
     name: str
     fast: bool
 
-    def down(self, hr: np.ndarray) -> np.ndarray:
-        """hr (1, 3, H, W), H and W multiples of s -> lr (1, 3, H/s, W/s), neither clamped nor rounded."""
+    def down(self, layer: int, x: np.ndarray) -> np.ndarray:
+        """x (1, C, H, W) through the layer -> (1, C f^2, H/f, W/f), or lr (1, 3, H/f, W/f) of the last layer."""
         ...
 
-    def up(self, lr: np.ndarray, z: np.ndarray) -> np.ndarray:
-        """lr (1, 3, h, w) and z (1, 3s^2-3, h, w) -> hr (1, 3, sh, sw), not clamped."""
+    def up(self, layer: int, y: np.ndarray) -> np.ndarray:
+        """y (1, C, H, W) through the layer's inverse -> (1, C/f^2, fH, fW)."""
         ...
 
     def gradient(self, lr: np.ndarray, z: np.ndarray, hr: np.ndarray) -> np.ndarray:

@@ -4,7 +4,8 @@ import contextlib
 import hashlib
 import os
 import sys
-from functools import cache
+from collections.abc import Callable
+from functools import cache, cached_property, partial
 from threading import Lock
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from unshrink.backends import compiled
 from unshrink.backends.machine import cpu_features
-from unshrink.backends.onnx_model import whole_model
+from unshrink.backends.onnx_model import gradient_model, open_model, parameters
 from unshrink.weights import Weights
 
 # Every new size costs primitives, of which the cache of oneDNN below OpenVINO would keep 1,024: memory grew by 1 MiB
@@ -63,35 +64,46 @@ class OpenVINO:
             "ENABLE_CPU_PINNING": False,  # pinned, two processes would share the first cores and leave the others idle
         }
 
-    def down(self, hr: np.ndarray) -> np.ndarray:
-        """hr (1, 3, H, W) -> lr (1, 3, H/s, W/s)."""
-        return self._run("down", {"hr": hr})
+    def down(self, layer: int, x: np.ndarray) -> np.ndarray:
+        """x (1, C, H, W) -> (1, C f^2, H/f, W/f), or lr (1, 3, H/f, W/f) of the last layer."""
+        return self._layer("down", layer, x)
 
-    def up(self, lr: np.ndarray, z: np.ndarray) -> np.ndarray:
-        """lr (1, 3, h, w) and z (1, 3s^2-3, h, w) -> hr (1, 3, sh, sw)."""
-        return self._run("up", {"lr": lr, "z": z})
+    def up(self, layer: int, y: np.ndarray) -> np.ndarray:
+        """y (1, C, H, W) -> (1, C/f^2, fH, fW)."""
+        return self._layer("up", layer, y)
 
     def gradient(self, lr: np.ndarray, z: np.ndarray, hr: np.ndarray) -> np.ndarray:
         """lr (1, 3, h, w), z (1, 3s^2-3, h, w) and hr (1, 3, sh, sw) -> gradient (1, 3, h, w)."""
-        return self._run("gradient", {"lr": lr, "z": z, "hr": hr})
+        return self._run("gradient", partial(gradient_model, self._weights), {"lr": lr, "z": z, "hr": hr})
 
-    def _run(self, graph: str, inputs: dict[str, np.ndarray]) -> np.ndarray:
+    def _layer(self, direction: str, index: int, x: np.ndarray) -> np.ndarray:
+        """Layers alike are one compiled model, which takes their parameters as inputs: so they share its memory."""
+        name = self._weights.layers[index].graph(direction)
+        source = partial(open_model, self._weights, direction, index)
+        return self._run(name, source, {"x": x, **self._parameters[index]})
+
+    @cached_property
+    def _parameters(self) -> list[dict[str, np.ndarray]]:
+        layers = [parameters(self._weights, index) for index in range(len(self._weights.layers))]
+        return [{name: values.astype(np.float32) for name, values in layer.items()} for layer in layers]
+
+    def _run(self, name: str, source: Callable[[], bytes], inputs: dict[str, np.ndarray]) -> np.ndarray:
         with self._lock:
-            if graph not in self._compiled:
-                self._compiled[graph] = self._compile(graph)
-            result: np.ndarray = self._compiled[graph](inputs, share_inputs=True, share_outputs=False)[0]
+            if name not in self._compiled:
+                self._compiled[name] = self._compile(source(), name)
+            model = self._compiled[name]
+            used = {port.any_name: inputs[port.any_name] for port in model.inputs}  # without what it does not depend on
+            result: np.ndarray = model(used, share_inputs=True, share_outputs=False)[0]
         return result
 
-    def _compile(self, graph: str) -> Any:
-        """The graph ready to run: what an earlier process compiled, if that fits this one in all that matters."""
-        precision = "bf16" if self.fast and graph != "gradient" else "f32"
-        config = {**self._config, "INFERENCE_PRECISION_HINT": precision}
-        source = hashlib.sha256(self._weights.graphs.get(graph, b"")).hexdigest()
-        key = openvino.__version__, sorted(cpu_features()), sorted(config.items()), self._weights.identity, source
+    def _compile(self, source: bytes, name: str) -> Any:
+        """A model ready to run: what an earlier process compiled, if that fits this one in all that matters."""
+        config = {**self._config, "INFERENCE_PRECISION_HINT": "bf16" if self.fast and name != "gradient" else "f32"}
+        key = openvino.__version__, sorted(cpu_features()), sorted(config.items()), hashlib.sha256(source).hexdigest()
         blob = compiled.load(*key)
         if blob is not None:
             with contextlib.suppress(RuntimeError):  # of no use after all: compile anew
                 return _core().import_model(blob, "CPU", config)
-        made = _core().compile_model(_core().read_model(whole_model(self._weights, graph)), "CPU", config)
+        made = _core().compile_model(_core().read_model(source), "CPU", config)
         compiled.store(made.export_model().getvalue(), *key)
         return made

@@ -34,26 +34,23 @@ class Torch:
         net.load_state_dict({name: torch.tensor(values) for name, values in weights.tensors.items()})
         try:
             self._net = net.float().to(device).eval().requires_grad_(False)
-            self._quick = _in_bfloat16(self._net) if fast else None
+            self._layers = (_in_bfloat16(self._net) if fast else self._net).layers
         except (RuntimeError, AssertionError) as exc:
             raise ConfigError(f"torch cannot use the device {device!r}: {exc}") from exc
         self._device, self.fast = device, fast
         # Nineteen bits of a product, the default on recent GPUs, would make other small pictures than a CPU does.
         torch.backends.cudnn.allow_tf32 = False
 
-    def down(self, hr: np.ndarray) -> np.ndarray:
-        """hr (1, 3, H, W) -> lr (1, 3, H/s, W/s)."""
+    def down(self, layer: int, x: np.ndarray) -> np.ndarray:
+        """x (1, C, H, W) -> (1, C f^2, H/f, W/f), or lr (1, 3, H/f, W/f) of the last layer."""
+        run = fused.low if layer == len(self._layers) - 1 else fused.down
         with torch.inference_mode():
-            if self._quick:
-                return _to_array(fused.down(self._quick, self._to_tensor(hr)))
-            return _to_array(self._net(self._to_tensor(hr))[0])
+            return _to_array(run(self._layers[layer], self._to_tensor(x)))
 
-    def up(self, lr: np.ndarray, z: np.ndarray) -> np.ndarray:
-        """lr (1, 3, h, w) and z (1, 3s^2-3, h, w) -> hr (1, 3, sh, sw)."""
+    def up(self, layer: int, y: np.ndarray) -> np.ndarray:
+        """y (1, C, H, W) -> (1, C/f^2, fH, fW)."""
         with torch.inference_mode():
-            if self._quick:
-                return _to_array(fused.up(self._quick, self._to_tensor(lr), self._to_tensor(z)))
-            return _to_array(self._net.inverse(self._to_tensor(lr), self._to_tensor(z)))
+            return _to_array(fused.up(self._layers[layer], self._to_tensor(y)))
 
     def gradient(self, lr: np.ndarray, z: np.ndarray, hr: np.ndarray) -> np.ndarray:
         """lr (1, 3, h, w), z (1, 3s^2-3, h, w) and hr (1, 3, sh, sw) -> gradient (1, 3, h, w)."""
