@@ -33,7 +33,8 @@ from unshrink import weights as zoo
 from unshrink.backends import available, make
 from unshrink.backends.machine import cpu_features, has_fast_bfloat16
 from unshrink.image import Image, read, write
-from unshrink.rescaler import Rescaler
+from unshrink.network import Network, as_values, to_planes
+from unshrink.rows import strips_of
 from unshrink.weights import Weights
 
 HERE = Path(__file__).parent
@@ -186,8 +187,17 @@ def runner(way: Way, weights: Weights) -> Callable[[str, np.ndarray], np.ndarray
         plain = torch.inference_mode()(lambda direction, planes: getattr(net, direction)(planes))
         net = Plain(weights)
         return plain
-    model = Rescaler(weights, make(weights, way.backend, way.threads, fast=way.fast))
-    return lambda direction, planes: model._down(planes) if direction == "down" else model._up(planes, None, 0)
+    network = Network(weights, make(weights, way.backend, way.threads, fast=way.fast))
+
+    def run(direction: str, planes: np.ndarray) -> np.ndarray:
+        pixels, height, width = planes.transpose(1, 2, 0), *planes.shape[1:]
+        if direction == "down":
+            made = network.down(pixels, as_values, lambda share: None)
+        else:
+            made = network.up(pixels, (height * network.scale, width * network.scale), 0, as_values, lambda share: None)
+        return to_planes(np.concatenate(list(strips_of(made))))
+
+    return run
 
 
 def reset_peak() -> None:

@@ -232,6 +232,15 @@ def test_the_plain_network_is_the_published_one(scale):
     assert np.allclose(plain.up(lr), up(weights, ours, lr[None], z)[0], rtol=0, atol=1e-5)
 
 
+def test_what_is_timed_is_the_network():
+    weights = random_weights(4)
+    plain, ours = (backends.runner(backends.Way(name, False, 1), weights) for name in ("plain", "torch"))
+    hr = np.random.default_rng(0).random((3, 16, 24), np.float32)
+    lr = plain("down", hr)
+    assert np.allclose(ours("down", hr), lr, rtol=0, atol=1e-5)
+    assert np.allclose(ours("up", lr), plain("up", lr), rtol=0, atol=1e-5)
+
+
 def test_operations_are_those_that_were_published():
     counted = [backends.operations(zoo.load(name)) / 2e3 for name in ("irn-x2", "irn-x4")]
     assert counted == pytest.approx([416, 584], abs=0.5)
