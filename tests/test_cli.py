@@ -8,13 +8,16 @@ import re
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from unshrink import cli, commands, provenance, weights
+from unshrink.errors import UnshrinkWarning
 from unshrink.image import Image, read, write
+from unshrink.tasks import Result, Task, attempt
 
 ROOT = Path(__file__).parent.parent
 COMMANDS = (
@@ -586,6 +589,22 @@ def test_every_command_has_help(command, capsys):
 def test_version(capsys):
     assert unshrink("--version") == 0
     assert capsys.readouterr().out.startswith("unshrink ")
+
+
+def test_what_libraries_warn_of_is_for_verbose_alone(caplog, capfd):
+    def warn():
+        for category in (UserWarning, UnshrinkWarning):
+            warnings.warn(f"a tag is broken, a {category.__name__}", category, stacklevel=1)
+        return Result({})
+
+    caplog.set_level(logging.DEBUG, "unshrink")
+    attempt(Task("a.tif", warn))
+    levels = {record.getMessage(): record.levelno for record in caplog.records}
+    assert levels == {
+        "a.tif: a tag is broken, a UserWarning": logging.DEBUG,
+        "a.tif: a tag is broken, a UnshrinkWarning": logging.WARNING,
+    }
+    assert capfd.readouterr().err == ""
 
 
 def test_help_answers_at_once():

@@ -65,16 +65,13 @@ def failure(name: str, error: str) -> Result:
 
 @contextmanager
 def _warnings_about(name: str) -> Iterator[None]:
-    """Logs UnshrinkWarnings with the name of what they are about."""
+    """Logs UnshrinkWarnings with the name of what they are about; what libraries warn of, for --verbose alone."""
 
     def show_warning(message: Warning | str, category: type[Warning], *where: Any, **options: Any) -> None:
-        if issubclass(category, UnshrinkWarning):
-            logger.warning(f"{name}: {message}")
-        else:
-            usual(message, category, *where, **options)
+        level = logging.WARNING if issubclass(category, UnshrinkWarning) else logging.DEBUG
+        logger.log(level, f"{name}: {message}")
 
     with warnings.catch_warnings():
-        usual = warnings.showwarning
         warnings.showwarning = show_warning
         warnings.simplefilter("always", UnshrinkWarning)
         yield
