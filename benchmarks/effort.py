@@ -3,8 +3,8 @@
     python benchmarks/effort.py                                  # all weights, 20 pictures a set, four efforts
     python benchmarks/effort.py new.safetensors --sets BSD100 --most 5 --efforts 1 2 3 4 5 6 7 8 9
 
-Prints a table and writes benchmarks/effort.json: per weights, set and effort the mean of the differences to effort 0,
-the worst of them, and seconds of the whole downscale per megapixel of the large picture.
+Prints a table and writes benchmarks/effort.json, where rows of other weights stay: per weights, set and effort the mean
+of the differences to effort 0, the worst of them, and seconds of the whole downscale per megapixel of the large one.
 """
 
 import argparse
@@ -49,8 +49,12 @@ def main() -> None:
                 about = {"weights": rescaler.weights.name, "set": name, "pictures": len(pictures), "effort": effort}
                 rows.append(about | row)
                 print(*(f"{key} {value:.3f}" if isinstance(value, float) else value for key, value in rows[-1].items()))
+    earlier = json.loads(options.out.read_text()) if options.out.exists() else {"rows": [], "identities": {}}
+    measured = {row["weights"] for row in rows}
+    rows = [row for row in earlier["rows"] if row["weights"] not in measured] + rows
     result = {"machine": machine(), "backend": rescaler.backend.name, "threads": options.threads, "rows": rows}
-    result["identities"] = {model: zoo.load(model).identity[: zoo.IDENTITY_DIGITS] for model in options.models}
+    identities = {name: zoo.load(name).identity[: zoo.IDENTITY_DIGITS] for name in measured}
+    result["identities"] = earlier["identities"] | identities
     options.out.write_text(json.dumps(result, indent=1) + "\n")
 
 
