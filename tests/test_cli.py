@@ -3,6 +3,7 @@ import hashlib
 import importlib.util
 import io
 import json
+import logging
 import os
 import re
 import subprocess
