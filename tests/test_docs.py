@@ -29,7 +29,7 @@ def test_tables_are_what_results_say():
 
 
 def test_a_figure_that_nobody_measured_is_noticed(tmp_path):
-    for part in ("docs", "results", "benchmarks", "cards"):
+    for part in ("docs", "results", "benchmarks", "cards", "checks"):
         shutil.copytree(ROOT / part, tmp_path / part)
     page = (ROOT / "README.md").read_text()
     figure = json.loads((ROOT / "results/irn-x2/Set5.json").read_text())["mean"]["psnr_y"]
