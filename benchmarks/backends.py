@@ -29,6 +29,7 @@ from typing import Any
 
 import numpy as np
 
+from unshrink import architectures
 from unshrink import weights as zoo
 from unshrink.backends import available, make
 from unshrink.backends.machine import cpu_features, has_fast_bfloat16
@@ -214,13 +215,7 @@ def peak_megabytes() -> int:
 
 def operations(weights: Weights) -> float:
     """Multiplications and additions of the convolutions per pixel of the large picture, as published: none left out."""
-    level, total = 0, 0.0
-    starts = np.cumsum([0] + [blocks + 1 for blocks in weights.config["blocks"]])
-    for name, values in weights.tensors.items():
-        if name.endswith(".weight"):
-            level = int(np.searchsorted(starts, int(name.split(".")[1]), side="right"))
-            total += 2 * values.size / 4**level
-    return total
+    return 2 * architectures.operations(weights.architecture, weights.config)
 
 
 # -- whole commands --------------------------------------------------------------------------------------------------

@@ -1,10 +1,8 @@
 """The shapes of networks, known without building them, and so without torch."""
 
-import bisect
-import itertools
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from unshrink.errors import ConfigError, WeightsError
@@ -92,15 +90,7 @@ def layers(architecture: str, config: Mapping[str, Any]) -> list[Layer]:
         >>> [layer.graph("down") for layer in layers("irn", config)]
         ['down.x2.split', 'down.x2.block.low']
     """
-    made = from_dict(architecture, config)
-    factor = 3 if made.scale == 3 else 2
-    ends = sum(made.blocks) + len(made.blocks)
-    return [
-        Layer(factor if first else 1, factor**level, COLOURS * factor ** (2 * level), last=index == ends)
-        for index, (level, first) in enumerate(
-            ((level, place == 0) for level, blocks in enumerate(made.blocks, 1) for place in range(blocks + 1)), 1
-        )
-    ]
+    return _layers(from_dict(architecture, config))
 
 
 def from_dict(architecture: str, config: Mapping[str, Any]) -> IRNConfig:
@@ -146,26 +136,27 @@ def operations(architecture: str, config: Mapping[str, Any]) -> float:
         416178.0
     """
     made = from_dict(architecture, config)
-    ends = list(itertools.accumulate(1 + blocks for blocks in made.blocks))  # the layer after each level
-    shrunk, total = (9 if made.scale == 3 else 4), 0.0
-    for name, shape in _irn_shapes(made):
-        if len(shape) == 4:  # a convolution
-            level = 1 + bisect.bisect(ends, int(name.split(".")[1]))
-            total += math.prod(shape) / shrunk**level
-    return total
+    scales = [layer.scale for layer in _layers(made)]
+    convolutions = [(name, shape) for name, shape in _irn_shapes(made) if len(shape) == 4]
+    return sum(math.prod(shape) / scales[int(name.split(".")[1])] ** 2 for name, shape in convolutions)
+
+
+def _layers(config: IRNConfig) -> list[Layer]:
+    factor, made = 3 if config.scale == 3 else 2, []
+    for level, blocks in enumerate(config.blocks, 1):
+        scale = factor**level
+        made += [Layer(size, scale, COLOURS * scale**2, last=False) for size in [factor] + [1] * blocks]
+    return [*made[:-1], replace(made[-1], last=True)]
 
 
 def _irn_shapes(config: IRNConfig) -> Iterator[tuple[str, Shape]]:
-    channels, layer = COLOURS, 0
-    for blocks in config.blocks:
-        if config.scale == 3:
-            yield f"layers.{layer}.matrix", (channels, 9, 9)
-        channels *= 9 if config.scale == 3 else 4
-        detail = channels - COLOURS
-        for index in range(layer + 1, layer + 1 + blocks):
+    for index, layer in enumerate(_layers(config)):
+        if layer.factor == 3:
+            yield f"layers.{index}.matrix", (layer.channels // 9, 9, 9)
+        elif layer.factor == 1:
+            detail = layer.channels - COLOURS
             for subnet, inputs, outputs in (("f", detail, COLOURS), ("g", COLOURS, detail), ("h", COLOURS, detail)):
                 yield from _dense_block(f"layers.{index}.{subnet}.convs", inputs, outputs, config.growth)
-        layer += 1 + blocks
 
 
 def _dense_block(prefix: str, inputs: int, outputs: int, growth: int) -> Iterator[tuple[str, Shape]]:

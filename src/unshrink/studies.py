@@ -47,6 +47,7 @@ def latent(about: Mapping[str, Any], path: Path) -> str:
     )
 
 
+TRADE = "small picture against bicubic, PSNR-Y in dB", "restored, PSNR-Y in dB"  # the axes of one against the other
 WIDTHS = (
     "A draw of width 1 is as wide as in training, N(0, 1); for weights that are trained with z = 0, as wide as the "
     "picture's own z, channel by channel."
@@ -89,13 +90,12 @@ def guidance(trials: Sequence[Mapping[str, Any]], path: Path) -> str:
     points = sorted((_weight(trial), trial["psnr_y"], trial["lr_psnr_y"]) for trial in trials)
     large, small = (tuple((point[0], point[i]) for point in points) for i in (1, 2))
     trade = tuple((lr, hr) for _, hr, lr in points)
-    axes = "small picture against bicubic, PSNR-Y in dB", "restored, PSNR-Y in dB"
     lines = [Series("restored", large, joined=True), Series("small, against bicubic", small, joined=True)]
     return (
         f"<h3>{text(path.stem)}</h3><p>{text(guidance_sentence(trials))} Made by <code>python tools/ablate.py "
         f"results/ablations/{text(path.stem)}.toml</code>.</p><div class=plots>"
         + plot(lines, "weight of the guidance", "PSNR-Y in dB", logarithmic=True)
-        + plot([Series("from the weakest guidance to the strongest", trade, joined=True)], *axes)
+        + plot([Series("from the weakest guidance to the strongest", trade, joined=True)], *TRADE)
         + "</div>"
     )
 
@@ -238,10 +238,9 @@ def _finite(point: tuple[float, float]) -> bool:
 
 def invertibility(results: Results) -> list[str]:
     """For each set with networks of short trainings: what comes back, beside how ordinary the small picture is."""
-    axes = "small picture against bicubic, PSNR-Y in dB", "restored, PSNR-Y in dB"
     return [
         f"<p>{text(invertibility_sentence(trials))} Made by <code>make eval-invertibility</code>.</p><div class=plots>"
-        + plot([Series(one["method"], (_pair(one),), label=True) for one in trials], *axes)
+        + plot([Series(one["method"], (_pair(one),), label=True) for one in trials], *TRADE)
         + "</div>"
         for trials in short_trainings(results)
     ]

@@ -168,7 +168,7 @@ class Weights:
         """How many times smaller the small picture is, along each side."""
         return int(self.config["scale"])
 
-    @property
+    @cached_property
     def layers(self) -> list[Layer]:
         """The layers of the network, from the large picture to the small one."""
         return layers(self.architecture, self.config)

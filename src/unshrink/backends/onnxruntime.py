@@ -32,9 +32,8 @@ class OnnxRuntime:
         self._weights = weights
         self._options = onnxruntime.SessionOptions()
         self._options.intra_op_num_threads = threads
-        self._options.log_severity_level = (
-            3  # it would warn of parameters that the graph of the last layer does not use
-        )
+        # It would warn of parameters that the graph of the last layer does not use.
+        self._options.log_severity_level = 3
         self._options.add_session_config_entry("session.use_env_allocators", "1")
         # Threads of the layer before, waiting for more to do, would take the cores from those of the next.
         self._options.add_session_config_entry("session.intra_op.allow_spinning", "0")
