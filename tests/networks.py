@@ -13,16 +13,17 @@ from unshrink.weights import Weights
 LAYOUTS = {2: [1], 4: [1, 1]}  # few blocks: exporting takes seconds for each
 
 
-def config(scale: int) -> dict[str, Any]:
-    return {"scale": scale, "blocks": LAYOUTS[scale], "growth": 8, "clamp": 1.0, "latent": "zero"}
+def config(scale: int, blocks: list[int] | None = None) -> dict[str, Any]:
+    return {"scale": scale, "blocks": blocks or LAYOUTS[scale], "growth": 8, "clamp": 1.0, "latent": "zero"}
 
 
-def random_weights(scale: int, seed: int = 0) -> Weights:
+def random_weights(scale: int, seed: int = 0, blocks: list[int] | None = None) -> Weights:
     """Values large enough that every parameter shows in the small picture."""
     draw = np.random.default_rng(seed)
-    shapes = expected_shapes("irn", config(scale))
+    made = config(scale, blocks)
+    shapes = expected_shapes("irn", made)
     tensors = {name: draw.normal(0, 0.04, shape).astype(np.float16) for name, shape in shapes.items()}
-    return Weights(f"random-x{scale}", "irn", config(scale), tensors, about={"licence": "none"})
+    return Weights(f"random-x{scale}", "irn", made, tensors, about={"licence": "none"})
 
 
 @cache

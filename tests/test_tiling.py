@@ -1,5 +1,6 @@
+import itertools
+from collections.abc import Iterator
 from functools import partial
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -42,7 +43,8 @@ def test_pieces_of_one_length_cover_a_side_and_have_their_surroundings(length, r
 @given(height=st.integers(1, 50), width=st.integers(1, 50), room=st.integers(7, 40))
 def test_tiled_equals_whole_both_ways(height, width, room):
     layers, reach = (HaarDownsample(), block()), tiling.RADIUS
-    cut = [spans(side, count(side, 2 * reach + room, reach), reach) for side in (height, width)]
+    most = 2 * reach + room
+    cut = height, most, reach, spans(width, count(width, most, reach), reach)
     hr = np.random.default_rng(0).random((2 * height, 2 * width, 3))
 
     def down(x: np.ndarray) -> np.ndarray:
@@ -58,6 +60,37 @@ def test_tiled_equals_whole_both_ways(height, width, room):
     bands = whole[..., :3], whole[..., 3:] * 0
     tiled = np.concatenate(list(run_tiled(up, [(band, 1) for band in bands], 2, *cut)))
     np.testing.assert_allclose(tiled, up(*bands), atol=1e-9)
+
+
+@given(
+    height=st.integers(1, 120),
+    halo=st.integers(0, 4),
+    room=st.integers(1, 30),
+    factor=st.integers(1, 3),
+    cuts=st.lists(st.integers(1, 40), min_size=1, max_size=9),
+)
+def test_rows_that_come_in_strips_are_run_with_their_surroundings_and_do_not_wait(height, halo, room, factor, cuts):
+    most, pulled, done = 2 * halo + room, 0, 0
+
+    def strips() -> Iterator[np.ndarray]:
+        nonlocal pulled
+        for cut in itertools.cycle(cuts):
+            assert factor > 1 or pulled - done <= halo, "what could be run was not"
+            top, pulled = pulled, min(pulled + cut, height * factor)
+            yield np.arange(top, pulled)[:, None, None]
+
+    def run(piece: np.ndarray) -> np.ndarray:
+        rows = piece[::factor] // factor
+        assert len(rows) <= most
+        assert rows[0] == max(done - halo, 0)
+        return rows
+
+    picture = Rows((height * factor, 1, 1), np.int64, strips())
+    for strip in run_tiled(run, [(picture, factor)], 1, height, most, halo, spans(1, 1, 0)):
+        np.testing.assert_array_equal(strip[:, 0, 0], np.arange(done, done + len(strip)))
+        done += len(strip)
+        assert pulled >= min(done + halo, height) * factor
+    assert done == height
 
 
 @pytest.mark.parametrize("direction", ["forward", "inverse"])
@@ -123,7 +156,7 @@ def test_rows_pass_by_once_in_strips_of_any_height(heights, step, data):
     pixels = np.arange(edges[-1] * 2, dtype=np.uint16).reshape(-1, 2, 1)
 
     def rows() -> Rows:
-        strips = (pixels[a:b] for a, b in pairwise(edges))
+        strips = (pixels[a:b] for a, b in itertools.pairwise(edges))
         return Rows(pixels.shape, pixels.dtype, strips)
 
     assert np.array_equal(np.asarray(rows()), pixels)

@@ -170,16 +170,13 @@ class Network:
         self, run: _Run, pictures: Sequence[Pixels | Rows], size: Size, step: Callable[[float], object]
     ) -> Iterator[Pixels]:
         """The result of pictures, of the given size in the run's pixels, strip by strip."""
-        counts = self._counts(run, size)
-        area = size[0] * size[1] / (counts[0] * counts[1])
-
-        def piece(*pieces: Pixels) -> Pixels:
-            result = self._piece(run, pieces)
-            step(area)
-            return result
-
-        rows, cols = (tiling.spans(*side, run.halo) for side in zip(size, counts, strict=True))
-        return tiling.run_tiled(piece, list(zip(pictures, run.factors, strict=True)), run.zoom, rows, cols)
+        down, across = self._counts(run, size)
+        most, cols = tiling.outer_length(size[0], down, run.halo), tiling.spans(size[1], across, run.halo)
+        inputs = list(zip(pictures, run.factors, strict=True))
+        piece = lambda *pieces: self._piece(run, pieces)
+        for strip in tiling.run_tiled(piece, inputs, run.zoom, size[0], most, run.halo, cols):
+            step(len(strip) // run.zoom * size[1])
+            yield strip
 
     def _counts(self, run: _Run, size: Size) -> tuple[int, int]:
         """Into how many pieces to cut pictures, down and across."""

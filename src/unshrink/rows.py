@@ -52,16 +52,20 @@ class Window:
     """
 
     def __init__(self, strips: Iterator[np.ndarray]) -> None:
-        self._strips, self._top, self._held = strips, 0, next(strips)
+        self._strips, self._parts = strips, [next(strips)]
+        self._top, self.bottom = 0, len(self._parts[0])  # rows from ``_top`` to ``bottom`` are held
+
+    def pull(self) -> None:
+        """Moves the bottom by one strip."""
+        self._parts.append(next(self._strips))
+        self.bottom += len(self._parts[-1])
 
     def rows(self, top: int, bottom: int, keep: int) -> np.ndarray:
         """(bottom - top, W, C): the rows from ``top`` to ``bottom``; later calls may ask for those from ``keep`` on."""
-        parts, have = [self._held], self._top + len(self._held)
-        while have < bottom:
-            parts.append(next(self._strips))
-            have += len(parts[-1])
-        held = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        while self.bottom < bottom:
+            self.pull()
+        held = self._parts[0] if len(self._parts) == 1 else np.concatenate(self._parts)
         wanted, rest = held[top - self._top : bottom - self._top], held[keep - self._top :]
         # A view holds the memory of the whole; but of a whole picture that comes as one strip, no copies are made.
-        self._held, self._top = rest.copy(order="K") if 2 * len(rest) < len(held) else rest, keep
+        self._parts, self._top = [rest.copy(order="K") if 2 * len(rest) < len(held) else rest], keep
         return wanted

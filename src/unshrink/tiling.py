@@ -1,6 +1,6 @@
 """Large pictures through the network piece by piece, each with the surroundings that its result depends on.
 
-All pieces of a picture have one shape, so a runtime plans its memory once.
+Pieces side by side have one shape, and most strips too, so a runtime plans its memory once.
 
 Shapes:  pictures are (H, W, C).
 """
@@ -106,7 +106,9 @@ def run_tiled(
     run: Callable[..., np.ndarray],
     inputs: Sequence[tuple[np.ndarray | Rows, int]],
     zoom: int,
-    rows: list[Span],
+    height: int,
+    most: int,
+    halo: int,
     cols: list[Span],
 ) -> Iterator[np.ndarray]:
     """Runs a function of one or more pictures piece by piece.
@@ -115,7 +117,9 @@ def run_tiled(
         run: what makes a picture of one piece of each.
         inputs: each a picture and how many of its pixels, along one side, make one of those in which pieces are cut.
         zoom: how many pixels of the result make one of them.
-        rows: the pieces from the top down.
+        height: of the result, in these pixels.
+        most: rows that are run at once, surroundings included; more than 2 halo, or the height.
+        halo: surroundings on each side.
         cols: the pieces from left to right.
 
     Yields:
@@ -123,10 +127,32 @@ def run_tiled(
     """
     windows = [Window(strips_of(picture)) for picture, _ in inputs]
     factors = [factor for _, factor in inputs]
-    needed_from = [*(row.outer[0] for row in rows[1:]), rows[-1].outer[1]]
-    for row, keep in zip(rows, needed_from, strict=True):
+    done = 0
+    while done < height:
+        row = _next_rows(windows, factors, done, height, most, halo)
+        done = row.core[1]
         # Nothing of a strip may be held here while others work on it: it is made in a function of its own.
-        yield _strip(run, windows, factors, zoom, row, keep, cols)
+        yield _strip(run, windows, factors, zoom, row, max(done - halo, 0), cols)
+
+
+def _next_rows(windows: list[Window], factors: list[int], done: int, height: int, most: int, halo: int) -> Span:
+    """The rows to run next, after those that are ``done``.
+
+    What comes is passed on, be it fewer rows than ``most``: so a run holds its surroundings and no more while those
+    before it work.  Where several rows become one, as many are waited for as can be run at once.
+    """
+    start = max(done - halo, 0)
+    wait = max(factors) > 1
+    while True:
+        there = min(window.bottom // factor for window, factor in zip(windows, factors, strict=True))
+        pieces = count(there - start, most, halo)
+        stop = min(there, start + most) if wait else start + outer_length(there - start, pieces, halo)
+        end = height if stop == height else stop - halo
+        if end > done and (not wait or stop in (start + most, height)):
+            return Span((done, end), (start, stop))
+        for window, factor in zip(windows, factors, strict=True):
+            if window.bottom // factor == there:
+                window.pull()
 
 
 def _strip(
