@@ -211,3 +211,26 @@ def test_memory_does_not_grow_with_every_new_size():
     environment = {**os.environ, "MALLOC_ARENA_MAX": "1"}
     done = subprocess.run([sys.executable, "-c", SIZES], capture_output=True, text=True, check=True, env=environment)
     assert float(done.stdout) < 8  # MiB for 24 sizes; 42 where each is kept
+
+
+RELEASE = """
+import re, numpy, unshrink
+def resident():
+    return int(re.search(r"VmRSS:\\s+(\\d+)", open("/proc/self/status").read())[1]) / 1024
+r = unshrink.load("irn-x2", backend="openvino", threads=1)
+after = []
+for side in (200, 800):
+    r.downscale(numpy.zeros((side, side, 3), numpy.uint8))
+    after.append(resident())
+    r.release()
+    after.append(resident())
+print(*after)
+"""
+
+
+@pytest.mark.skipif("openvino" not in PORTABLE or not os.path.exists("/proc/self/status"), reason="OpenVINO on Linux")
+def test_what_a_large_picture_took_is_given_back():
+    done = subprocess.run([sys.executable, "-c", RELEASE], capture_output=True, text=True, check=True)
+    _, after_small, large, after_large = map(float, done.stdout.split())
+    assert large - after_small > 150  # MiB
+    assert after_large - after_small < 60

@@ -14,11 +14,12 @@ import pytest
 
 from tasks import hang, nothing
 from unshrink import cli, metrics, provenance
-from unshrink.errors import UnshrinkError
+from unshrink.errors import ImageError, UnshrinkError
 from unshrink.evaluate import over_white
 from unshrink.image import Image, read, write
 from unshrink.server import jobs as job_store
 from unshrink.server import service as service_module
+from unshrink.server import work
 from unshrink.server.app import create_app
 from unshrink.server.jobs import Jobs
 from unshrink.server.pool import Pool
@@ -590,3 +591,12 @@ def test_a_record_that_is_not_ours_is_noted(client):
     record, bare = provenance.extract(small)
     assert record.model == "irn-x2"
     assert "no record" in ask(client, "upscale", encoded(bare), model="irn-x2").headers["x-unshrink-notes"]
+
+
+def test_memory_is_given_back_after_every_picture_even_a_bad_one(monkeypatch):
+    released = []
+    monkeypatch.setattr(work, "_limits", work.Limits(max_pixels=100, threads=1, workers=1), raising=False)
+    monkeypatch.setattr(work, "_rescalers", {"irn-x2": SimpleNamespace(release=lambda: released.append(True))})
+    with pytest.raises(ImageError):
+        work.downscale(b"no picture", work.DownscaleOptions())
+    assert released == [True]

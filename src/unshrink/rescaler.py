@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unshrink import alpha as transparency
-from unshrink import backends, provenance, refine
+from unshrink import backends, provenance, refine, tiling
 from unshrink import image as images
 from unshrink import weights as zoo
 from unshrink.errors import ConfigError, ImageError, UnshrinkWarning
@@ -204,6 +204,11 @@ class Rescaler:
         image, wrap = unwrap(picture)
         large = self._upscale(image, size, seed, show, recorded=not isinstance(picture, np.ndarray))
         return cast(Picture, wrap(large if isinstance(image.pixels, Rows) else whole(large)))
+
+    def release(self) -> None:
+        """Gives the system back what memory the last pictures left; for processes that live long between large ones."""
+        self.backend.release()
+        tiling.trim()
 
     # -- images ----------------------------------------------------------------------------------------------------
 

@@ -5,8 +5,10 @@ Pieces side by side have one shape, and most strips too, so a runtime plans its 
 Shapes:  pictures are (H, W, C).
 """
 
+import ctypes
 import os
 import re
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +51,12 @@ def free_memory() -> int:
     if limit.isdecimal() and used.isdecimal():
         found.append(int(limit) - int(used))
     return max(min(found), 0) // sharers
+
+
+def trim() -> None:
+    """Gives freed memory back to the system, where the C library does not do so by itself (glibc)."""
+    if sys.platform == "linux" and hasattr(ctypes.CDLL(None), "malloc_trim"):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def is_out_of_memory(error: Exception) -> bool:

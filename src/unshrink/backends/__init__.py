@@ -1,4 +1,4 @@
-"""The runtimes that run a network: the same three functions each, chosen by name or "auto".
+"""The runtimes that run a network: the same functions each, chosen by name or "auto".
 
 In float32 small pictures agree between them to at most one value in 10,000, by one level of 255.  Fast, with subnets in
 bfloat16, a tenth of the values are one level off; what comes back, here or elsewhere, is less than 0.02 dB worse.
@@ -41,6 +41,10 @@ class Backend(Protocol):
         Raises:
             WeightsError: the weights carry no graph of it, and the backend needs one.
         """
+        ...
+
+    def release(self) -> None:
+        """Gives back memory that is kept for the next run, as far as the runtime can."""
         ...
 
 

@@ -51,6 +51,9 @@ class OnnxRuntime:
         """lr (1, 3, h, w), z (1, 3s^2-3, h, w) and hr (1, 3, sh, sw) -> gradient (1, 3, h, w)."""
         return self._gradient.run(None, {"lr": lr, "z": z, "hr": hr})[0]
 
+    def release(self) -> None:
+        """Nothing: its arena is kept as large as it has ever been."""
+
     @cached_property
     def _down(self) -> list[onnxruntime.InferenceSession]:
         return self._sessions("down")

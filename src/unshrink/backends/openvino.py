@@ -76,6 +76,12 @@ class OpenVINO:
         """lr (1, 3, h, w), z (1, 3s^2-3, h, w) and hr (1, 3, sh, sw) -> gradient (1, 3, h, w)."""
         return self._run("gradient", partial(gradient_model, self._weights), {"lr": lr, "z": z, "hr": hr})
 
+    def release(self) -> None:
+        """Gives back the memory of the features, which each graph keeps as large as the largest piece needed it."""
+        with self._lock:
+            for model in self._compiled.values():
+                model.release_memory()
+
     def _layer(self, direction: str, index: int, x: np.ndarray) -> np.ndarray:
         """Layers alike are one compiled model, which takes their parameters as inputs: so they share its memory."""
         name = self._weights.layers[index].graph(direction)

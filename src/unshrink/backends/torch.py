@@ -56,6 +56,11 @@ class Torch:
         """lr (1, 3, h, w), z (1, 3s^2-3, h, w) and hr (1, 3, sh, sw) -> gradient (1, 3, h, w)."""
         return _to_array(self._net.gradient(*map(self._to_tensor, (lr, z, hr))))
 
+    def release(self) -> None:
+        """Gives back what a GPU's allocator keeps; on a CPU, nothing is kept."""
+        if torch.cuda.is_initialized():
+            torch.cuda.empty_cache()
+
     def _to_tensor(self, array: np.ndarray) -> torch.Tensor:
         return torch.tensor(array, device=self._device)
 

@@ -113,6 +113,7 @@ class Answer:
 
 
 _limits: Limits
+_rescalers: dict[str, Rescaler] = {}
 
 
 def prepare(limits: Limits) -> None:
@@ -129,7 +130,7 @@ def ready() -> bool:
 
 def downscale(body: bytes, options: DownscaleOptions, tell: Tell = _nobody) -> Answer:
     """A large picture to a small one."""
-    with _warnings() as caught:
+    with _one_picture() as caught:
         began = time.perf_counter()
         image = images.read(body, max_pixels=_limits.max_pixels)
         model = _named(options)
@@ -143,7 +144,7 @@ def downscale(body: bytes, options: DownscaleOptions, tell: Tell = _nobody) -> A
 
 def upscale(body: bytes, options: UpscaleOptions, tell: Tell = _nobody) -> Answer:
     """A small picture to a large one."""
-    with _warnings() as caught:
+    with _one_picture() as caught:
         began = time.perf_counter()
         image = images.read(body, max_pixels=_limits.max_pixels)
         if options.model:
@@ -160,7 +161,7 @@ def upscale(body: bytes, options: UpscaleOptions, tell: Tell = _nobody) -> Answe
 
 def compare(body: bytes, options: CompareOptions) -> Answer:
     """The figures of a round trip."""
-    with _warnings() as caught:
+    with _one_picture() as caught:
         began = time.perf_counter()
         image = images.read(body, max_pixels=_limits.max_pixels)
         model = _named(options)
@@ -186,11 +187,15 @@ def do_job(jobs: Jobs, job: Job) -> dict[str, Any]:
 
 
 @contextmanager
-def _warnings() -> Iterator[list[warnings.WarningMessage]]:
-    """A list that fills with the warnings raised meanwhile."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UnshrinkWarning)
-        yield caught
+def _one_picture() -> Iterator[list[warnings.WarningMessage]]:
+    """A list that fills with the warnings raised meanwhile; at the end no more memory is kept than before."""
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", UnshrinkWarning)
+            yield caught
+    finally:
+        for model in _rescalers.values():
+            model.release()
 
 
 def _named(options: CompareOptions) -> Rescaler:
@@ -201,10 +206,11 @@ def _named(options: CompareOptions) -> Rescaler:
     return model
 
 
-@cache
 def _rescaler(name: str) -> Rescaler:
-    """Installed weights."""
-    return rescaler.load(name, threads=_limits.threads)
+    """Installed weights, read once."""
+    if name not in _rescalers:
+        _rescalers[name] = rescaler.load(name, threads=_limits.threads)
+    return _rescalers[name]
 
 
 @cache
