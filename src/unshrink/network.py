@@ -174,9 +174,13 @@ class Network:
         most, cols = tiling.outer_length(size[0], down, run.halo), tiling.spans(size[1], across, run.halo)
         inputs = list(zip(pictures, run.factors, strict=True))
         piece = lambda *pieces: self._piece(run, pieces)
-        for strip in tiling.run_tiled(piece, inputs, run.zoom, size[0], most, run.halo, cols):
+
+        def told(strip: Pixels) -> Pixels:
             step(len(strip) // run.zoom * size[1])
-            yield strip
+            return strip
+
+        # A loop with a yield would hold each strip while the runs after this one work on it.
+        return map(told, tiling.run_tiled(piece, inputs, run.zoom, size[0], most, run.halo, cols))
 
     def _counts(self, run: _Run, size: Size) -> tuple[int, int]:
         """Into how many pieces to cut pictures, down and across."""
