@@ -1,6 +1,8 @@
 """Pictures of any size through a network: the same bytes whatever the pieces, and no more memory than there is."""
 
+import collections
 import functools
+import tracemalloc
 import warnings
 from collections.abc import Iterator
 
@@ -9,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from networks import portable_weights, random_weights
+from networks import Samples, portable_weights, random_weights
 from unshrink import backends, refine, tiling
 from unshrink.errors import ConfigError, UnshrinkError, UnshrinkWarning
 from unshrink.image import Image, read, scan, write
@@ -154,3 +156,20 @@ def test_of_a_tall_picture_few_rows_are_held():
         assert given <= 2000
         assert read - given < reach + 2 * tile
     assert given == 2000
+
+
+def test_a_block_more_costs_the_memory_of_its_surroundings_and_no_more():
+    def peak(blocks: list[int]) -> int:
+        weights = random_weights(4, blocks=blocks)
+        strips = (np.zeros((64, 1600, 3), np.uint8) for _ in range(20))
+        tracemalloc.start()
+        picture = Rows((1280, 1600, 3), np.uint8, strips)
+        collections.deque(
+            Network(weights, Samples(weights), 256).down(picture, as_values, lambda share: None).strips, maxlen=0
+        )
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return most
+
+    values = 7 * 2 * tiling.RADIUS * (800 * 12 + 400 * 48)  # of seven blocks more at each level
+    assert peak([8, 8]) - peak([1, 1]) < 1.5 * 4 * values
