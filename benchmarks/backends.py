@@ -1,12 +1,15 @@
 """Times every installed backend in every precision beside the published network written plainly (benchmarks/plain.py).
 
-    python benchmarks/backends.py               prints tables and writes benchmarks/backends.json
+    python benchmarks/backends.py               prints tables and writes benchmarks/backends.json, where rows stay
+                                                that are of other sizes
     python benchmarks/backends.py --quick       512x512 alone, two rounds
+    python benchmarks/backends.py --only command --sizes 4000x3000 --weights irn-x4 irn-x4-lean
 
 Each way lives in a process of its own; they take turns, one at a time, so that a busy moment of the machine hits all
 alike; where others keep it busy, processor seconds (of all threads, the least of the rounds) say more.  "network" is
 arrays to arrays after a run to warm up, in the tiles that the rescaler chooses; "command" whole processes, from the
 start of Python to the written file, once compiled networks are kept.  Pictures of more than `LARGE` pixels run once.
+All is compared with the published layout of the scale, written plainly; beside the network alone also its own.
 """
 
 import argparse
@@ -42,6 +45,7 @@ HERE = Path(__file__).parent
 PHOTO = HERE.parent / "examples" / "astronaut.png"
 LARGE = 4_000_000
 PLAIN = "plain"
+WHATS = ["network", "command"]
 Row = dict[str, Any]
 
 
@@ -69,25 +73,32 @@ def ways(threads: int) -> list[Way]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--weights", nargs="+", default=["irn-x2", "irn-x4"], help="names or files of weights")
+    parser.add_argument(
+        "--weights", nargs="+", default=["irn-x2", "irn-x4", "irn-x4-lean"], help="names or files of weights"
+    )
     parser.add_argument("--sizes", nargs="+", default=["512x512", "1024x1024", "4000x3000"], metavar="WxH")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", choices=WHATS, help="of these two; the others stay as they were")
     parser.add_argument("--quick", action="store_true", help="512x512 alone, two rounds")
     parser.add_argument("--out", type=Path, default=HERE / "backends.json")
     options = parser.parse_args()
     if options.quick:
         options.sizes, options.rounds = ["512x512"], 2
     sizes = [tuple(map(int, size.split("x"))) for size in options.sizes]
-    rows: list[Row] = []
+    whats = [options.only] if options.only else WHATS
+    before: list[Row] = json.loads(options.out.read_text())["rows"] if options.out.exists() else []
+    rows = [row for row in before if not (row["what"] in whats and row["size"] in options.sizes)]
     limits = [ceiling(threads) for threads in options.threads]
     with tempfile.TemporaryDirectory() as folder:
         for name in options.weights:
             weights = zoo.load(name)
             for threads, limit in zip(options.threads, limits, strict=True):
-                rows += networks(weights, threads, sizes, options.rounds, limit, Path(folder))
+                if "network" in whats:
+                    rows += networks(weights, threads, sizes, options.rounds, limit, Path(folder))
             for size in sizes:
-                rows += commands(name, weights, size, options.rounds, Path(folder))
+                if "command" in whats:
+                    rows += commands(name, weights, size, options.rounds, Path(folder))
     for row in rows:
         plain = reference(rows, row)
         row["times_faster"] = round(plain["seconds"] / row["seconds"], 2)
@@ -98,9 +109,15 @@ def main() -> None:
 
 
 def reference(rows: list[Row], row: Row) -> Row:
-    """The plain network in the same place."""
-    same = ("what", "weights", "size", "direction", "threads")
-    return next(r for r in rows if r["backend"] == PLAIN and all(r[key] == row[key] for key in same))
+    """The published layout, written plainly, in the same place."""
+    same = ("what", "size", "direction", "threads")
+    plain = (r for r in rows if r["backend"] == PLAIN and r["weights"] == published(row["weights"]))
+    return next(r for r in plain if all(r[key] == row[key] for key in same))
+
+
+def published(name: str) -> str:
+    """The weights of the published layout that weights are compared with."""
+    return name.removesuffix("-lean")
 
 
 # -- the network alone -----------------------------------------------------------------------------------------------
@@ -227,7 +244,8 @@ def commands(name: str, weights: Weights, size: tuple[int, int], rounds: int, fo
     write(Image(photo(*size, weights.scale)), source, overwrite=True)
     cores = os.cpu_count() or 1
     unshrink = [sys.executable, "-m", "unshrink"]
-    rows, small = [], {way: folder / f"{way.backend}.png" for way in command_ways(cores)}
+    chosen = [way for way in command_ways(cores) if way.backend != PLAIN or name == published(name)]
+    rows, small = [], {way: folder / f"{way.backend}{'-fast' * way.fast}.png" for way in chosen}
     for direction in zoo.DIRECTIONS:
         lines = {}
         for way, path in small.items():

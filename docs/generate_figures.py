@@ -31,7 +31,7 @@ from unshrink.studies import (
 ROOT = Path(__file__).parents[1]
 README_SETS = ("Set5", "Set14", "BSD100", "Screens")  # docs/results.md has all
 SPEED = ROOT / "benchmarks" / "backends.json"
-MARKED = re.compile(r"(<!-- (figures|trials|speedrun|scales|memory) -->\n).*?(<!-- /\2 -->)", re.DOTALL)
+MARKED = re.compile(r"(<!-- (figures|trials|speedrun|scales|memory|layouts) -->\n).*?(<!-- /\2 -->)", re.DOTALL)
 HEADER = (
     "| weights | set | restored, PSNR-Y / SSIM-Y | RGB | bicubic both ways "
     "| small picture against bicubic | bits per pixel |\n"
@@ -212,6 +212,26 @@ def memory() -> str:
     return "\n".join(lines) + "\n"
 
 
+def layouts() -> str:
+    """The cost of the layouts of benchmarks/layouts.json beside what their trials gave."""
+    measured = json.loads((ROOT / "benchmarks" / "layouts.json").read_text())
+    trials = json.loads((ROOT / "results" / "ablations" / "x4.json").read_text())
+    given = {trial["name"]: trial for trial in trials}
+    dear = max(r["seconds_per_megapixel"] for r in measured["rows"] if r["name"] == "base")
+    lines = [
+        "| blocks at level 1, 2 | multiply-adds a pixel, thousands | processor seconds a megapixel, both ways "
+        "| of the published layout's | PSNR-Y | LR |",
+        "|---" * 6 + "|",
+    ]
+    for r in sorted(measured["rows"], key=lambda r: r["seconds_per_megapixel"]):
+        seconds, trial = r["seconds_per_megapixel"], given[r["name"]]
+        cells = (", ".join(map(str, r["blocks"])), f"{r['operations'] / 1e3:.0f}", f"{seconds:.2f}")
+        decibels = f"{trial['psnr_y']:.2f} | {trial['lr_psnr_y']:.2f}"
+        lines.append(f"| {' | '.join(cells)} | {seconds / dear:.0%} | {decibels} |")
+    machine = measured["machine"]
+    return "\n".join(lines) + f"\n\nOne thread of {machine['cpu']}, OpenVINO, {measured['precision']}.\n"
+
+
 def effort() -> str:
     """The table of benchmarks/effort.json, and the machine it was measured on; nothing before the first measurement."""
     source = ROOT / "benchmarks" / "effort.json"
@@ -355,7 +375,7 @@ def pages() -> dict[Path, str]:
     short = HEADER + "".join(map(brief, rows.values()))
     shown[ROOT / "README.md"] = {"figures": short, "speedrun": speedrun(), "scales": scales()}
     shown[ROOT / "docs" / "results.md"] = {"figures": everything(found)}
-    shown[ROOT / "docs" / "performance.md"] = {"figures": backends(), "memory": memory()}
+    shown[ROOT / "docs" / "performance.md"] = {"figures": backends(), "memory": memory(), "layouts": layouts()}
     shown[ROOT / "docs" / "effort.md"] = {"figures": effort()}
     shown[ROOT / "docs" / "training.md"] = {"figures": curves(), "trials": trials()}
     shown[ROOT / "docs" / "cli.md"] = {"figures": checks("folders", "hostile")}
