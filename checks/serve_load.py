@@ -91,8 +91,7 @@ def report(idle, health, answers, memory):
     warm = [total for count, _, total in memory if count >= 100]
     if not warm:
         raise SystemExit(f"only {statuses[200]} pictures, of which nothing can be said: give it more --minutes")
-    fifth = max(1, len(warm) // 5)
-    first, last = (float(np.median(part)) for part in (warm[:fifth], warm[-fifth:]))
+    fifths = [float(np.median(part)) for part in np.array_split(warm, min(5, len(warm)))]
     return {
         "answers": {str(status): count for status, count in sorted(statuses.items(), key=str)},
         "health_ms": milliseconds(health),
@@ -100,14 +99,13 @@ def report(idle, health, answers, memory):
         "refused_ms": milliseconds(refused or [0.0]),
         "memory_mib": {
             "service": round(memory[-1][1]),
-            "all_after_100": round(first),
-            "all_at_end": round(last),
+            "all_by_fifths_after_100": [round(fifth) for fifth in fifths],
             "all_most": round(max(total for *_, total in memory)),
             "pictures_weighed": memory[-1][0],
         },
         "only_200_4xx_503": all(status in (200, 503) or str(status).startswith("4") for status in statuses),
         "health_below_200_ms": bool(np.percentile(health, 99) < 0.2),
-        "memory_flat": bool(last < 1.05 * first),
+        "memory_flat": bool(fifths[-1] < 1.05 * fifths[0]),
     }
 
 

@@ -342,12 +342,13 @@ def serve_hostile(found: dict[str, Any]) -> str:
 
 
 def serve_load(found: dict[str, Any]) -> str:
-    health, before, memory = found["health_ms"], found["health_ms_before"], found["memory_mib"]
+    health, before = found["health_ms"], found["health_ms_before"]
+    fifths = ", ".join(map(str, found["memory_mib"]["all_by_fifths_after_100"]))
     return (
         f"{found['minutes']:g} minutes with twice the clients that there are places, junk and bombs among them: "
         f"{counted(found['answers'])}; {found['bugs_logged']} bugs; `/health` p50 {health['p50']} ms, "
-        f"p99 {health['p99']} ms ({before['p50']} and {before['p99']} before the load); all processes take "
-        f"{memory['all_after_100']} MiB after the first hundred pictures, {memory['all_at_end']} MiB at the end"
+        f"p99 {health['p99']} ms ({before['p50']} and {before['p99']} before the load); after the first hundred "
+        f"pictures all processes take {fifths} MiB, from fifth to fifth of the time"
     )
 
 
