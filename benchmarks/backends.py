@@ -87,17 +87,18 @@ def main() -> None:
         options.sizes, options.rounds = ["512x512"], 2
     sizes = [tuple(map(int, size.split("x"))) for size in options.sizes]
     whats = [options.only] if options.only else WHATS
-    before: list[Row] = json.loads(options.out.read_text())["rows"] if options.out.exists() else []
-    rows = [row for row in before if not (row["what"] in whats and row["size"] in options.sizes)]
-    limits = [ceiling(threads) for threads in options.threads]
+    before = json.loads(options.out.read_text()) if options.out.exists() else {"rows": [], "ceilings": []}
+    rows: list[Row] = [row for row in before["rows"] if not (row["what"] in whats and row["size"] in options.sizes)]
+    # Rows that stay are shares of the ceilings that were measured beside them.
+    limits = [ceiling(threads) for threads in options.threads] if "network" in whats else before["ceilings"]
     with tempfile.TemporaryDirectory() as folder:
         for name in options.weights:
             weights = zoo.load(name)
-            for threads, limit in zip(options.threads, limits, strict=True):
-                if "network" in whats:
+            if "network" in whats:
+                for threads, limit in zip(options.threads, limits, strict=True):
                     rows += networks(weights, threads, sizes, options.rounds, limit, Path(folder))
-            for size in sizes:
-                if "command" in whats:
+            if "command" in whats:
+                for size in sizes:
                     rows += commands(name, weights, size, options.rounds, Path(folder))
     for row in rows:
         plain = reference(rows, row)

@@ -13,10 +13,10 @@ import time
 from pathlib import Path
 
 import numpy as np
-from backends import machine, operations, photo
+from backends import machine, photo
 
 from unshrink import weights as zoo
-from unshrink.architectures import expected_shapes
+from unshrink.architectures import expected_shapes, operations
 from unshrink.backends import make
 from unshrink.backends.machine import has_fast_bfloat16
 from unshrink.rescaler import Rescaler
@@ -29,7 +29,7 @@ SIDE = 512
 
 
 def layouts() -> dict[str, list[int]]:
-    """The trials that differ in their blocks alone, and these."""
+    """The trials that differ from the first in their blocks alone, and their blocks."""
     found = {"base": [8, 8]}
     for trial in json.loads((ROOT / "results" / "ablations" / "x4.json").read_text()):
         settings = [setting for setting in trial["set"] if not setting.startswith("run.steps")]
@@ -66,7 +66,7 @@ def main() -> None:
         {
             "name": name,
             "blocks": net.config["blocks"],
-            "operations": round(operations(net) / 2),
+            "operations": round(operations(net.architecture, net.config)),
             "seconds_per_megapixel": round(min(times[name]) / SIDE**2 * 1e6, 2),
         }
         for name, net in made.items()

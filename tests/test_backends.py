@@ -193,17 +193,22 @@ def test_ctrl_c_still_works_when_backends_have_gone(tmp_path, name):
     assert subprocess.run(command, capture_output=True, text=True).stdout == "interrupted\n"
 
 
-SIZES = """
+RESIDENT = """
 import re, numpy, unshrink
 def resident():
     return int(re.search(r"VmRSS:\\s+(\\d+)", open("/proc/self/status").read())[1]) / 1024
 r = unshrink.load("irn-x2", backend="openvino", threads=1)
 after = []
+"""
+SIZES = (
+    RESIDENT
+    + """
 for n in range(36):
     r.downscale(numpy.zeros((32 + 2 * n, 104 - 2 * n, 3), numpy.uint8))
     after.append(resident())
 print(after[-1] - after[11])
 """
+)
 
 
 @pytest.mark.skipif("openvino" not in PORTABLE or not os.path.exists("/proc/self/status"), reason="OpenVINO on Linux")
@@ -213,12 +218,9 @@ def test_memory_does_not_grow_with_every_new_size():
     assert float(done.stdout) < 8  # MiB for 24 sizes; 42 where each is kept
 
 
-RELEASE = """
-import re, numpy, unshrink
-def resident():
-    return int(re.search(r"VmRSS:\\s+(\\d+)", open("/proc/self/status").read())[1]) / 1024
-r = unshrink.load("irn-x2", backend="openvino", threads=1)
-after = []
+RELEASE = (
+    RESIDENT
+    + """
 for side in (200, 800):
     r.downscale(numpy.zeros((side, side, 3), numpy.uint8))
     after.append(resident())
@@ -226,6 +228,7 @@ for side in (200, 800):
     after.append(resident())
 print(*after)
 """
+)
 
 
 @pytest.mark.skipif("openvino" not in PORTABLE or not os.path.exists("/proc/self/status"), reason="OpenVINO on Linux")

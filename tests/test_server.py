@@ -595,8 +595,9 @@ def test_a_record_that_is_not_ours_is_noted(client):
 
 def test_memory_is_given_back_after_every_picture_even_a_bad_one(monkeypatch):
     released = []
+    backend = SimpleNamespace(release=lambda: released.append(True))
     monkeypatch.setattr(work, "_limits", work.Limits(max_pixels=100, threads=1, workers=1), raising=False)
-    monkeypatch.setattr(work, "_rescalers", {"irn-x2": SimpleNamespace(release=lambda: released.append(True))})
+    monkeypatch.setattr(work, "_rescalers", {"irn-x2": SimpleNamespace(backend=backend)})
     with pytest.raises(ImageError):
         work.downscale(b"no picture", work.DownscaleOptions())
     assert released == [True]

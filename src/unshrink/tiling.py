@@ -55,8 +55,8 @@ def free_memory() -> int:
 
 def trim() -> None:
     """Gives freed memory back to the system, where the C library does not do so by itself (glibc)."""
-    if sys.platform == "linux" and hasattr(ctypes.CDLL(None), "malloc_trim"):
-        ctypes.CDLL(None).malloc_trim(0)
+    if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "malloc_trim"):
+        library.malloc_trim(0)
 
 
 def is_out_of_memory(error: Exception) -> bool:

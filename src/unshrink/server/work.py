@@ -195,7 +195,8 @@ def _one_picture() -> Iterator[list[warnings.WarningMessage]]:
             yield caught
     finally:
         for model in _rescalers.values():
-            model.release()
+            model.backend.release()
+        tiling.trim()  # once for all models
 
 
 def _named(options: CompareOptions) -> Rescaler:
