@@ -13,7 +13,20 @@ PACKAGE = Path(unshrink.__file__).parent
 LAYERS = [  # each may import from its own layer and those before it
     {"errors"},
     {"architectures", "layers", "models", "resize", "losses", "metrics", "alpha"},
-    {"files", "rows", "image", "_picture", "_pillow", "_png", "_tiff", "_vips", "provenance", "weights", "config"},
+    {
+        "files",
+        "rows",
+        "image",
+        "_picture",
+        "_pillow",
+        "_png",
+        "_tiff",
+        "_vips",
+        "provenance",
+        "catalogue",
+        "weights",
+        "config",
+    },
     {
         "tiling",
         "fused",

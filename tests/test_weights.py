@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import save as to_safetensors
 
 from networks import config, random_weights
+from unshrink import catalogue
 from unshrink import weights as zoo
 from unshrink.architectures import expected_shapes
 from unshrink.errors import ModelNotFoundError, UnshrinkError, WeightsError
@@ -32,7 +33,7 @@ def weights():
 @pytest.fixture
 def installed(weights, tmp_path, monkeypatch):
     """One row, as if shipped."""
-    monkeypatch.setattr(zoo, "_ZOO", tmp_path)
+    monkeypatch.setattr(catalogue, "_ZOO", tmp_path)
     path = tmp_path / "irn-x2.safetensors"
     zoo.save(path, weights)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,4 +1,4 @@
-"""Puts trained weights into the package, and prints their row for ``weights.ROWS``.
+"""Puts trained weights into the package, and prints their row for ``catalogue.ROWS``.
 
     python tools/ship.py runs/irn-x2/irn-x2.safetensors
 

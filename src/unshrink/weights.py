@@ -1,4 +1,4 @@
-"""Weights: one named, hashed, self-describing file, and the table of those that are installed.
+"""Weights: one named, hashed, self-describing file; read by its path, or by its name in the table of those installed.
 
 A weights file is one safetensors file.  It holds the parameters under the network's own names, the ONNX graphs that
 run them (one for all layers alike, such as ``graph.down.x2.block``, and ``graph.gradient`` for the search of
@@ -25,6 +25,8 @@ from safetensors import safe_open
 from safetensors.numpy import save as to_safetensors
 
 from unshrink.architectures import Layer, Shape, expected_shapes, layers
+from unshrink.catalogue import ROWS as ROWS
+from unshrink.catalogue import Row as Row
 from unshrink.errors import ModelNotFoundError, WeightsError
 from unshrink.files import atomic_write
 
@@ -34,125 +36,6 @@ DIRECTIONS = ("down", "up")
 IDENTITY_DIGITS = 16  # of the identity's 64, in the record of a small picture
 _GRAPH = "graph."  # before the name of a graph among the tensors
 _MAX_GRAPH_BYTES = 16 << 20  # of a graph when inflated; a real one has a hundredth of it
-_ZOO = Path(__file__).parent / "zoo"
-
-
-@dataclass(frozen=True)
-class Row:
-    """One shipped weights file.
-
-    Attributes:
-        name: what users call it, method-scale-variant: "irn-x4".
-        file: its name in the folder ``zoo`` of this package.
-        sha256: of the file, in hex.
-        bytes: size of the file.
-        identity: of the parameters, as `Weights.identity`.
-        architecture: "irn".
-        scale: how many times smaller the small picture is, along each side.
-        latent: how z is chosen to restore: "zero" or "gaussian".
-        licence: SPDX identifier.
-        card: the page that describes it, relative to the repository.
-        figures: measured quality, as {data set and measure: value}.
-    """
-
-    name: str
-    file: str
-    sha256: str
-    bytes: int
-    identity: str
-    architecture: str
-    scale: int
-    latent: str
-    licence: str
-    card: str
-    figures: Mapping[str, float] = field(default_factory=dict)
-
-    @property
-    def path(self) -> Path:
-        """Where the file is installed."""
-        return _ZOO / self.file
-
-
-ROWS: tuple[Row, ...] = (
-    Row(
-        name="irn-x2",
-        file="irn-x2.safetensors",
-        sha256="b7d7ee97f4c5ae96037621ccd8d8089c4c6d5367bf58a1c06eb9a9403b2cf42d",
-        bytes=3377765,
-        identity="118b797df74030888b607cc98fa52c513554108f2db50810a62dd465e741d092",
-        architecture="irn",
-        scale=2,
-        latent="zero",
-        licence="Apache-2.0",
-        card="cards/irn-x2.md",
-        figures={"Set5 PSNR-Y": 44.10},
-    ),
-    Row(
-        name="irn-x2-gaussian",
-        file="irn-x2-gaussian.safetensors",
-        sha256="e57af233253445377bb0993a6533e31ac0fd7f909e3d50bb4192ebf2dad6c7bd",
-        bytes=3377837,
-        identity="a63ec5fea0ecd9c3093ad37aee98e28c55d268fc515a0b69f9ef8415fe9d58dd",
-        architecture="irn",
-        scale=2,
-        latent="gaussian",
-        licence="Apache-2.0",
-        card="cards/irn-x2-gaussian.md",
-        figures={"Set5 PSNR-Y": 39.56},
-    ),
-    Row(
-        name="irn-x4",
-        file="irn-x4.safetensors",
-        sha256="cf8f2fd0eefd83dcb17dc3a40c485526a9b155031887104d8ef99e4e2440b7e6",
-        bytes=8790564,
-        identity="4bee7f73760719985a61a39aa9c2ca5aa27703e95ffc23c9b486d1798ad243c9",
-        architecture="irn",
-        scale=4,
-        latent="zero",
-        licence="Apache-2.0",
-        card="cards/irn-x4.md",
-        figures={"Set5 PSNR-Y": 35.52},
-    ),
-    Row(
-        name="irn-x4-lean",
-        file="irn-x4-lean.safetensors",
-        sha256="961b6de1f2b68da32e0aef31757bdb4a0e00c93d681add218978ede7839c9c63",
-        bytes=5842377,
-        identity="d5111618cfb1c52a3a576014d1462e5339d583e393e1c068fda55b010db18db5",
-        architecture="irn",
-        scale=4,
-        latent="zero",
-        licence="Apache-2.0",
-        card="cards/irn-x4-lean.md",
-        figures={"Set5 PSNR-Y": 35.26},
-    ),
-    Row(
-        name="irn-x4-gaussian",
-        file="irn-x4-gaussian.safetensors",
-        sha256="8e0b688fbc74355db6b596503e52c6f30c0687f517ce7e17437d6c6fcac779e5",
-        bytes=8790572,
-        identity="0ee9d97f4fd02a6574b81df370c80963107a6f7977afd419c21bbdb5f885aae6",
-        architecture="irn",
-        scale=4,
-        latent="gaussian",
-        licence="Apache-2.0",
-        card="cards/irn-x4-gaussian.md",
-        figures={"Set5 PSNR-Y": 32.89},
-    ),
-    Row(
-        name="irn-x8",
-        file="irn-x8.safetensors",
-        sha256="d9c4b49c45262670e1f8a41ec3d7d490f7f13998bdc9851c335a1eb715d69b71",
-        bytes=12628563,
-        identity="b7d4fd54416b7797de6f88390ffb7fc85f6ab120e852fccece4630851298289f",
-        architecture="irn",
-        scale=8,
-        latent="zero",
-        licence="Apache-2.0",
-        card="cards/irn-x8.md",
-        figures={"Set5 PSNR-Y": 29.70},
-    ),
-)  # the first row of a scale is its default
 
 
 @dataclass(frozen=True, eq=False)
