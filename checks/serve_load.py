@@ -4,8 +4,9 @@ python checks/serve_load.py [--minutes 5]
 
 Twice as many clients as there are places each send one request after the other: nine of ten a picture, of a hundred
 sizes, one a file of $UNSHRINK_DATA/hostile or a bomb.  Held: only 200, 4xx and 503; p99 of /health below 200 ms; the
-memory of the service and its workers flat after the first hundred pictures.  /health is also timed before, for what
-the machine itself adds.
+memory of the service and its workers flat after the first hundred pictures.  Before that, every worker is sent each
+junk file and bomb once: what a decoder loads when it is first used is no growth.  /health is also timed before, for
+what the machine itself adds.
 """
 
 import argparse
@@ -65,6 +66,14 @@ def probe(url, seconds):
     return times
 
 
+async def warm_up(service, kinds):
+    """Every junk file and bomb, as many times at once as there are workers."""
+    _, junk, bad = kinds
+    async with httpx.AsyncClient(base_url=service.url, timeout=180) as http:
+        for body in [*junk, *bad]:
+            await asyncio.gather(*(http.post("/v1/downscale", content=body) for _ in range(CONCURRENCY)))
+
+
 async def weigh(service, end, answers, memory):
     while time.monotonic() < end:
         memory.append((len([status for status, _ in answers if status == 200]), *service.memory()))
@@ -119,6 +128,7 @@ def main():
         try:
             with ProcessPoolExecutor(1) as prober:
                 idle = prober.submit(probe, service.url, 20).result()
+                asyncio.run(warm_up(service, kinds))
                 health = prober.submit(probe, service.url, 60 * args.minutes)
                 answers, memory = asyncio.run(load(service, args.minutes, kinds))
                 found = report(idle, health.result(), answers, memory)
