@@ -20,7 +20,7 @@ from unshrink.rows import Rows, Window, strips_of
 # Per pixel of a layer's result, at the peak of its run: measured with OpenVINO, the hungriest backend
 BYTES_PER_PIXEL = 2000
 BYTES_PER_VALUE_OF_STRIP = 12  # what comes in, what is made, and what is joined, across the whole width
-BYTES_AT_ONCE = 192 << 20  # for a piece of a layer and its strip: more of it saves little work
+BYTES_AT_ONCE = 320 << 20  # for a piece of a layer and its strip: more of it saves little work
 BYTES_PER_PIXEL_OF_GRADIENT = 11_000  # of the large picture: on the way back, it needs the features of all layers
 BYTES_AT_ONCE_OF_GRADIENT = 11_000_000_000  # likewise
 LEAST_SIDE = 32
