@@ -17,7 +17,7 @@ import numpy as np
 from unshrink import _vips
 from unshrink._picture import Image, bare_exif, sane_dpi
 from unshrink.errors import ImageError
-from unshrink.rows import in_strips
+from unshrink.rows import COMPRESSION, beside, in_strips
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PIXEL_CHUNKS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
@@ -30,7 +30,6 @@ _RAW_PROFILES = {  # ImageMagick's, from before eXIf existed
 }
 _INFLATED_LIMIT = 64 << 20
 _METRES_PER_INCH = 0.0254
-_LEVEL = 4  # of photos, filtered: a hundredth larger than at 6, in half of the time
 _STRIP_BYTES = 1 << 18  # that a strip is filtered in the cache
 
 
@@ -106,14 +105,19 @@ def encode(image: Image, stream: BinaryIO) -> None:
     kind = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
     header = struct.pack(">IIBBBBB", width, height, image.depth, kind, 0, 0, 0)
     stream.write(b"".join([_SIGNATURE, _chunk(b"IHDR", header), *_write_metadata(image)]))
-    deflate = zlib.compressobj(_LEVEL, zlib.DEFLATED, zlib.MAX_WBITS, zlib.DEF_MEM_LEVEL, zlib.Z_FILTERED)
+    deflate = zlib.compressobj(COMPRESSION, zlib.DEFLATED, zlib.MAX_WBITS, zlib.DEF_MEM_LEVEL, zlib.Z_FILTERED)
     step = channels * image.depth // 8
     above = np.zeros(width * step, np.uint8)
-    for strip in in_strips(image.pixels, max(1, _STRIP_BYTES // (width * step))):
+
+    def compressed(strip: np.ndarray) -> bytes:
+        nonlocal above
         lines = strip.astype(strip.dtype.newbyteorder(">")).view(np.uint8).reshape(len(strip), -1)
-        if data := deflate.compress(_filtered(lines, above, step).data):
+        filtered, above = _filtered(lines, above, step), lines[-1]
+        return deflate.compress(filtered.data)
+
+    for data in beside(compressed, in_strips(image.pixels, max(1, _STRIP_BYTES // (width * step)))):
+        if data:
             stream.write(_chunk(b"IDAT", data))
-        above = lines[-1]
     stream.write(_chunk(b"IDAT", deflate.flush()) + _chunk(b"IEND", b""))
 
 

@@ -22,7 +22,7 @@ import numpy as np
 from unshrink import _vips
 from unshrink._picture import Image, bare_exif, sane_dpi
 from unshrink.errors import ImageError
-from unshrink.rows import in_strips
+from unshrink.rows import COMPRESSION, beside, in_strips
 
 _PHOTOMETRIC, _STRIP_OFFSETS, _EXTRA_SAMPLES, _XMP, _PHOTOSHOP, _ICC = 262, 273, 338, 700, 34377, 34675
 _RESOLUTION, _RESOLUTION_UNIT = (282, 283), 296
@@ -85,8 +85,8 @@ def encode(image: Image, stream: BinaryIO) -> None:
     begin = stream.tell()
     stream.write(layout.header(0))
     ends = [stream.tell() - begin]
-    for strip in in_strips(image.pixels, rows):
-        stream.write(_deflate(strip))
+    for data in beside(_deflate, in_strips(image.pixels, rows)):
+        stream.write(data)
         ends.append(stream.tell() - begin)
     place = ends[-1] + ends[-1] % 2
     tags = {
@@ -115,7 +115,7 @@ def encode(image: Image, stream: BinaryIO) -> None:
 def _deflate(rows: np.ndarray) -> bytes:
     little = rows.astype(rows.dtype.newbyteorder("<"))
     little[:, 1:] -= rows[:, :-1]
-    return zlib.compress(little.tobytes())
+    return zlib.compress(little.tobytes(), COMPRESSION)
 
 
 def _metadata_tags(image: Image) -> Iterator[tuple[int, tuple[int, Any]]]:
