@@ -1,15 +1,19 @@
 """PyTorch: any device, and weights without graphs."""
 
+from collections.abc import Callable
 from copy import deepcopy
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from unshrink import fused
 from unshrink.errors import ConfigError
-from unshrink.layers import DenseBlock
+from unshrink.layers import AffineCoupling, DenseBlock
 from unshrink.models import IRN, build
 from unshrink.weights import Weights
+
+_LITTLE = 20480  # values of one picture, not of two, that torch convolves with kernels of its own, which sum otherwise
 
 
 class Torch:
@@ -45,14 +49,11 @@ class Torch:
 
     def down(self, layer: int, x: np.ndarray) -> np.ndarray:
         """x (1, C, H, W) -> (1, C f^2, H/f, W/f), or lr (1, 3, H/f, W/f) of the last layer."""
-        run = fused.low if layer == len(self._layers) - 1 else fused.down
-        with torch.inference_mode():
-            return _to_array(run(self._layers[layer], self._to_tensor(x)))
+        return self._run(fused.low if layer == len(self._layers) - 1 else fused.down, layer, x)
 
     def up(self, layer: int, y: np.ndarray) -> np.ndarray:
         """y (1, C, H, W) -> (1, C/f^2, fH, fW)."""
-        with torch.inference_mode():
-            return _to_array(fused.up(self._layers[layer], self._to_tensor(y)))
+        return self._run(fused.up, layer, y)
 
     def gradient(self, lr: np.ndarray, z: np.ndarray, hr: np.ndarray) -> np.ndarray:
         """lr (1, 3, h, w), z (1, 3s^2-3, h, w) and hr (1, 3, sh, sw) -> gradient (1, 3, h, w)."""
@@ -63,7 +64,18 @@ class Torch:
         if torch.cuda.is_initialized():
             torch.cuda.empty_cache()
 
-    def _to_tensor(self, array: np.ndarray) -> torch.Tensor:
+    def _run(self, function: Callable[[nn.Module, Tensor], Tensor], layer: int, x: np.ndarray) -> np.ndarray:
+        """The result for one piece, the same to the last bit wherever in a larger piece it is."""
+        piece, module = self._to_tensor(x), self._layers[layer]
+        if piece.device.type == "cpu" and isinstance(module, AffineCoupling):
+            # Where a row of values does not fill a vector, torch takes an exp that is another in the last bit.
+            piece = piece.double()
+            if 3 * x.shape[2] * x.shape[3] <= _LITTLE:
+                piece = piece.expand(2, -1, -1, -1)
+        with torch.inference_mode():
+            return _to_array(function(module, piece)[:1].float())
+
+    def _to_tensor(self, array: np.ndarray) -> Tensor:
         return torch.tensor(array, device=self._device).to(memory_format=torch.channels_last)
 
 
@@ -76,5 +88,5 @@ def _in_bfloat16(net: IRN) -> IRN:
     return copy
 
 
-def _to_array(tensor: torch.Tensor) -> np.ndarray:
+def _to_array(tensor: Tensor) -> np.ndarray:
     return tensor.contiguous().cpu().numpy()
