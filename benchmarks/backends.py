@@ -8,7 +8,8 @@
 Each way lives in a process of its own; they take turns, one at a time, so that a busy moment of the machine hits all
 alike; where others keep it busy, processor seconds (of all threads, the least of the rounds) say more.  "network" is
 arrays to arrays after a run to warm up, in the tiles that the rescaler chooses; "command" whole processes, from the
-start of Python to the written file, once compiled networks are kept.  Pictures of more than `LARGE` pixels run once.
+start of Python to the written file, once compiled networks are kept; "start" the same of a small picture, down, with no
+compiled network kept and with one.  Pictures of more than `LARGE` pixels run once.
 All is compared with the published layout of the scale, written plainly; beside the network alone also its own.
 """
 
@@ -17,6 +18,7 @@ import json
 import multiprocessing
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -35,6 +37,7 @@ import numpy as np
 from unshrink import architectures
 from unshrink import weights as zoo
 from unshrink.backends import available, make
+from unshrink.backends.compiled import VARIABLE
 from unshrink.backends.machine import cpu_features, has_fast_bfloat16
 from unshrink.image import Image, read, write
 from unshrink.network import Network, as_values, to_planes
@@ -45,7 +48,8 @@ HERE = Path(__file__).parent
 PHOTO = HERE.parent / "examples" / "astronaut.png"
 LARGE = 4_000_000
 PLAIN = "plain"
-WHATS = ["network", "command"]
+WHATS = ["network", "command", "start"]
+START = (256, 256)
 Row = dict[str, Any]
 
 
@@ -79,7 +83,7 @@ def main() -> None:
     parser.add_argument("--sizes", nargs="+", default=["512x512", "1024x1024", "4000x3000"], metavar="WxH")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", choices=WHATS, help="of these two; the others stay as they were")
+    parser.add_argument("--only", choices=WHATS, help="of these; the others stay as they were")
     parser.add_argument("--quick", action="store_true", help="512x512 alone, two rounds")
     parser.add_argument("--out", type=Path, default=HERE / "backends.json")
     options = parser.parse_args()
@@ -91,7 +95,10 @@ def main() -> None:
     rows: list[Row] = [row for row in before["rows"] if not (row["what"] in whats and row["size"] in options.sizes)]
     # Rows that stay are shares of the ceilings that were measured beside them.
     limits = [ceiling(threads) for threads in options.threads] if "network" in whats else before["ceilings"]
+    begun = before.get("starts", [])
     with tempfile.TemporaryDirectory() as folder:
+        if "start" in whats:
+            begun = [row for name in options.weights for row in starts(name, options.rounds, Path(folder))]
         for name in options.weights:
             weights = zoo.load(name)
             if "network" in whats:
@@ -106,7 +113,9 @@ def main() -> None:
         if "cpu_seconds" in row:
             row["times_less_cpu"] = round(plain["cpu_seconds"] / row["cpu_seconds"], 2)
     print_table(rows)
-    options.out.write_text(json.dumps({"machine": machine(), "ceilings": limits, "rows": rows}, indent=1) + "\n")
+    print(*begun, sep="\n")
+    measured = {"machine": machine(), "ceilings": limits, "starts": begun, "rows": rows}
+    options.out.write_text(json.dumps(measured, indent=1) + "\n")
 
 
 def reference(rows: list[Row], row: Row) -> Row:
@@ -266,6 +275,28 @@ def commands(name: str, weights: Weights, size: tuple[int, int], rounds: int, fo
                 subprocess.run(line, check=True)
                 taken[way].append(time.perf_counter() - start)
         rows += [row_of("command", weights, size, direction, way) | timed(times) for way, times in taken.items()]
+    return rows
+
+
+def starts(name: str, rounds: int, folder: Path) -> list[Row]:
+    """Seconds of `unshrink downscale` of a small picture, where no compiled network is kept and where one is."""
+    source, kept = folder / "start.png", folder / "compiled"
+    write(Image(photo(*START, zoo.load(name).scale)), source, overwrite=True)
+    line = [sys.executable, "-m", "unshrink", "downscale", source, "-o", folder / "started.png", "--overwrite", "-q"]
+    rows = []
+    for way in command_ways(os.cpu_count() or 1):
+        if way.backend == PLAIN:
+            continue
+        taken: dict[str, list[float]] = {"none": [], "one": []}
+        for _ in range(rounds):
+            shutil.rmtree(kept, ignore_errors=True)
+            for seconds in taken.values():
+                start = time.perf_counter()
+                environment = {**os.environ, VARIABLE: str(kept)}
+                subprocess.run([*line, "-m", name, *["--fast"] * way.fast], check=True, env=environment)
+                seconds.append(time.perf_counter() - start)
+        about = {"weights": name, "backend": way.backend, "precision": way.precision}
+        rows += [{**about, "compiled_network_kept": which, **timed(seconds)} for which, seconds in taken.items()]
     return rows
 
 

@@ -31,7 +31,9 @@ from unshrink.studies import (
 ROOT = Path(__file__).parents[1]
 README_SETS = ("Set5", "Set14", "BSD100", "Screens")  # docs/results.md has all
 SPEED = ROOT / "benchmarks" / "backends.json"
-MARKED = re.compile(r"(<!-- (figures|trials|speedrun|scales|memory|layouts) -->\n).*?(<!-- /\2 -->)", re.DOTALL)
+MARKED = re.compile(
+    r"(<!-- (figures|trials|speedrun|scales|memory|layouts|precision) -->\n).*?(<!-- /\2 -->)", re.DOTALL
+)
 HEADER = (
     "| weights | set | restored, PSNR-Y / SSIM-Y | RGB | bicubic both ways "
     "| small picture against bicubic | bits per pixel |\n"
@@ -123,7 +125,7 @@ def backends() -> str:
     where = f"{machine['cores']} cores ({machine['cpu']}, {features}), at a load of {machine['load'][0]:.0f}"
     return (
         "![Megapixels per processor second by the size of the picture](images/speed.svg)\n\n"
-        f"{commands_table(rows)}\n{networks_table(rows)}\n"
+        f"{commands_table(rows)}\n{starts_table(measured['starts'])}\n{networks_table(rows)}\n"
         f"Measured on {where}, Python {machine['python']}; installed: {sizes}.\n"
         f"What the machine reached beside them, GFLOP/s: {limits}.\n"
     )
@@ -136,6 +138,19 @@ def commands_table(rows: list[dict[str, Any]]) -> str:
             way = f"{r['backend']} {r['precision']}"
             cells = (r["weights"], r["size"], r["direction"], way, spread(r), f"{r['times_faster']:.1f}x")
             lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def starts_table(rows: list[dict[str, Any]]) -> str:
+    if not rows:
+        return ""  # not measured yet
+    lines = [
+        "| downscale 256x256 from cold | backend | compiled network kept | seconds (min to max) |",
+        "|---" * 4 + "|",
+    ]
+    for r in rows:
+        way = f"{r['backend']} {r['precision']}"
+        lines.append(f"| {r['weights']} | {way} | {r['compiled_network_kept']} | {spread(r)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -230,6 +245,16 @@ def layouts() -> str:
         lines.append(f"| {' | '.join(cells)} | {seconds / published:.0%} | {decibels} |")
     machine = measured["machine"]
     return "\n".join(lines) + f"\n\nOne thread of {machine['cpu']}, OpenVINO, {measured['precision']}.\n"
+
+
+def precision() -> str:
+    """The table of benchmarks/precision.json."""
+    measured = json.loads((ROOT / "benchmarks" / "precision.json").read_text())
+    lines = ["| weights | set (pictures) | float32 | fast decoder | fast encoder | both |", "|---" * 6 + "|"]
+    for r in measured["rows"]:
+        changes = " | ".join(f"{r[side]:+.3f}" for side in ("decoder", "encoder", "both"))
+        lines.append(f"| {r['weights']} | {r['set']} ({r['pictures']}) | {r['float32']:.2f} | {changes} |")
+    return "\n".join(lines) + "\n"
 
 
 def effort() -> str:
@@ -347,8 +372,8 @@ def serve_load(found: dict[str, Any]) -> str:
     return (
         f"{found['minutes']:g} minutes with twice the clients that there are places, junk and bombs among them: "
         f"{counted(found['answers'])}; {found['bugs_logged']} bugs; `/health` p50 {health['p50']} ms, "
-        f"p99 {health['p99']} ms ({before['p50']} and {before['p99']} before the load); after each junk file and a hundred "
-        f"pictures all processes take {fifths} MiB, from fifth to fifth of the time"
+        f"p99 {health['p99']} ms ({before['p50']} and {before['p99']} before the load); after each junk "
+        f"file and a hundred pictures all processes take {fifths} MiB, from fifth to fifth of the time"
     )
 
 
@@ -376,7 +401,12 @@ def pages() -> dict[Path, str]:
     short = HEADER + "".join(map(brief, rows.values()))
     shown[ROOT / "README.md"] = {"figures": short, "speedrun": speedrun(), "scales": scales()}
     shown[ROOT / "docs" / "results.md"] = {"figures": everything(found)}
-    shown[ROOT / "docs" / "performance.md"] = {"figures": backends(), "memory": memory(), "layouts": layouts()}
+    shown[ROOT / "docs" / "performance.md"] = {
+        "figures": backends(),
+        "memory": memory(),
+        "layouts": layouts(),
+        "precision": precision(),
+    }
     shown[ROOT / "docs" / "effort.md"] = {"figures": effort()}
     shown[ROOT / "docs" / "training.md"] = {"figures": curves(), "trials": trials()}
     shown[ROOT / "docs" / "cli.md"] = {"figures": checks("folders", "hostile")}

@@ -22,7 +22,7 @@ PROMISED = {  # Set5 PSNR-Y of the large and of the small picture
     "irn-x4": (35.4, 39.5),
     "irn-x4-lean": (35.2, 42.0),
     "irn-x4-gaussian": (32.5, 38.0),
-    "irn-x8": (29.6, 37.0),
+    "irn-x8": (29.8, 37.5),
 }
 ROWS = pytest.mark.parametrize("row", weights.ROWS, ids=lambda row: row.name)
 

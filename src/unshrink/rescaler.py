@@ -54,7 +54,7 @@ def load(
         device: where the torch backend runs: "cpu", "cuda", ...
         threads: CPU threads; 0 for all cores.
         tile: see `Rescaler`.
-        fast: subnets in bfloat16, which is at most 0.02 dB worse.  Small pictures are then not byte for byte those of
+        fast: subnets in bfloat16, which is at most 0.03 dB worse.  Small pictures are then not byte for byte those of
             float32, but either restores those of the other.
 
     Raises:
