@@ -7,6 +7,8 @@ import numpy as np
 
 from unshrink.errors import ImageError
 
+COMPRESSION = 4  # of zlib: of photos a hundredth larger than at its usual 6, in half of the time
+
 
 @dataclass(frozen=True, eq=False)
 class Image:

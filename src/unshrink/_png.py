@@ -15,9 +15,9 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 
 from unshrink import _vips
-from unshrink._picture import Image, bare_exif, sane_dpi
+from unshrink._picture import COMPRESSION, Image, bare_exif, sane_dpi
 from unshrink.errors import ImageError
-from unshrink.rows import COMPRESSION, beside, in_strips
+from unshrink.rows import beside, in_strips
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PIXEL_CHUNKS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}

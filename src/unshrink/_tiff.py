@@ -20,9 +20,9 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 
 from unshrink import _vips
-from unshrink._picture import Image, bare_exif, sane_dpi
+from unshrink._picture import COMPRESSION, Image, bare_exif, sane_dpi
 from unshrink.errors import ImageError
-from unshrink.rows import COMPRESSION, beside, in_strips
+from unshrink.rows import beside, in_strips
 
 _PHOTOMETRIC, _STRIP_OFFSETS, _EXTRA_SAMPLES, _XMP, _PHOTOSHOP, _ICC = 262, 273, 338, 700, 34377, 34675
 _RESOLUTION, _RESOLUTION_UNIT = (282, 283), 296
