@@ -76,6 +76,19 @@ def ways(threads: int) -> list[Way]:
 
 
 def main() -> None:
+    options = parsed()
+    whats = [options.only] if options.only else WHATS
+    before = json.loads(options.out.read_text()) if options.out.exists() else {"rows": [], "ceilings": [], "starts": []}
+    kept = [row for row in before["rows"] if not (row["what"] in whats and row["size"] in options.sizes)]
+    measured = before | {"machine": machine(), "rows": kept}
+    measure(measured, whats, options)
+    compare(measured["rows"])
+    print_table(measured["rows"])
+    print(*measured["starts"], sep="\n")
+    options.out.write_text(json.dumps(measured, indent=1) + "\n")
+
+
+def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--weights", nargs="+", default=["irn-x2", "irn-x4", "irn-x4-lean"], help="names or files of weights"
@@ -89,33 +102,35 @@ def main() -> None:
     options = parser.parse_args()
     if options.quick:
         options.sizes, options.rounds = ["512x512"], 2
+    return options
+
+
+def measure(measured: Row, whats: list[str], options: argparse.Namespace) -> None:
+    """Measures what is wanted, into ``measured``."""
     sizes = [tuple(map(int, size.split("x"))) for size in options.sizes]
-    whats = [options.only] if options.only else WHATS
-    before = json.loads(options.out.read_text()) if options.out.exists() else {"rows": [], "ceilings": []}
-    rows: list[Row] = [row for row in before["rows"] if not (row["what"] in whats and row["size"] in options.sizes)]
-    # Rows that stay are shares of the ceilings that were measured beside them.
-    limits = [ceiling(threads) for threads in options.threads] if "network" in whats else before["ceilings"]
-    begun = before.get("starts", [])
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
         if "start" in whats:
-            begun = [row for name in options.weights for row in starts(name, options.rounds, Path(folder))]
+            measured["starts"] = [row for name in options.weights for row in starts(name, options.rounds, folder)]
+        if "network" in whats:  # rows that stay are shares of the ceilings that were measured beside them
+            measured["ceilings"] = [ceiling(threads) for threads in options.threads]
         for name in options.weights:
             weights = zoo.load(name)
             if "network" in whats:
-                for threads, limit in zip(options.threads, limits, strict=True):
-                    rows += networks(weights, threads, sizes, options.rounds, limit, Path(folder))
+                for threads, limit in zip(options.threads, measured["ceilings"], strict=True):
+                    measured["rows"] += networks(weights, threads, sizes, options.rounds, limit, folder)
             if "command" in whats:
                 for size in sizes:
-                    rows += commands(name, weights, size, options.rounds, Path(folder))
+                    measured["rows"] += commands(name, weights, size, options.rounds, folder)
+
+
+def compare(rows: list[Row]) -> None:
+    """Says in every row how many times faster than the published layout it is, written plainly, in the same place."""
     for row in rows:
         plain = reference(rows, row)
         row["times_faster"] = round(plain["seconds"] / row["seconds"], 2)
         if "cpu_seconds" in row:
             row["times_less_cpu"] = round(plain["cpu_seconds"] / row["cpu_seconds"], 2)
-    print_table(rows)
-    print(*begun, sep="\n")
-    measured = {"machine": machine(), "ceilings": limits, "starts": begun, "rows": rows}
-    options.out.write_text(json.dumps(measured, indent=1) + "\n")
 
 
 def reference(rows: list[Row], row: Row) -> Row:
