@@ -31,6 +31,7 @@ from PIL import Image as PIL
 from PIL import features
 
 from unshrink import cli, measure
+from unshrink import weights as zoo
 from unshrink.errors import ImageError, UnshrinkError
 from unshrink.evaluate import (
     DataSet,
@@ -51,7 +52,7 @@ from unshrink.resize import KERNELS, resize
 
 ROOT = Path(__file__).parents[1]
 SCALES = (2, 4, 8)
-WEIGHTS = {2: "irn-x2", 4: "irn-x4", 8: "irn-x8"}  # whose files say how many bytes a codec may use
+WEIGHTS = {scale: zoo.for_scale(scale).name for scale in SCALES}  # the defaults; codecs may use as many bytes
 CHECKPOINTS = {"rlfn": "RLFN/rlfn_x{}.pth", "bsrn": "BSRN/net_g_BSRN_x{}.pth"}
 NETWORK_SCALES = (2, 4)  # those of the published checkpoints
 CODECS: dict[str, list[dict[str, Any]]] = {  # ways to write each; of several, the one that comes closest is kept

@@ -321,14 +321,15 @@ def test_the_documentation_loads_nothing_from_elsewhere(client):
 
 def test_models_lists_the_installed_weights(client):
     models = {model["name"]: model for model in client.get("/v1/models").json()["models"]}
-    assert models["irn-x4"] == {
-        "name": "irn-x4",
+    assert models["irn-x4-lean"] == {
+        "name": "irn-x4-lean",
         "scale": 4,
         "default": True,
         "licence": "Apache-2.0",
-        "figures": models["irn-x4"]["figures"],
+        "figures": models["irn-x4-lean"]["figures"],
     }
-    assert models["irn-x4"]["figures"]["Set5 PSNR-Y"] > 30
+    assert models["irn-x4-lean"]["figures"]["Set5 PSNR-Y"] > 30
+    assert {name for name, model in models.items() if model["default"]} == {"irn-x2", "irn-x4-lean", "irn-x8"}
 
 
 def test_metrics_count_requests_by_route(client):

@@ -144,13 +144,16 @@ def _price(results: Results, scale: int, data: str) -> str:
 
 
 def price_sentence(results: Results, scale: int, data: str) -> str:
-    """The best weights beside codecs, the published network of most parameters, and the measured one of least work."""
+    """Weights beside codecs, the published network of most parameters, and the measured one of least work.
+
+    The best weights, or the best of those whose bytes were given to codecs.
+    """
     ours = [one for one in _networks(results, scale, data) if one["method"].startswith("irn-")]
     others = [one for one in _networks(results, scale, data) if one not in ours]
     large = [row for row in results.published if _comparable(row, scale, data) and not row["method"].startswith("IRN")]
     if not (ours and "operations" in ours[0]):
         return ""
-    best = ours[0]
+    best = max(ours, key=lambda one: bool(codec_sentence(results, one["method"], data)))
     sentence = f"{best['method']}: {_quality(best):.2f} dB with {_size(best)}."
     sentence += codec_sentence(results, best["method"], data)
     if large:
