@@ -63,7 +63,7 @@ pages: $(VENV)/dev
 	$(BIN)/python docs/generate_figures.py
 	$(BIN)/unshrink report -o report.html --overwrite
 
-# About ten minutes where nothing else runs; BENCH=--quick takes two.
+# Over an hour where nothing else runs; BENCH=--quick takes ten minutes.
 bench: $(VENV)/dev
 	$(BIN)/python benchmarks/backends.py $(BENCH)
 	$(BIN)/python docs/generate_figures.py
