@@ -464,10 +464,16 @@ def test_models_lists_what_is_installed(capsys, monkeypatch):
     assert unshrink("models") == 0
     head, first, second = capsys.readouterr().out.splitlines()
     assert head.split()[:3] == ["name", "scale", "bytes"]
-    assert first.split()[:2] == ["tiny-x4", "x4"]
+    assert first.split()[:2] == ["tiny-x4", "x4,"]
     assert second.endswith("PSNR-Y 33.25")
     assert unshrink("models", "--json") == 0
-    assert json.loads(capsys.readouterr().out)["models"][1]["scale"] == 2
+    assert [(row["scale"], row["default"]) for row in json.loads(capsys.readouterr().out)["models"]] == [
+        (4, True),
+        (2, True),
+    ]
+    monkeypatch.setattr(weights, "ROWS", (weights.ROWS[0], dataclasses.replace(weights.ROWS[0], name="other-x4")))
+    assert unshrink("models") == 0
+    assert [line.split()[:3][-1] == "default" for line in capsys.readouterr().out.splitlines()] == [False, True, False]
     monkeypatch.setattr(weights, "ROWS", ())
     assert unshrink("models") == 1
 

@@ -163,7 +163,7 @@ def _models() -> Result:
     rows = [
         (
             row["name"],
-            f"x{row['scale']}",
+            f"x{row['scale']}{', default' * row['default']}",
             human_bytes(row["bytes"]),
             f"{row['parameters']:,}" if row["parameters"] else "damaged",
             row["identity"][: zoo.IDENTITY_DIGITS],
@@ -183,7 +183,8 @@ def _row_facts(row: zoo.Row) -> dict[str, Any]:
         parameters = _facts(zoo.load(row.name))["parameters"]
     except UnshrinkError:
         parameters = None
-    return {**asdict(row), "path": str(row.path), "parameters": parameters}
+    default = zoo.for_scale(row.scale) is row
+    return {**asdict(row), "default": default, "path": str(row.path), "parameters": parameters}
 
 
 # -- doctor --------------------------------------------------------------------------------------------------------
