@@ -373,7 +373,7 @@ def serve_load(found: dict[str, Any]) -> str:
         f"{found['minutes']:g} minutes with twice the clients that there are places, junk and bombs among them: "
         f"{counted(found['answers'])}; {found['bugs_logged']} bugs; `/health` p50 {health['p50']} ms, "
         f"p99 {health['p99']} ms ({before['p50']} and {before['p99']} before the load); after each junk "
-        f"file and a hundred pictures all processes take {fifths} MiB, from fifth to fifth of the time"
+        f"file and a hundred pictures all processes take {fifths} MiB, lower quartiles of each fifth of the time"
     )
 
 
