@@ -286,9 +286,7 @@ def commands(name: str, weights: Weights, size: tuple[int, int], rounds: int, fo
                 subprocess.run(line, check=True)
         for _ in range(1 if size[0] * size[1] > LARGE else rounds):
             for way, line in lines.items():
-                start = time.perf_counter()
-                subprocess.run(line, check=True)
-                taken[way].append(time.perf_counter() - start)
+                taken[way].append(seconds_of(line))
         rows += [row_of("command", weights, size, direction, way) | timed(times) for way, times in taken.items()]
     return rows
 
@@ -306,13 +304,18 @@ def starts(name: str, rounds: int, folder: Path) -> list[Row]:
         for _ in range(rounds):
             shutil.rmtree(kept, ignore_errors=True)
             for seconds in taken.values():
-                start = time.perf_counter()
-                environment = {**os.environ, VARIABLE: str(kept)}
-                subprocess.run([*line, "-m", name, *["--fast"] * way.fast], check=True, env=environment)
-                seconds.append(time.perf_counter() - start)
+                choice = ["-m", name, *["--fast"] * way.fast]
+                seconds.append(seconds_of([*line, *choice], {**os.environ, VARIABLE: str(kept)}))
         about = {"weights": name, "backend": way.backend, "precision": way.precision}
         rows += [{**about, "compiled_network_kept": which, **timed(seconds)} for which, seconds in taken.items()]
     return rows
+
+
+def seconds_of(line: list[Any], environment: dict[str, str] | None = None) -> float:
+    """How long a command takes; an error where it fails."""
+    start = time.perf_counter()
+    subprocess.run(line, check=True, env=environment)
+    return time.perf_counter() - start
 
 
 def command_ways(threads: int) -> list[Way]:

@@ -43,8 +43,7 @@ def main() -> None:
         rescaler = unshrink.load(model, backend=options.backend, threads=options.threads)
         warm_up(rescaler)
         for name in options.sets:
-            pictures = find_pictures(DATA / name)
-            pictures = pictures[:: -(-len(pictures) // options.most)]
+            pictures = sample(name, options.most)
             for effort, row in measure(rescaler, pictures, options.efforts).items():
                 about = {"weights": rescaler.weights.name, "set": name, "pictures": len(pictures), "effort": effort}
                 rows.append(about | row)
@@ -56,6 +55,12 @@ def main() -> None:
     identities = {name: zoo.load(name).identity[: zoo.IDENTITY_DIGITS] for name in measured}
     result["identities"] = earlier["identities"] | identities
     options.out.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def sample(name: str, most: int) -> list[Path]:
+    """At most so many pictures of a test set, taken evenly from it."""
+    pictures = find_pictures(DATA / name)
+    return pictures[:: -(-len(pictures) // most)]
 
 
 def warm_up(rescaler: unshrink.Rescaler) -> None:

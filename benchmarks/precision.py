@@ -10,21 +10,19 @@ is taken, at most 320 pixels a side.
 
 import argparse
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from backends import machine
+from effort import sample
 
 import unshrink
 from unshrink.data import read_rgb
 from unshrink.evaluate import closeness
-from unshrink.files import find_pictures
 from unshrink.resize import crop_to_multiple
 
 TARGET = Path(__file__).with_suffix(".json")
-DATA = Path(os.environ.get("UNSHRINK_DATA", Path(__file__).parents[2] / "shared" / "data")) / "test"
 SIDE = 320
 SIDES = {"float32": (False, False), "decoder": (False, True), "encoder": (True, False), "both": (True, True)}
 
@@ -39,8 +37,7 @@ def main() -> None:
     for model in options.models:
         pair = [unshrink.load(model, fast=fast) for fast in (False, True)]
         for name in options.sets:
-            pictures = find_pictures(DATA / name)
-            chosen = pictures[:: -(-len(pictures) // options.most)]
+            chosen = sample(name, options.most)
             rows.append(
                 {"weights": pair[0].weights.name, "set": name, "pictures": len(chosen), **measure(pair, chosen)}
             )

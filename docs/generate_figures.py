@@ -142,8 +142,6 @@ def commands_table(rows: list[dict[str, Any]]) -> str:
 
 
 def starts_table(rows: list[dict[str, Any]]) -> str:
-    if not rows:
-        return ""  # not measured yet
     lines = [
         "| downscale 256x256 from cold | backend | compiled network kept | seconds (min to max) |",
         "|---" * 4 + "|",

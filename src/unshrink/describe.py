@@ -183,8 +183,7 @@ def _row_facts(row: zoo.Row) -> dict[str, Any]:
         parameters = _facts(zoo.load(row.name))["parameters"]
     except UnshrinkError:
         parameters = None
-    default = zoo.for_scale(row.scale) is row
-    return {**asdict(row), "default": default, "path": str(row.path), "parameters": parameters}
+    return {**asdict(row), "default": zoo.is_default(row), "path": str(row.path), "parameters": parameters}
 
 
 # -- doctor --------------------------------------------------------------------------------------------------------

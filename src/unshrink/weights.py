@@ -137,6 +137,11 @@ def for_scale(scale: int) -> Row:
     raise ModelNotFoundError(f"no weights for scale {scale}: installed are {_installed()}")
 
 
+def is_default(row: Row) -> bool:
+    """Whether a row of the table is the default of its scale."""
+    return for_scale(row.scale) is row
+
+
 def find(name: str, identity: str) -> Weights:
     """The installed weights that made a small picture.
 

@@ -184,7 +184,7 @@ async def models() -> Models:
             Weights(
                 name=row.name,
                 scale=row.scale,
-                default=zoo.for_scale(row.scale) is row,
+                default=zoo.is_default(row),
                 licence=row.licence,
                 figures=dict(row.figures),
             )
