@@ -34,14 +34,15 @@ from typing import Any
 
 import numpy as np
 
-from unshrink import architectures
 from unshrink import weights as zoo
-from unshrink.backends import available, make
-from unshrink.backends.compiled import VARIABLE
-from unshrink.backends.machine import cpu_features, has_fast_bfloat16
-from unshrink.image import Image, read, write
-from unshrink.network import Network, as_values, to_planes
-from unshrink.rows import strips_of
+from unshrink.network import architectures
+from unshrink.pictures.image import Image
+from unshrink.pictures.io import read, write
+from unshrink.pictures.strips import strips_of
+from unshrink.runtime.backends import available, make
+from unshrink.runtime.backends.compiled import VARIABLE
+from unshrink.runtime.backends.machine import cpu_features, has_fast_bfloat16
+from unshrink.runtime.streaming import Network, as_values, to_planes
 from unshrink.weights import Weights
 
 HERE = Path(__file__).parent

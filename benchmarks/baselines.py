@@ -30,25 +30,15 @@ import numpy as np
 from PIL import Image as PIL
 from PIL import features
 
-from unshrink import cli, measure
 from unshrink import weights as zoo
+from unshrink.cli import evaluate as measure
+from unshrink.cli import main as cli
 from unshrink.errors import ImageError, UnshrinkError
-from unshrink.evaluate import (
-    DataSet,
-    Distance,
-    Evaluation,
-    Measure,
-    Method,
-    Picture,
-    Row,
-    closeness,
-    data_set,
-    looks,
-    to_uint8,
-    trips_of,
-)
-from unshrink.image import Image
-from unshrink.resize import KERNELS, resize
+from unshrink.evaluation.protocol import Distance, Measure, Method, Picture, Row, closeness, looks, trips_of
+from unshrink.evaluation.sets import DataSet, Evaluation, data_set
+from unshrink.pictures.colour import to_uint8
+from unshrink.pictures.image import Image
+from unshrink.pictures.resize import KERNELS, resize
 
 ROOT = Path(__file__).parents[1]
 SCALES = (2, 4, 8)

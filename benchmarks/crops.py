@@ -16,11 +16,12 @@ from baselines import CHECKPOINTS, WEIGHTS, SuperResolved
 from PIL import Image as PIL
 
 import unshrink
-from unshrink import metrics
-from unshrink.compare import Box, compare, worst_place
-from unshrink.evaluate import Picture, to_uint8
-from unshrink.image import Image
-from unshrink.resize import crop_to_multiple, resize
+from unshrink.evaluation.compare import Box, compare, worst_place
+from unshrink.evaluation.protocol import Picture
+from unshrink.pictures import metrics
+from unshrink.pictures.colour import to_uint8
+from unshrink.pictures.image import Image
+from unshrink.pictures.resize import crop_to_multiple, resize
 
 ROOT = Path(__file__).parents[1]
 PHOTOS = ("astronaut.png", "coffee.png")

@@ -19,10 +19,10 @@ from backends import machine
 
 import unshrink
 from unshrink import weights as zoo
-from unshrink.data import read_rgb
-from unshrink.evaluate import Figures, figures
-from unshrink.files import find_pictures
-from unshrink.resize import crop_to_multiple
+from unshrink.evaluation.protocol import Figures, figures
+from unshrink.pictures.find import find_pictures
+from unshrink.pictures.resize import crop_to_multiple
+from unshrink.training.data import read_rgb
 
 HERE = Path(__file__).parent
 DATA = Path(os.environ.get("UNSHRINK_DATA", HERE.parents[1] / "shared" / "data")) / "test"

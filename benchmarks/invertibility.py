@@ -27,13 +27,14 @@ import torch
 from operations import operations
 from torch import Tensor, nn
 
-from unshrink import config, train
-from unshrink.architectures import IRNConfig
-from unshrink.image import Image
-from unshrink.journal import Journal
-from unshrink.layers import DenseBlock, HaarDownsample
-from unshrink.models import IRN
-from unshrink.validation import to_picture, to_tensor
+from unshrink.network.architectures import IRNConfig
+from unshrink.network.irn import IRN
+from unshrink.network.layers import DenseBlock, HaarDownsample
+from unshrink.pictures.image import Image
+from unshrink.training import config
+from unshrink.training import loop as train
+from unshrink.training.log import Journal
+from unshrink.training.validation import to_picture, to_tensor
 
 ROOT = Path(__file__).parents[1]
 RUNS = ROOT / "runs" / "invertibility"

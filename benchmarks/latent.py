@@ -21,12 +21,16 @@ from PIL import Image as PIL
 from torch import Tensor
 
 import unshrink
-from unshrink import metrics, weights
-from unshrink.evaluate import commit, data_set, to_uint8
-from unshrink.layers import quantize
-from unshrink.models import IRN, build
-from unshrink.resize import crop_to_multiple
-from unshrink.validation import to_picture, to_tensor
+from unshrink import weights
+from unshrink.evaluation.environment import commit
+from unshrink.evaluation.sets import data_set
+from unshrink.network.build import build
+from unshrink.network.irn import IRN
+from unshrink.network.layers import quantize
+from unshrink.pictures import metrics
+from unshrink.pictures.colour import to_uint8
+from unshrink.pictures.resize import crop_to_multiple
+from unshrink.training.validation import to_picture, to_tensor
 
 ROOT = Path(__file__).parents[1]
 SHARES = (-1.0, -0.5, 0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)  # of the picture's own z

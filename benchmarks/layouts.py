@@ -16,10 +16,10 @@ import numpy as np
 from backends import machine, photo
 
 from unshrink import weights as zoo
-from unshrink.architectures import expected_shapes, operations
-from unshrink.backends import make
-from unshrink.backends.machine import has_fast_bfloat16
-from unshrink.rescaler import Rescaler
+from unshrink.network.architectures import expected_shapes, operations
+from unshrink.runtime.backends import make
+from unshrink.runtime.backends.machine import has_fast_bfloat16
+from unshrink.runtime.rescaler import Rescaler
 from unshrink.weights import Weights
 
 ROOT = Path(__file__).parents[1]

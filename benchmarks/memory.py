@@ -18,8 +18,9 @@ from pathlib import Path
 import numpy as np
 from backends import machine
 
-from unshrink.image import Image, write
-from unshrink.rows import Rows
+from unshrink.pictures.image import Image
+from unshrink.pictures.io import write
+from unshrink.pictures.strips import Rows
 
 TARGET = Path(__file__).with_suffix(".json")
 MEASURE = """

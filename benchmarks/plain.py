@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, conv_transpose2d, leaky_relu
 
 from unshrink import weights as zoo
-from unshrink.image import Image, read, write
+from unshrink.pictures.image import Image
+from unshrink.pictures.io import read, write
 
 COLOURS = 3
 

@@ -18,9 +18,9 @@ from backends import machine
 from effort import sample
 
 import unshrink
-from unshrink.data import read_rgb
-from unshrink.evaluate import closeness
-from unshrink.resize import crop_to_multiple
+from unshrink.evaluation.protocol import closeness
+from unshrink.pictures.resize import crop_to_multiple
+from unshrink.training.data import read_rgb
 
 TARGET = Path(__file__).with_suffix(".json")
 SIDE = 320

@@ -12,8 +12,19 @@ from PIL import Image as PIL
 from PIL import ImageDraw, ImageFont
 
 import unshrink
-from unshrink import metrics
-from unshrink.compare import FAINT, INK, MARK, Box, Comparison, as_json, compare, human_bytes, pixels, worst_place
+from unshrink.evaluation.compare import (
+    FAINT,
+    INK,
+    MARK,
+    Box,
+    Comparison,
+    as_json,
+    compare,
+    human_bytes,
+    pixels,
+    worst_place,
+)
+from unshrink.pictures import metrics
 
 ROOT = Path(__file__).parents[1]
 PHOTO = ROOT / "examples" / "astronaut.png"

@@ -19,12 +19,13 @@ from PIL import Image as PIL
 from PIL import ImageDraw, ImageFont
 
 import unshrink
-from unshrink import metrics
-from unshrink.compare import ordinary_round_trip
-from unshrink.data import read_rgb
-from unshrink.evaluate import Picture, to_uint8
-from unshrink.image import Image
-from unshrink.resize import crop_to_multiple, resize
+from unshrink.evaluation.compare import ordinary_round_trip
+from unshrink.evaluation.protocol import Picture
+from unshrink.pictures import metrics
+from unshrink.pictures.colour import to_uint8
+from unshrink.pictures.image import Image
+from unshrink.pictures.resize import crop_to_multiple, resize
+from unshrink.training.data import read_rgb
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES, BUNDLED = ROOT / "examples", Path(skimage.__file__).parent / "data"

@@ -25,7 +25,7 @@ from folders import make_pictures
 from obstore.store import from_url
 
 from unshrink import read
-from unshrink.cluster import downscale, upscale
+from unshrink.batch.cluster import downscale, upscale
 
 
 def main() -> None:

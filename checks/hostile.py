@@ -22,7 +22,8 @@ from pathlib import Path
 import numpy as np
 from measured import keep
 
-from unshrink import Image, UnshrinkError, provenance, read, write
+from unshrink import Image, UnshrinkError, read, write
+from unshrink.pictures import record as provenance
 
 SECONDS, MEGABYTES, PARTLY = 10, 400, 3
 PATIENCE = 60  # seconds for one picture in a command, the network included, on a machine that does other things too

@@ -14,7 +14,8 @@ from pathlib import Path
 import httpx
 import numpy as np
 
-from unshrink.image import Image, write
+from unshrink.pictures.image import Image
+from unshrink.pictures.io import write
 
 
 class Serve:

@@ -9,7 +9,7 @@ import os
 import re
 from pathlib import Path
 
-from unshrink.cli import main
+from unshrink.cli.main import main
 
 PAGE = Path(__file__).with_name("cli.md")
 WIDTH = "100"

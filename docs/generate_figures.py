@@ -14,10 +14,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from unshrink.compare import human_bytes
-from unshrink.plots import Series, plot
-from unshrink.results import Measured, Results, checked, read, tables
-from unshrink.studies import (
+from unshrink.evaluation.compare import human_bytes
+from unshrink.evaluation.plots import Series, plot
+from unshrink.evaluation.results import Measured, Results, checked, read, tables
+from unshrink.evaluation.studies import (
     GUIDANCE,
     LATENT,
     WIDTHS,

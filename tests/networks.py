@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from unshrink.architectures import expected_shapes
-from unshrink.backends import Backend
+from unshrink.network.architectures import expected_shapes
+from unshrink.runtime.backends import Backend
 from unshrink.weights import Weights
 
 LAYOUTS = {2: [1], 4: [1, 1]}  # few blocks: exporting takes seconds for each
@@ -28,7 +28,7 @@ def random_weights(scale: int, seed: int = 0, blocks: list[int] | None = None) -
 
 @cache
 def graphs(scale: int) -> dict[str, bytes]:
-    from unshrink.export import export
+    from unshrink.weights.export import export
 
     return export(random_weights(scale)).graphs
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from unshrink import alpha
+from unshrink.pictures import alpha
 
 PLANES = arrays(
     np.uint8, st.tuples(st.integers(1, 13), st.integers(1, 13), st.just(1)), elements=st.sampled_from([0, 9, 255])

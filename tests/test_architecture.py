@@ -1,6 +1,7 @@
 """The layers of docs/architecture.md: imports go only upward in its listing, and the base install stays light."""
 
 import ast
+import graphlib
 import subprocess
 import sys
 from pathlib import Path
@@ -10,83 +11,72 @@ import pytest
 import unshrink
 
 PACKAGE = Path(unshrink.__file__).parent
-LAYERS = [  # each may import from its own layer and those before it
-    {"errors"},
-    {"architectures", "layers", "models", "resize", "losses", "metrics", "alpha"},
-    {
-        "files",
-        "rows",
-        "image",
-        "_picture",
-        "_pillow",
-        "_png",
-        "_tiff",
-        "_vips",
-        "provenance",
-        "catalogue",
-        "weights",
-        "config",
-    },
-    {
-        "tiling",
-        "fused",
-        "backends",
-        "refine",
-        "network",
-        "rescaler",
-        "kinds",
-        "evaluate",
-        "perceptual",
-        "convert",
-        "export",
-    }
-    | {"data", "optim", "distributed", "checkpoint", "journal", "validation", "train"},
-    {
-        "compare",
-        "results",
-        "plots",
-        "studies",
-        "tasks",
-        "manifest",
-        "plan",
-        "worker",
+BASE = {"errors", "files"}
+ROOMS: dict[str, set[str]] = {  # each may import from itself and from these
+    "errors": set(),
+    "files": {"errors"},
+    "pictures": BASE,
+    "network": {"pictures"} | BASE,
+    "weights": {"network", "pictures"} | BASE,
+    "runtime": {"weights", "network", "pictures"} | BASE,
+    "batch": {"runtime", "weights", "network", "pictures"} | BASE,
+    "evaluation": {"runtime", "weights", "network", "pictures"} | BASE,
+    "training": {"evaluation", "weights", "network", "pictures"} | BASE,
+    "cli": {
+        "server",
+        "training",
+        "evaluation",
         "batch",
-        "one_picture",
-        "commands",
-        "make_weights",
-        "describe",
-        "measure",
-        "report",
-    }
-    | {"arguments", "cli", "cluster", "server", "__main__"},
-]
-LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+        "runtime",
+        "weights",
+        "network",
+        "pictures",
+        "files",
+        "errors",
+    },
+    "server": {"evaluation", "batch", "runtime", "weights", "network", "pictures"} | BASE,
+    "cluster": {"batch"},
+    "__main__": {"cli"},
+}
 
 
 def imported(path: Path) -> set[str]:
-    """The modules of the package that a file names in its imports, at any depth."""
+    """The rooms of the package that a file names in its imports, at any depth of the file."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text())):
+        assert not (isinstance(node, ast.ImportFrom) and node.level), f"{path}: relative import"
         if isinstance(node, ast.ImportFrom) and node.module == "unshrink":
-            names |= {alias.name for alias in node.names if alias.name in LEVEL}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("unshrink."):
             names.add(node.module.split(".")[1])
-        assert not (isinstance(node, ast.ImportFrom) and node.level), f"{path}: relative import"
-    return names
+        elif isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("unshrink.")}
+    return names & (ROOMS.keys() | {"web", "video"})
+
+
+def room(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def test_every_module_is_in_a_room():
+    assert {room(path) for path in PACKAGE.rglob("*.py")} == ROOMS.keys() | {"__init__"}
 
 
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_imports_go_upward_only(path):
-    part = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-    if part == "__init__":
-        return
-    for name in imported(path):
-        assert LEVEL[name] <= LEVEL[part], f"{part} imports {name}, which is above it"
+    if room(path) != "__init__":
+        above = imported(path) - ROOMS[room(path)] - {room(path)}
+        assert not above, f"{room(path)} imports {', '.join(sorted(above))}, which is no room below it"
+
+
+def test_rooms_stand_on_each_other_without_a_circle():
+    order = list(graphlib.TopologicalSorter(ROOMS).static_order())
+    assert all(order.index(below) < order.index(name) for name, under in ROOMS.items() for below in under)
 
 
 def test_print_and_exit_are_for_the_command_line_alone():
     for path in PACKAGE.rglob("*.py"):
-        if path.name != "cli.py":
+        if path != PACKAGE / "cli/main.py":
             calls = [
                 n.func.id
                 for n in ast.walk(ast.parse(path.read_text()))
@@ -103,7 +93,14 @@ def test_public_names_are_exactly_these_and_all_documented():
 
 @pytest.mark.parametrize(
     "module",
-    ["unshrink", "unshrink.cli", "unshrink.rescaler", "unshrink.image", "unshrink.measure", "unshrink.server.work"],
+    [
+        "unshrink",
+        "unshrink.cli.main",
+        "unshrink.runtime.rescaler",
+        "unshrink.pictures.io",
+        "unshrink.cli.evaluate",
+        "unshrink.server.work",
+    ],
 )
 def test_the_base_never_imports_torch(module):
     code = f"import sys, {module}; assert not {{'torch', 'onnx'}} & set(sys.modules)"

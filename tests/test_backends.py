@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 from networks import down, portable_weights, random_weights, up
-from unshrink import backends
 from unshrink import weights as zoo
 from unshrink.errors import ConfigError, MissingDependencyError, WeightsError
+from unshrink.runtime import backends
 
 CLOSE = 0.2 / 255
 PORTABLE = [name for name in backends.available() if name != "torch"]
@@ -149,7 +149,7 @@ def test_what_cannot_be_made():
 @pytest.mark.parametrize("name", backends.NAMES)
 def test_an_absent_runtime_is_named(monkeypatch, name):
     monkeypatch.setitem(sys.modules, name, None)
-    monkeypatch.delitem(sys.modules, f"unshrink.backends.{name}", raising=False)
+    monkeypatch.delitem(sys.modules, f"unshrink.runtime.backends.{name}", raising=False)
     with pytest.raises(MissingDependencyError, match=f"backend {name} is not installed .*pip install"):
         backends.make(portable_weights(2), name)
 
@@ -159,7 +159,8 @@ def test_openvino_reports_nothing_and_brings_no_torch(tmp_path):
     zoo.save(tmp_path / "w.safetensors", portable_weights(2))
     code = """
 import sys, numpy
-from unshrink import backends, weights
+from unshrink import weights
+from unshrink.runtime import backends
 backends.make(weights.load(sys.argv[1]), "openvino").down(0, numpy.zeros((1, 3, 4, 4), "f"))
 assert not {"openvino_telemetry", "torch", "onnx"} & set(sys.modules)
 """
@@ -177,7 +178,8 @@ def test_ctrl_c_still_works_when_backends_have_gone(tmp_path, name):
     code = """
         import faulthandler, os, signal, sys
         import numpy as np
-        from unshrink import backends, weights
+        from unshrink import weights
+        from unshrink.runtime import backends
 
         faulthandler.enable()
         made = [backends.make(weights.load(sys.argv[1]), sys.argv[2], 1) for _ in range(2)]

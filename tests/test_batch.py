@@ -12,15 +12,17 @@ import folders
 import numpy as np
 import pytest
 
-from unshrink import cli, tiling
-from unshrink.batch import TRIES, Batch, _prepare, threads_each, worker_count
+from unshrink.batch.manifest import Manifest
+from unshrink.batch.plan import Job
+from unshrink.batch.run import TRIES, Batch, _prepare, threads_each, worker_count
+from unshrink.batch.tasks import Result
+from unshrink.batch.worker import Worker
+from unshrink.cli import main as cli
 from unshrink.errors import ImageError, UnshrinkError
 from unshrink.files import atomic_write
-from unshrink.image import Image, read, write
-from unshrink.manifest import Manifest
-from unshrink.plan import Job
-from unshrink.tasks import Result
-from unshrink.worker import Worker
+from unshrink.pictures.image import Image
+from unshrink.pictures.io import read, write
+from unshrink.runtime import tiling
 
 # -- the engine, with a stand-in for the network -------------------------------------------------------------------
 

@@ -16,15 +16,17 @@ from plain import Plain
 from super_resolution import BSRN, RLFN
 
 from networks import down, random_weights, up
-from unshrink import cli
 from unshrink import weights as zoo
-from unshrink.architectures import IRNConfig
-from unshrink.backends import make
-from unshrink.compare import compare
+from unshrink.cli import main as cli
 from unshrink.errors import ImageError
-from unshrink.evaluate import DataSet, closeness
-from unshrink.image import Image, read, write
-from unshrink.rescaler import Rescaler
+from unshrink.evaluation.compare import compare
+from unshrink.evaluation.protocol import closeness
+from unshrink.evaluation.sets import DataSet
+from unshrink.network.architectures import IRNConfig
+from unshrink.pictures.image import Image
+from unshrink.pictures.io import read, write
+from unshrink.runtime.backends import make
+from unshrink.runtime.rescaler import Rescaler
 
 ROOT = Path(__file__).parents[1]
 

@@ -15,10 +15,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from unshrink import cli, commands, provenance, weights
+from unshrink import weights
+from unshrink.batch.tasks import Result, Task, attempt
+from unshrink.cli import main as cli
+from unshrink.cli import pictures as commands
 from unshrink.errors import UnshrinkWarning
-from unshrink.image import Image, read, write
-from unshrink.tasks import Result, Task, attempt
+from unshrink.pictures import record as provenance
+from unshrink.pictures.image import Image
+from unshrink.pictures.io import read, write
+from unshrink.weights import catalogue
 
 ROOT = Path(__file__).parent.parent
 COMMANDS = (
@@ -43,7 +48,7 @@ def zoo(tmp_path_factory):
     """Two small networks with random parameters; without graphs, so they run on torch."""
     import torch
 
-    from unshrink.models import build
+    from unshrink.network.build import build
 
     folder = tmp_path_factory.mktemp("zoo")
     for scale, blocks in ((4, [1, 1]), (2, [1])):
@@ -63,12 +68,12 @@ def zoo(tmp_path_factory):
 def installed(zoo, monkeypatch):
     """The small networks in the place of the shipped ones, and the one of scale 4 as the default."""
     monkeypatch.setattr(commands, "DEFAULT_SCALE", 4)
-    monkeypatch.setattr(weights, "ROWS", tuple(row(zoo / f"tiny-x{scale}.safetensors") for scale in (4, 2)))
+    monkeypatch.setattr(catalogue, "ENTRIES", tuple(row(zoo / f"tiny-x{scale}.safetensors") for scale in (4, 2)))
 
 
 def row(path):
     made, data = weights.load(path), path.read_bytes()
-    return weights.Row(
+    return catalogue.Entry(
         name=made.name,
         file=str(path),
         sha256=hashlib.sha256(data).hexdigest(),
@@ -181,7 +186,7 @@ def test_metadata_survives_and_strip_removes_it(tmp_path):
 
 
 def test_standard_input_and_output_carry_pictures(photo, zoo, tmp_path):
-    command = [sys.executable, "-m", "unshrink.cli"]
+    command = [sys.executable, "-m", "unshrink"]
     small = subprocess.run(
         [*command, "downscale", "-", "-m", zoo / "tiny-x4.safetensors"],
         input=photo.read_bytes(),
@@ -321,7 +326,7 @@ def test_errors_of_the_whole_command_are_json_too(photo, capsys):
 
 
 def test_bugs_keep_their_traceback(photo, monkeypatch):
-    monkeypatch.setattr("unshrink.commands.named_model", lambda args: 1 / 0)
+    monkeypatch.setattr("unshrink.cli.pictures.named_model", lambda args: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         unshrink("downscale", photo)
 
@@ -330,7 +335,7 @@ def test_ctrl_c_ends_with_130(photo, tmp_path, monkeypatch, capsys):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("unshrink.commands.read", interrupt)
+    monkeypatch.setattr("unshrink.cli.pictures.read", interrupt)
     assert unshrink("downscale", photo) == 130
     assert capsys.readouterr().err == "unshrink: interrupted\n"
     assert len(list(tmp_path.iterdir())) == 1
@@ -471,10 +476,12 @@ def test_models_lists_what_is_installed(capsys, monkeypatch):
         (4, True),
         (2, True),
     ]
-    monkeypatch.setattr(weights, "ROWS", (weights.ROWS[0], dataclasses.replace(weights.ROWS[0], name="other-x4")))
+    monkeypatch.setattr(
+        catalogue, "ENTRIES", (catalogue.ENTRIES[0], dataclasses.replace(catalogue.ENTRIES[0], name="other-x4"))
+    )
     assert unshrink("models") == 0
     assert [line.split()[:3][-1] == "default" for line in capsys.readouterr().out.splitlines()] == [False, True, False]
-    monkeypatch.setattr(weights, "ROWS", ())
+    monkeypatch.setattr(catalogue, "ENTRIES", ())
     assert unshrink("models") == 1
 
 
@@ -482,8 +489,8 @@ def test_doctor_finds_all_well_or_says_what_to_do(capsys, monkeypatch):
     assert unshrink("doctor", "--json") == 0, capsys.readouterr().out
     checks = {check["name"]: check for check in json.loads(capsys.readouterr().out)["checks"]}
     assert set(checks) >= {"Python", "CPU", "openvino", "torch", "backend", "tiny-x4", "self-test", "png", "avif"}
-    altered = tuple(dataclasses.replace(row, sha256="0" * 64) for row in weights.ROWS)
-    monkeypatch.setattr(weights, "ROWS", altered)
+    altered = tuple(dataclasses.replace(row, sha256="0" * 64) for row in catalogue.ENTRIES)
+    monkeypatch.setattr(catalogue, "ENTRIES", altered)
     assert unshrink("doctor") == 1
     out = capsys.readouterr().out
     assert "BROKEN" in out
@@ -498,17 +505,17 @@ def no_exporter(monkeypatch):
     """Exporting takes half a minute: here it gives graphs that say nothing."""
     import types
 
-    module = types.ModuleType("unshrink.export")
+    module = types.ModuleType("unshrink.weights.export")
     names = lambda made: {layer.graph(way) for layer in made.layers for way in weights.DIRECTIONS}
     module.export = lambda made: dataclasses.replace(made, graphs=dict.fromkeys(names(made), b"graph"))
-    monkeypatch.setitem(sys.modules, "unshrink.export", module)
+    monkeypatch.setitem(sys.modules, "unshrink.weights.export", module)
 
 
 def checkpoint(path):
     """A published checkpoint of one Haar transform and one block."""
     import torch
 
-    from unshrink.convert import _published, expected_shapes
+    from unshrink.weights.convert import _published, expected_shapes
 
     config = {"scale": 2, "blocks": [1], "growth": 32, "clamp": 1.0, "latent": "gaussian"}
     state = {_published(name): torch.zeros(shape) for name, shape in expected_shapes("irn", config).items()}
@@ -538,7 +545,7 @@ def test_convert_without_the_exporter_says_how_to_get_it(tmp_path, monkeypatch, 
     def missing(made):
         raise MissingDependencyError("export needs onnx: pip install 'unshrink[export]'")
 
-    monkeypatch.setattr("unshrink.make_weights._exported", missing)
+    monkeypatch.setattr("unshrink.cli.weights._exported", missing)
     target = tmp_path / "out.safetensors"
     assert unshrink("convert", checkpoint(tmp_path / "a.pth"), "-o", target) == 0
     assert "pip install" in capsys.readouterr().err
@@ -562,7 +569,7 @@ def test_train_passes_its_options_on(tmp_path, monkeypatch, capsys):
         report("step 1")
         return None if resume else tmp_path / "mine.safetensors"
 
-    monkeypatch.setattr("unshrink.train.train", train)
+    monkeypatch.setattr("unshrink.training.loop.train", train)
     (tmp_path / "c.toml").write_text("[run]\nname = 'mine'\n")
     assert unshrink("train", tmp_path / "c.toml", "--max-time", 3, "--set", "optim.lr=1e-3", "--json") == 0
     out, err = capsys.readouterr()
@@ -576,10 +583,10 @@ def test_train_passes_its_options_on(tmp_path, monkeypatch, capsys):
 
 def test_train_without_torch_names_the_command_that_installs_it(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "torch", None)
-    for name in ("unshrink.config", "unshrink.train", "unshrink.models", "unshrink.models.irn", "unshrink.layers"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
-    monkeypatch.delattr("unshrink.config", raising=False)
-    monkeypatch.delattr("unshrink.train", raising=False)
+    for name in [name for name in sys.modules if name.startswith(("unshrink.training", "unshrink.network."))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delattr("unshrink.training.config", raising=False)
+    monkeypatch.delattr("unshrink.training.loop", raising=False)
     assert unshrink("train", "c.toml") == 1
     assert 'pip install "unshrink[train]"' in capsys.readouterr().err
 
@@ -617,9 +624,7 @@ def test_what_libraries_warn_of_is_for_verbose_alone(caplog, capfd):
 def test_help_answers_at_once():
     def seconds():
         began = time.perf_counter()
-        subprocess.run(
-            [sys.executable, "-m", "unshrink.cli", "--help"], capture_output=True, check=True, env=environment()
-        )
+        subprocess.run([sys.executable, "-m", "unshrink", "--help"], capture_output=True, check=True, env=environment())
         return time.perf_counter() - began
 
     assert min(seconds() for _ in range(3)) < 0.5

@@ -10,9 +10,9 @@ def test_without_ray_the_command_that_installs_it_is_named(monkeypatch):
 
     monkeypatch.setitem(sys.modules, "ray", None)
     monkeypatch.setitem(sys.modules, "obstore", None)
-    monkeypatch.delitem(sys.modules, "unshrink.cluster", raising=False)
+    monkeypatch.delitem(sys.modules, "unshrink.batch.cluster", raising=False)
     with pytest.raises(MissingDependencyError, match=r"pip install \"unshrink\[ray\]\""):
-        import unshrink.cluster  # noqa: F401
+        import unshrink.batch.cluster  # noqa: F401
 
 
 def test_a_bucket_goes_small_and_comes_back_though_a_worker_is_killed(tmp_path):

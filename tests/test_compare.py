@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from unshrink import evaluate
-from unshrink.compare import (
+from unshrink.evaluation import protocol as evaluate
+from unshrink.evaluation.compare import (
     CROP,
     WIDTH,
     Comparison,
@@ -17,7 +17,7 @@ from unshrink.compare import (
     table,
     worst_place,
 )
-from unshrink.image import Image
+from unshrink.pictures.image import Image
 
 
 class Ordinary:

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from networks import portable_weights
-from unshrink import backends
-from unshrink.backends import compiled
+from unshrink.runtime import backends
+from unshrink.runtime.backends import compiled
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_what_was_used_longest_ago_goes(kept, monkeypatch):
 
 @pytest.mark.xdist_group("export")  # one worker exports the graphs, once
 def test_openvino_starts_from_what_another_compiled(kept, monkeypatch):
-    openvino = pytest.importorskip("unshrink.backends.openvino")
+    openvino = pytest.importorskip("unshrink.runtime.backends.openvino")
     hr = np.random.default_rng(0).random((1, 12, 8, 12), np.float32)
     weights = portable_weights(2)
     first = backends.make(weights, "openvino", 1).down(1, hr)

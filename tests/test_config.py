@@ -1,7 +1,7 @@
 import pytest
 
-from unshrink import config
 from unshrink.errors import ConfigError
+from unshrink.training import config
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ import torch
 from torch.nn import functional
 
 from networks import LAYOUTS, down, graphs, up
-from unshrink import backends
 from unshrink import weights as zoo
-from unshrink.convert import convert
 from unshrink.errors import ModelNotFoundError, WeightsError
+from unshrink.runtime import backends
+from unshrink.weights.convert import convert
 
 FILTERS = torch.tensor([[[1, 1], [1, 1]], [[1, -1], [1, -1]], [[1, 1], [-1, -1]], [[1, -1], [-1, 1]]]).float()[:, None]
 

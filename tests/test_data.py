@@ -5,11 +5,11 @@ import pytest
 import torch
 from PIL import Image
 
-from unshrink.config import DataConfig
-from unshrink.data import Crops, Pixels, busyness, read_rgb
-from unshrink.distributed import Processes
 from unshrink.errors import ConfigError
-from unshrink.resize import crop_to_multiple, resize
+from unshrink.pictures.resize import crop_to_multiple, resize
+from unshrink.training.config import DataConfig
+from unshrink.training.data import Crops, Pixels, busyness, read_rgb
+from unshrink.training.distributed import Processes
 
 
 @pytest.fixture

@@ -17,9 +17,10 @@ import pytest
 import torch
 from PIL import Image
 
-from unshrink import config, train
-from unshrink.distributed import ALONE, Processes, choose_device, joined
 from unshrink.errors import ConfigError
+from unshrink.training import config
+from unshrink.training import loop as train
+from unshrink.training.distributed import ALONE, Processes, choose_device, joined
 
 
 def free_port() -> int:

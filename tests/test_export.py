@@ -7,11 +7,12 @@ import pytest
 from onnx import numpy_helper
 
 from networks import portable_weights
-from unshrink.architectures import expected_shapes
-from unshrink.backends.onnx_model import encode_initializers, gradient_model, layer_model, open_model
 from unshrink.errors import MissingDependencyError, WeightsError
-from unshrink.export import export
-from unshrink.weights import DIRECTIONS, Weights
+from unshrink.network.architectures import expected_shapes
+from unshrink.runtime.backends.onnx_model import encode_initializers, gradient_model, layer_model, open_model
+from unshrink.weights import Weights
+from unshrink.weights.export import export
+from unshrink.weights.file import DIRECTIONS
 
 pytestmark = pytest.mark.xdist_group("export")  # one worker exports the graphs, once
 
@@ -79,6 +80,6 @@ def test_what_onnx_cannot_say_is_an_error():
 
 def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxscript", None)
-    monkeypatch.delitem(sys.modules, "unshrink.export")
+    monkeypatch.delitem(sys.modules, "unshrink.weights.export")
     with pytest.raises(MissingDependencyError, match=r"pip install 'unshrink\[export\]'"):
-        importlib.import_module("unshrink.export")
+        importlib.import_module("unshrink.weights.export")

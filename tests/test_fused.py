@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from networks import random_weights
-from unshrink import fused
-from unshrink.models import build
+from unshrink.network import fast as fused
+from unshrink.network.build import build
 
 
 @pytest.mark.parametrize("scale", [2, 4])

@@ -19,8 +19,10 @@ from hypothesis import strategies as st
 from PIL import ImageCms, ImageOps
 
 from unshrink.errors import ImageError
-from unshrink.image import LOSSLESS, LOSSY, Image, format_of, from_pil, max_depth, read, scan, to_pil, write
-from unshrink.rows import Rows
+from unshrink.pictures.image import Image
+from unshrink.pictures.io import LOSSLESS, LOSSY, format_of, max_depth, read, scan, write
+from unshrink.pictures.pillow import from_pil, to_pil
+from unshrink.pictures.strips import Rows
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><!-- \xc3\xa4 --></x:xmpmeta>'
@@ -543,7 +545,7 @@ def test_too_little_memory(monkeypatch):
     def exhaust(*_):
         raise MemoryError
 
-    monkeypatch.setattr("unshrink._png.decode", exhaust)
+    monkeypatch.setattr("unshrink.pictures.png.decode", exhaust)
     assert "not enough memory" in refusal(encoded(full()))
 
 
@@ -674,7 +676,7 @@ def test_formats_say_what_they_cannot_hold():
 @pytest.mark.parametrize("height", [1, 80, 300])
 def test_a_large_tiff_becomes_bigtiff(monkeypatch, height):
     assert encoded(Image(noise(height, 700, 3)), "tiff").startswith(b"II*\0")
-    monkeypatch.setattr("unshrink._tiff._MOST_BYTES", 1000)
+    monkeypatch.setattr("unshrink.pictures.tiff._MOST_BYTES", 1000)
     image = dataclasses.replace(full(), pixels=noise(height, 700, 3, 16))
     big = encoded(image, "tiff")
     assert big.startswith(b"II+\0")

@@ -4,11 +4,12 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from unshrink.architectures import IRNConfig, operations
 from unshrink.errors import ConfigError, WeightsError
-from unshrink.layers import HaarDownsample
-from unshrink.models import build, irn
-from unshrink.models.irn import IRN
+from unshrink.network import irn
+from unshrink.network.architectures import IRNConfig, operations
+from unshrink.network.build import build
+from unshrink.network.irn import IRN
+from unshrink.network.layers import HaarDownsample
 
 SHAPES = {2: (2,), 3: (2,), 4: (2, 2), 8: (1, 1, 1)}
 

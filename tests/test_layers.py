@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from unshrink.layers import AffineCoupling, DenseBlock, HaarDownsample, LearnedDownsample, block_dct, quantize
+from unshrink.network.layers import AffineCoupling, DenseBlock, HaarDownsample, LearnedDownsample, block_dct, quantize
 
 
 def conv(c_in: int, c_out: int) -> nn.Module:

@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from unshrink import losses, metrics
+from unshrink.pictures import colour
+from unshrink.training import losses
 
 
 def test_losses_are_the_published_sums_per_value_of_the_large_picture():
@@ -24,9 +25,7 @@ def test_luma_is_that_of_the_published_psnr():
     torch.manual_seed(0)
     hr, restored = torch.rand(2, 3, 8, 8), torch.rand(2, 3, 8, 8)
     for one, other, loss in zip(hr, restored, losses.luma(restored, hr, "l2"), strict=True):
-        difference = metrics.luma(one.permute(1, 2, 0).numpy() * 255) - metrics.luma(
-            other.permute(1, 2, 0).numpy() * 255
-        )
+        difference = colour.luma(one.permute(1, 2, 0).numpy() * 255) - colour.luma(other.permute(1, 2, 0).numpy() * 255)
         assert loss.item() == pytest.approx(float((difference**2).mean()) / 255**2, rel=1e-4)
 
 

@@ -7,9 +7,14 @@ import numpy as np
 import pytest
 
 from networks import random_weights
-from unshrink import cli, evaluate, weights
-from unshrink.evaluate import DataSet, Evaluation, commit, data_set, round_trip, set_hash, trips_of
-from unshrink.image import Image, write
+from unshrink import weights
+from unshrink.cli import main as cli
+from unshrink.evaluation import protocol as evaluate
+from unshrink.evaluation.environment import commit
+from unshrink.evaluation.protocol import round_trip, trips_of
+from unshrink.evaluation.sets import DataSet, Evaluation, data_set, set_hash
+from unshrink.pictures.image import Image
+from unshrink.pictures.io import write
 
 
 class Nearest:
@@ -115,7 +120,7 @@ def test_sets_are_folders_or_names(photos, model, tmp_path, monkeypatch, capsys)
 def test_it_runs_without_torch(tmp_path):
     write(Image(noise(48, 48)), tmp_path / "a.png")
     code = (
-        "import sys; sys.modules['torch'] = None; from unshrink import cli; "
+        "import sys; sys.modules['torch'] = None; from unshrink.cli import main as cli; "
         f"sys.exit(cli.main(['eval', 'irn-x2', '--data', {str(tmp_path)!r}, '-o', {str(tmp_path / 'out')!r}]))"
     )
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})

@@ -7,7 +7,7 @@ from PIL import Image
 from skimage.color import rgb2ycbcr
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from unshrink import metrics
+from unshrink.pictures import colour, metrics
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def photo_pair():
 
 def test_psnr_agrees_with_scikit_image(pair):
     assert metrics.psnr(*pair) == pytest.approx(peak_signal_noise_ratio(*pair, data_range=255), abs=1e-4)
-    lumas = [metrics.luma(image) for image in pair]
+    lumas = [colour.luma(image) for image in pair]
     assert metrics.psnr_y(*pair) == pytest.approx(peak_signal_noise_ratio(*lumas, data_range=255), abs=1e-4)
     cut = [image[4:-4, 4:-4] for image in pair]
     assert metrics.psnr(*pair, border=4) == pytest.approx(peak_signal_noise_ratio(*cut, data_range=255), abs=1e-4)
@@ -41,7 +41,7 @@ def test_ssim_agrees_with_scikit_image_over_the_valid_region(pair, photo_pair, s
     a, b = pair if source == "noisy" else photo_pair
     options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 255, "full": True}
     rgb = [metrics.cut(image, border).astype(np.float64) for image in (a, b)]
-    luma = [metrics.luma(image)[..., 0] for image in rgb]
+    luma = [colour.luma(image)[..., 0] for image in rgb]
     _, of_luma = structural_similarity(*luma, **options)
     _, of_rgb = structural_similarity(*rgb, channel_axis=2, **options)
     assert metrics.ssim_y(a, b, border) == pytest.approx(of_luma[5:-5, 5:-5].mean(), abs=1e-6)
@@ -67,12 +67,12 @@ def test_ssim_is_the_formula_of_the_paper_window_by_window(pair):
 
 
 def test_luma_agrees_with_scikit_image(photo_pair):
-    np.testing.assert_allclose(metrics.luma(photo_pair[0])[..., 0], rgb2ycbcr(photo_pair[0])[..., 0], atol=1e-6)
+    np.testing.assert_allclose(colour.luma(photo_pair[0])[..., 0], rgb2ycbcr(photo_pair[0])[..., 0], atol=1e-6)
 
 
 def test_luma_of_black_white_and_the_primaries():
     colours = np.array([[[0, 0, 0], [255, 255, 255], [255, 0, 0], [0, 255, 0], [0, 0, 255]]], np.uint8)
-    assert metrics.luma(colours)[0, :, 0] == pytest.approx([16, 235, 81.481, 144.553, 40.966], abs=1e-3)
+    assert colour.luma(colours)[0, :, 0] == pytest.approx([16, 235, 81.481, 144.553, 40.966], abs=1e-3)
 
 
 def test_equal_pictures():

@@ -12,12 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from networks import Samples, portable_weights, random_weights
-from unshrink import backends, refine, tiling
 from unshrink.errors import ConfigError, UnshrinkError, UnshrinkWarning
-from unshrink.image import Image, read, scan, write
-from unshrink.network import Network, as_values, padded_strips
-from unshrink.rescaler import Rescaler
-from unshrink.rows import Rows
+from unshrink.pictures.image import Image
+from unshrink.pictures.io import read, scan, write
+from unshrink.pictures.strips import Rows
+from unshrink.runtime import backends, tiling
+from unshrink.runtime import search as refine
+from unshrink.runtime.rescaler import Rescaler
+from unshrink.runtime.streaming import Network, as_values, padded_strips
 
 LEAST = {scale: (2 * refine.HALO + 1) * scale for scale in (2, 4)}
 

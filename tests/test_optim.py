@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from unshrink.config import OptimConfig
-from unshrink.optim import Muon, make_optimizers, orthogonalize, rate
+from unshrink.training.config import OptimConfig
+from unshrink.training.optim import Muon, make_optimizers, orthogonalize, rate
 
 
 @pytest.mark.parametrize("shape", [(32, 81), (81, 32), (3, 300)])

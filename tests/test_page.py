@@ -21,7 +21,7 @@ import pytest
 from PIL import Image as PIL
 
 import unshrink
-from unshrink.compare import ordinary_round_trip
+from unshrink.evaluation.compare import ordinary_round_trip
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="the page is tested with playwright: make .venv/dev")
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="accessibility is tested with axe")

@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 
-from unshrink import cli
+from unshrink.cli import main as cli
 from unshrink.errors import ConfigError
-from unshrink.evaluate import data_set, trips_of
-from unshrink.image import Image, read, write
-from unshrink.perceptual import LPIPS
+from unshrink.evaluation.lpips import LPIPS
+from unshrink.evaluation.protocol import trips_of
+from unshrink.evaluation.sets import data_set
+from unshrink.pictures.image import Image
+from unshrink.pictures.io import read, write
 
 
 @pytest.fixture(scope="module")

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from unshrink import cli
-from unshrink.arguments import make_parser
-from unshrink.manifest import Manifest
-from unshrink.plan import in_shard, is_batch, plan, settle
-from unshrink.tasks import NothingMatchedError, UsageError
+from unshrink.batch.manifest import Manifest
+from unshrink.batch.plan import in_shard, is_batch, plan, settle
+from unshrink.cli import main as cli
+from unshrink.cli.arguments import make_parser
+from unshrink.errors import NothingMatchedError, UsageError
 
 
 @pytest.fixture

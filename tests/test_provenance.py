@@ -16,8 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unshrink.errors import ProvenanceError, UnshrinkWarning
-from unshrink.image import Image, read, write
-from unshrink.provenance import NAMESPACE, Record, checksum, embed, extract
+from unshrink.pictures.image import Image
+from unshrink.pictures.io import read, write
+from unshrink.pictures.record import NAMESPACE, Record, checksum, embed, extract
 
 RECORD = Record("irn-x4", "0123456789abcdef", 4, (4000, 3000), 8, 3, "fedcba9876543210")
 JSON = (

@@ -8,11 +8,13 @@ import torch
 
 from networks import Samples, portable_weights
 from test_rescaler import RESCALERS, picture, weights_of
-from unshrink import backends, metrics, refine
 from unshrink import weights as zoo
 from unshrink.errors import ConfigError, WeightsError
-from unshrink.image import Image
-from unshrink.rescaler import Rescaler
+from unshrink.pictures import metrics
+from unshrink.pictures.image import Image
+from unshrink.runtime import backends
+from unshrink.runtime import search as refine
+from unshrink.runtime.rescaler import Rescaler
 
 SHAPE = (3, 6, 7)
 

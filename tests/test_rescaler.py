@@ -9,15 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from networks import Samples, portable_weights, random_weights
-from unshrink import backends, provenance
 from unshrink.errors import ImageError, UnshrinkError, UnshrinkWarning
-from unshrink.image import Image, read, write
-from unshrink.rescaler import Rescaler
+from unshrink.pictures import record as provenance
+from unshrink.pictures.image import Image
+from unshrink.pictures.io import read, write
+from unshrink.runtime import backends
+from unshrink.runtime.rescaler import Rescaler
 
 
 def weights_of(scale: int, latent: str = "zero"):
     """Random ones with a gentle hand: the small picture looks like one, so that restoring is near the original."""
-    from unshrink.architectures import expected_shapes
+    from unshrink.network.architectures import expected_shapes
     from unshrink.weights import Weights
 
     config = {

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unshrink.evaluate import to_uint8
-from unshrink.resize import crop_to_multiple, cubic, resize, resize_matrix
+from unshrink.pictures.colour import to_uint8
+from unshrink.pictures.resize import crop_to_multiple, cubic, resize, resize_matrix
 
 
 def test_an_impulse_spreads_by_the_widened_kernel():
@@ -47,9 +47,9 @@ def test_weights_sum_to_one(old, new):
 
 def test_published_bicubic_figures(data):
     """Bicubic both ways through 8 bits on Set5: the published 33.66 / .9299 at x2 and 28.42 / .8104 at x4."""
-    from unshrink.data import read_rgb
-    from unshrink.files import find_pictures
-    from unshrink.metrics import psnr_y, ssim_y
+    from unshrink.pictures.find import find_pictures
+    from unshrink.pictures.metrics import psnr_y, ssim_y
+    from unshrink.training.data import read_rgb
 
     for scale, psnr, ssim in ((2, 33.66, 0.9299), (4, 28.42, 0.8104)):
         rows = []

@@ -11,8 +11,10 @@ import pytest
 from baselines import WEIGHTS
 
 import unshrink
-from unshrink import cli, plots, report, results, studies, weights
+from unshrink.cli import main as cli
 from unshrink.errors import ConfigError
+from unshrink.evaluation import plots, report, results, studies
+from unshrink.weights import catalogue
 
 ROOT = Path(__file__).parents[1]
 TOLERANCE = {"bicubic": {"BSD100": 0.02, "Set5": 0.1, "Set14": 0.1}, "rlfn": {"Set5": 0.1}, "bsrn": {"Set5": 0.1}}
@@ -64,7 +66,7 @@ def test_older_ways_reproduce_their_published_figures(committed, method, data, b
 
 
 def test_results_of_shipped_weights_are_of_these_weights(committed):
-    for row in weights.ROWS:
+    for row in catalogue.ENTRIES:
         assert committed.one(row.name, "Set5")["weights"] == row.identity
 
 
@@ -105,13 +107,15 @@ def test_a_set_has_the_same_pictures_for_every_method(committed):
 
 def test_the_photo_at_every_scale_is_of_the_shipped_weights():
     rows = json.loads((ROOT / "results" / "scales.json").read_text())["rows"]
-    shipped = {row.name: row.identity for row in weights.ROWS}
+    shipped = {row.name: row.identity for row in catalogue.ENTRIES}
     assert {row["model"]: row["weights"] for row in rows} == {name: shipped[name] for name in WEIGHTS.values()}
 
 
 def test_the_study_of_z_is_of_the_shipped_weights():
     study = json.loads((ROOT / "results" / studies.LATENT).read_text())["weights"]
-    assert {name: one["identity"] for name, one in study.items()} == {row.name: row.identity for row in weights.ROWS}
+    assert {name: one["identity"] for name, one in study.items()} == {
+        row.name: row.identity for row in catalogue.ENTRIES
+    }
     assert all(one["values_exact_with_z"] == 1 for one in study.values())
 
 

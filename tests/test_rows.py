@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from unshrink import rows
+from unshrink.pictures import strips as rows
 
 
 def test_results_keep_the_order_of_the_items_and_come_from_another_thread():

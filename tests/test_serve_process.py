@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from unshrink.image import Image, write
+from unshrink.pictures.image import Image
+from unshrink.pictures.io import write
 
 httpx = pytest.importorskip("httpx")
 pytest.importorskip("uvicorn")

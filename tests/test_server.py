@@ -13,10 +13,14 @@ import numpy as np
 import pytest
 
 from tasks import hang, nothing
-from unshrink import cli, metrics, provenance
+from unshrink.batch.worker import Bug, Worker, WorkerDied
+from unshrink.cli import main as cli
 from unshrink.errors import ImageError, UnshrinkError
-from unshrink.evaluate import over_white
-from unshrink.image import Image, read, write
+from unshrink.pictures import metrics
+from unshrink.pictures import record as provenance
+from unshrink.pictures.colour import over_white
+from unshrink.pictures.image import Image
+from unshrink.pictures.io import read, write
 from unshrink.server import jobs as job_store
 from unshrink.server import service as service_module
 from unshrink.server import work
@@ -25,7 +29,6 @@ from unshrink.server.jobs import Jobs
 from unshrink.server.pool import Pool
 from unshrink.server.service import DIED, STOPPING, Rate, Refusal, Service, Settings
 from unshrink.server.watch import BUG, JsonLines
-from unshrink.worker import Bug, Worker, WorkerDied
 
 testclient = pytest.importorskip("fastapi.testclient")
 KEYS = ("first-key", "second-key")

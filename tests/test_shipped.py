@@ -8,12 +8,16 @@ import pytest
 import torch
 
 import unshrink
-from unshrink import backends, cli, metrics, weights
-from unshrink.data import read_rgb
-from unshrink.evaluate import figures, mean
-from unshrink.files import find_pictures
-from unshrink.models import build
-from unshrink.resize import crop_to_multiple
+from unshrink import weights
+from unshrink.cli import main as cli
+from unshrink.evaluation.protocol import figures, mean
+from unshrink.network.build import build
+from unshrink.pictures import metrics
+from unshrink.pictures.find import find_pictures
+from unshrink.pictures.resize import crop_to_multiple
+from unshrink.runtime import backends
+from unshrink.training.data import read_rgb
+from unshrink.weights import catalogue
 
 ROOT = Path(__file__).parents[1]
 PROMISED = {  # Set5 PSNR-Y of the large and of the small picture
@@ -24,7 +28,7 @@ PROMISED = {  # Set5 PSNR-Y of the large and of the small picture
     "irn-x4-gaussian": (32.5, 38.0),
     "irn-x8": (29.8, 37.5),
 }
-ROWS = pytest.mark.parametrize("row", weights.ROWS, ids=lambda row: row.name)
+ROWS = pytest.mark.parametrize("row", catalogue.ENTRIES, ids=lambda row: row.name)
 
 
 def test_the_promised_weights_are_installed():
@@ -59,7 +63,7 @@ def test_set5_through_files(name, data, tmp_path):
     published = json.loads((ROOT / "results" / name / "Set5.json").read_text())["mean"]
     assert met.psnr_y == pytest.approx(published["psnr_y"], abs=0.01)
     assert met.lr_psnr_y == pytest.approx(published["lr_psnr_y"], abs=0.01)
-    row = next(row for row in weights.ROWS if row.name == name)
+    row = next(row for row in catalogue.ENTRIES if row.name == name)
     assert row.figures["Set5 PSNR-Y"] == pytest.approx(published["psnr_y"], abs=0.01)
 
 

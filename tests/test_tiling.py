@@ -8,10 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unshrink import tiling
-from unshrink.layers import AffineCoupling, DenseBlock, HaarDownsample
-from unshrink.rows import Rows, Window, in_strips
-from unshrink.tiling import count, counts, free_memory, is_out_of_memory, outer_length, run_tiled, spans
+from unshrink.network.layers import AffineCoupling, DenseBlock, HaarDownsample
+from unshrink.pictures.strips import Rows, Window, in_strips
+from unshrink.runtime import tiling
+from unshrink.runtime.tiling import count, counts, free_memory, is_out_of_memory, outer_length, run_tiled, spans
 
 
 def block() -> AffineCoupling:

@@ -8,9 +8,11 @@ import pytest
 import torch
 from PIL import Image
 
-from unshrink import config, train, weights
+from unshrink import weights
 from unshrink.errors import ConfigError
-from unshrink.models import build
+from unshrink.network.build import build
+from unshrink.training import config
+from unshrink.training import loop as train
 
 
 @pytest.fixture

@@ -13,11 +13,10 @@ from hypothesis import strategies as st
 from safetensors.numpy import save as to_safetensors
 
 from networks import config, random_weights
-from unshrink import catalogue
 from unshrink import weights as zoo
-from unshrink.architectures import expected_shapes
 from unshrink.errors import ModelNotFoundError, UnshrinkError, WeightsError
-from unshrink.weights import Row, Weights
+from unshrink.network.architectures import expected_shapes
+from unshrink.weights import Entry, Weights, catalogue
 
 LAYERS = [
     f"{way}.x2.{kind}" for way, kind in (("down", "split"), ("down", "block.low"), ("up", "block"), ("up", "split"))
@@ -37,10 +36,10 @@ def installed(weights, tmp_path, monkeypatch):
     path = tmp_path / "irn-x2.safetensors"
     zoo.save(path, weights)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    row = Row(
+    row = Entry(
         "irn-x2", path.name, digest, path.stat().st_size, weights.identity, "irn", 2, "zero", "Apache-2.0", "card"
     )
-    monkeypatch.setattr(zoo, "ROWS", (row,))
+    monkeypatch.setattr(catalogue, "ENTRIES", (row,))
     return row
 
 
@@ -138,7 +137,7 @@ def test_an_altered_installed_file(installed):
 
 
 def test_shipped_rows_are_consistent():
-    for row in zoo.ROWS:
+    for row in catalogue.ENTRIES:
         weights = zoo.load(row.name)
         assert (weights.name, weights.identity, weights.architecture) == (row.name, row.identity, row.architecture)
         assert (weights.scale, weights.latent) == (row.scale, row.latent)
@@ -234,7 +233,7 @@ def test_a_damaged_file_is_refused_or_loads(tmp_path, position, value, cut, head
 
 @pytest.mark.parametrize("scale, blocks", [(2, [2]), (3, [1]), (4, [1, 2]), (8, [0, 1, 1])])
 def test_expected_shapes_are_those_of_the_network(scale, blocks):
-    from unshrink.models import build
+    from unshrink.network.build import build
 
     shape = {"scale": scale, "blocks": blocks, "growth": 4, "clamp": 1.0, "latent": "zero"}
     state = build("irn", shape).state_dict()
@@ -243,7 +242,7 @@ def test_expected_shapes_are_those_of_the_network(scale, blocks):
 
 def test_importing_brings_no_runtime():
     code = (
-        "import sys, unshrink.weights, unshrink.backends, unshrink.backends.onnx_model;"
+        "import sys, unshrink.weights, unshrink.runtime.backends, unshrink.runtime.backends.onnx_model;"
         "assert not {'torch', 'onnx', 'onnxruntime', 'openvino'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -11,9 +11,9 @@ import time
 import pytest
 
 from tasks import divide, nothing, refuse
+from unshrink.batch.worker import Bug, Worker, WorkerDied
 from unshrink.errors import ImageError
 from unshrink.server.pool import Pool
-from unshrink.worker import Bug, Worker, WorkerDied
 
 
 @pytest.fixture

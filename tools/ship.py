@@ -1,4 +1,4 @@
-"""Puts trained weights into the package, and prints their row for ``catalogue.ROWS``.
+"""Puts trained weights into the package, and prints their row for ``catalogue.ENTRIES``.
 
     python tools/ship.py runs/irn-x2/irn-x2.safetensors
 
@@ -12,7 +12,7 @@ import subprocess
 from pathlib import Path
 
 from unshrink import weights
-from unshrink.export import export
+from unshrink.weights.export import export
 
 ROOT = Path(__file__).parents[1]
 ZOO = ROOT / "src" / "unshrink" / "zoo"

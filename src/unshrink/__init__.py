@@ -23,15 +23,17 @@ if TYPE_CHECKING:
         UnshrinkWarning,
         WeightsError,
     )
-    from unshrink.image import Image, read, write
-    from unshrink.rescaler import Rescaler, load
+    from unshrink.pictures.image import Image
+    from unshrink.pictures.io import read, write
+    from unshrink.runtime.rescaler import Rescaler, load
     from unshrink.weights import list_models
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "image": ("Image", "read", "write"),
-    "rescaler": ("Rescaler", "load"),
+    "pictures.image": ("Image",),
+    "pictures.io": ("read", "write"),
+    "runtime.rescaler": ("Rescaler", "load"),
     "weights": ("list_models",),
     "errors": (
         "ConfigError",

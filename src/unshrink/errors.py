@@ -6,7 +6,9 @@ UnshrinkError                something the caller can act on; the message says w
 ├── WeightsError             a weights file is damaged, altered or of another shape
 ├── ProvenanceError          the record inside a small picture is malformed or from a newer version
 ├── ConfigError              a training configuration, a backend or a device is wrong
-└── MissingDependencyError   an optional part is not installed
+├── MissingDependencyError   an optional part is not installed
+├── UsageError               what is asked for contradicts itself or what is there
+└── NothingMatchedError      folders and patterns without a picture
 UnshrinkWarning              the work is done, but not as faithfully as usual
 
 Any other exception is a bug and keeps its traceback.
@@ -39,6 +41,14 @@ class ConfigError(UnshrinkError):
 
 class MissingDependencyError(UnshrinkError):
     """An optional part is not installed; the message names the command that installs it."""
+
+
+class UsageError(UnshrinkError):
+    """The arguments contradict each other or what is there; found before any work is done."""
+
+
+class NothingMatchedError(UnshrinkError):
+    """The folders and patterns that were given stand for no picture."""
 
 
 class UnshrinkWarning(UserWarning):

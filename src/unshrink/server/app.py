@@ -17,15 +17,16 @@ from starlette.exceptions import HTTPException
 
 from unshrink import __version__
 from unshrink import weights as zoo
-from unshrink.compare import decibels
+from unshrink.batch.plan import EXTENSIONS
 from unshrink.errors import UnshrinkError
-from unshrink.plan import EXTENSIONS
+from unshrink.evaluation.compare import decibels
 from unshrink.server import work
 from unshrink.server.docs import docs_page
 from unshrink.server.jobs import Job
 from unshrink.server.service import Refusal, Service, Settings
 from unshrink.server.watch import Watch
 from unshrink.server.work import CompareOptions, DownscaleOptions, UpscaleOptions
+from unshrink.weights import catalogue
 
 WEB = Path(__file__).parents[1] / "web"
 Action = Literal["downscale", "upscale"]
@@ -188,7 +189,7 @@ async def models() -> Models:
                 licence=row.licence,
                 figures=dict(row.figures),
             )
-            for row in zoo.ROWS
+            for row in catalogue.ENTRIES
         ]
     )
 

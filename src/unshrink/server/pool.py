@@ -5,7 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from unshrink.worker import Worker
+from unshrink.batch.worker import Worker
 
 
 class Pool:

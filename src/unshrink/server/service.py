@@ -15,13 +15,13 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Gauge
 from starlette.requests import ClientDisconnect, Request
 
+from unshrink.batch.worker import Bug, Worker, WorkerDied
 from unshrink.errors import UnshrinkError
 from unshrink.server import work
 from unshrink.server.jobs import LEASE, MOST_JOBS, Job, Jobs
 from unshrink.server.pool import Pool
 from unshrink.server.watch import BUG
 from unshrink.server.work import Answer, Limits, Options
-from unshrink.worker import Bug, Worker, WorkerDied
 
 BODY_SECONDS = 30  # for a body to arrive: whoever is slower would keep a place from others
 RETRY_SECONDS = 2

@@ -13,17 +13,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from unshrink import compare as comparison
-from unshrink import image as images
-from unshrink import rescaler, tiling
 from unshrink import weights as zoo
-from unshrink.errors import UnshrinkWarning
+from unshrink.batch.work import DEFAULT_SCALE, encoded, record_if_sound, refuse_huge, required_record, verified
+from unshrink.errors import UnshrinkWarning, UsageError
+from unshrink.evaluation import compare as comparison
 from unshrink.files import atomic_write
-from unshrink.image import Image
-from unshrink.one_picture import DEFAULT_SCALE, encoded, record_if_sound, refuse_huge, required_record, verified
-from unshrink.rescaler import Rescaler
+from unshrink.pictures import io as images
+from unshrink.pictures.image import Image
+from unshrink.runtime import rescaler, tiling
+from unshrink.runtime.rescaler import Rescaler
 from unshrink.server.jobs import Job, Jobs
-from unshrink.tasks import UsageError
 
 NAME = "the picture"  # what messages call it: the service is told no names
 Tell = Callable[[float], object]  # is told which share of the work is done

@@ -1,0 +1,349 @@
+"""What the command line takes: the parser of every command, and its help pages."""
+
+import argparse
+from typing import Any
+
+from unshrink import __version__
+
+SCALES = (2, 3, 4, 8)
+LOSSLESS = ("png", "webp", "tiff")
+FORMATS = (*LOSSLESS, "jpeg", "avif")
+
+EXAMPLES = """\
+examples:
+  unshrink downscale photo.jpg      photo_x2.png: half of each side, a picture that any program opens
+  unshrink upscale photo_x2.png     photo_restored.png: the large one, from that file alone
+  unshrink downscale photos/ -r -o small/   every photo in photos/ and below; run again to go on where it stopped
+  unshrink compare photo.jpg        how close it comes back, beside bicubic and Lanczos
+
+exit codes: 0 done, 1 failed, 2 wrong usage, 3 some of several files failed, 4 nothing matched, 130 interrupted
+"""
+
+
+class Help(argparse.RawDescriptionHelpFormatter):
+    """Help pages with room for the options' names."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=30)
+        self._action_max_length = 13  # argparse forgets that the commands' names are indented once more
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of every command."""
+    parser = argparse.ArgumentParser(
+        prog="unshrink",
+        description="Make a picture small in a way that can be undone.",
+        epilog=EXAMPLES,
+        formatter_class=Help,
+    )
+    parser.add_argument("--version", action="version", version=f"unshrink {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for add in (
+        _downscale,
+        _upscale,
+        _compare,
+        _info,
+        _models,
+        _convert,
+        _export,
+        _train,
+        _eval,
+        _report,
+        _serve,
+        _doctor,
+    ):
+        add(commands)
+    return parser
+
+
+Commands = Any  # argparse has no public name for it
+
+
+def _command(commands: Commands, name: str, run: tuple[str, str], text: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, help=text, description=f"{text[0].upper()}{text[1:]}.", formatter_class=Help
+    )
+    parser.set_defaults(run=run)
+    talk = parser.add_argument_group("messages")
+    talk.add_argument("--json", action="store_true", help="print the result as JSON, one line per file")
+    talk.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors and warnings")
+    talk.add_argument("-v", "--verbose", action="store_true", help="also say how long it took and on what")
+    return parser
+
+
+def _downscale(commands: Commands) -> None:
+    parser = _command(
+        commands, "downscale", ("pictures", "downscale"), "make pictures small, so that they can be restored"
+    )
+    _pictures(parser, "{stem}_x{scale}{ext}")
+    _model(parser)
+    parser.add_argument(
+        "--verify", action="store_true", help="restore from what is written, and say how close it comes (PSNR)"
+    )
+    parser.add_argument(
+        "--lossy", action="store_true", help="allow formats that change values; what comes back is then much worse"
+    )
+    parser.add_argument(
+        "--depth", type=int, choices=(8, 16), help="bits of the small picture's values (default: as the large one)"
+    )
+    parser.add_argument(
+        "--effort",
+        type=int,
+        choices=range(10),
+        default=0,
+        metavar="N",
+        help="0 to 9 steps in search of a small picture of which more comes back, each as long as a few runs "
+        "(default: %(default)s)",
+    )
+    _runtime(parser)
+
+
+def _upscale(commands: Commands) -> None:
+    parser = _command(commands, "upscale", ("pictures", "upscale"), "restore the large pictures from small ones")
+    _pictures(parser, "{stem}_restored{ext}")
+    parser.add_argument(
+        "-m", "--model", help="weights to use, a name or a file (default: those that made the small picture)"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of the draw, for weights that restore by one (default: %(default)s)"
+    )
+    _runtime(parser)
+
+
+def _compare(commands: Commands) -> None:
+    parser = _command(
+        commands,
+        "compare",
+        ("pictures", "compare"),
+        "make a round trip in memory and measure it beside ordinary resizing",
+    )
+    parser.add_argument("input", metavar="IN", help="a picture; - for standard input")
+    parser.add_argument("-o", "--output", metavar="FIGURE", help="the figure (default: <name>_compare_x<scale>.png)")
+    parser.add_argument("--overwrite", action="store_true", help="replace a figure that exists")
+    _model(parser)
+    _limit(parser)
+    _runtime(parser)
+
+
+def _info(commands: Commands) -> None:
+    parser = _command(commands, "info", ("information", "info"), "say what pictures and weights files hold")
+    parser.add_argument(
+        "inputs", metavar="FILE", nargs="+", help="a picture or a .safetensors file; - for standard input"
+    )
+    _limit(parser)
+
+
+def _models(commands: Commands) -> None:
+    _command(commands, "models", ("information", "models"), "list the installed weights")
+
+
+def _convert(commands: Commands) -> None:
+    parser = _command(
+        commands,
+        "convert",
+        ("weights", "convert"),
+        "make a weights file of a checkpoint of the published IRN code",
+    )
+    parser.add_argument("input", metavar="IN.pth", help="the checkpoint")
+    parser.add_argument("-o", "--output", metavar="OUT.safetensors", required=True, help="the weights file")
+    parser.add_argument("--name", help="what to call the weights (default: after the checkpoint)")
+    parser.add_argument("--overwrite", action="store_true", help="replace a file that exists")
+
+
+def _export(commands: Commands) -> None:
+    parser = _command(
+        commands, "export", ("weights", "export"), "add to a weights file the graphs that run it without torch"
+    )
+    parser.add_argument("input", metavar="FILE.safetensors", help="the weights file; it is replaced when all is done")
+
+
+def _train(commands: Commands) -> None:
+    parser = _command(commands, "train", ("weights", "train"), "train a network")
+    parser.add_argument("config", metavar="CONFIG", help="a TOML file, such as configs/irn-x4.toml")
+    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in the run's folder")
+    parser.add_argument(
+        "--max-time", type=float, metavar="MINUTES", help="end after so long; the schedule ends with it"
+    )
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="replace a setting; may be repeated"
+    )
+
+
+def _eval(commands: Commands) -> None:
+    parser = _command(
+        commands, "eval", ("evaluate", "measure"), "measure weights over folders of pictures, by the published protocol"
+    )
+    parser.add_argument("models", metavar="MODEL", nargs="*", help="weights, names or files (default: all installed)")
+    parser.add_argument(
+        "--data",
+        metavar="SET",
+        nargs="+",
+        required=True,
+        help="folders of large pictures, or names of test sets: folders in $UNSHRINK_DATA/test",
+    )
+    parser.add_argument(
+        "-o", "--output", default="results", metavar="FOLDER", help="for MODEL/SET.json (default: %(default)s)"
+    )
+    parser.add_argument("--lpips", metavar="FOLDER", help="also measure LPIPS, with the weights that are there")
+    parser.add_argument("--overwrite", action="store_true", help="replace results that exist")
+    _runtime(parser)
+
+
+def _report(commands: Commands) -> None:
+    parser = _command(
+        commands, "report", ("evaluate", "report"), "make a page of results: tables, plots, crops, in one HTML file"
+    )
+    parser.add_argument(
+        "folder", metavar="RESULTS", nargs="?", default="results", help="what eval wrote (default: %(default)s)"
+    )
+    parser.add_argument("-o", "--output", default="report.html", metavar="PAGE", help="(default: %(default)s)")
+    parser.add_argument("--overwrite", action="store_true", help="replace a page that exists")
+
+
+def _serve(commands: Commands) -> None:
+    parser = _command(commands, "serve", ("serve", "serve"), "answer over HTTP, with a page to try it")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen at (default: this machine alone)")
+    parser.add_argument("--port", type=int, default=8000, help="(default: %(default)s)")
+    limits = parser.add_argument_group("limits")
+    limits.add_argument(
+        "--max-body", type=_count, default=32, metavar="MIB", help="of a request (default: %(default)s)"
+    )
+    limits.add_argument(
+        "--max-pixels",
+        type=_count,
+        default=50_000_000,
+        metavar="N",
+        help="of a picture, in or out (default: 50 million)",
+    )
+    limits.add_argument(
+        "--queue", type=_count, default=16, metavar="N", help="requests that may wait (default: %(default)s)"
+    )
+    limits.add_argument(
+        "--timeout", type=_count, default=60, metavar="S", help="to wait, and to be worked on (default: %(default)s)"
+    )
+    limits.add_argument(
+        "--api-key",
+        action="append",
+        default=[],
+        metavar="KEY",
+        help="ask for it; may be repeated; or UNSHRINK_API_KEYS=KEY,KEY, which other users of the machine cannot see",
+    )
+    limits.add_argument(
+        "--rate",
+        type=_count,
+        metavar="N",
+        help="pictures a minute of each key, or address without keys (default: any)",
+    )
+    jobs = parser.add_argument_group("jobs")
+    jobs.add_argument("--jobs-db", metavar="FILE", help="their database (default: in the user's state folder)")
+    jobs.add_argument("--keep", type=_count, default=1, metavar="HOURS", help="of results (default: %(default)s)")
+    computing = parser.add_argument_group("computing")
+    computing.add_argument(
+        "--concurrency", type=_count, default=2, metavar="N", help="pictures at once, a process each (default: 2)"
+    )
+    computing.add_argument("--threads", type=int, default=0, metavar="N", help="of each (default: all cores)")
+
+
+def _doctor(commands: Commands) -> None:
+    parser = _command(commands, "doctor", ("information", "doctor"), "check that everything needed is there and works")
+    _runtime(parser)
+
+
+def _pictures(parser: argparse.ArgumentParser, template: str) -> None:
+    parser.add_argument(
+        "inputs",
+        metavar="IN",
+        nargs="+",
+        help="a picture, a folder or a pattern like 'a/**/*.jpg'; - for standard input",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="OUT",
+        help=f"a file, a folder, or - for standard output (default: {template} beside IN)",
+    )
+    parser.add_argument("--format", choices=FORMATS, help="of the output (default: by the name of OUT, else png)")
+    existing = parser.add_mutually_exclusive_group()
+    existing.add_argument("--overwrite", action="store_true", help="replace files that exist")
+    existing.add_argument("--skip", action="store_true", help="leave out pictures whose output exists")
+    existing.add_argument("--rename", action="store_true", help="where the output exists, add a number to the name")
+    parser.add_argument("--name", metavar="TEMPLATE", help=f"of the files in a folder (default: {template})")
+    parser.add_argument("--dry-run", action="store_true", help="only say what would be done")
+    parser.add_argument(
+        "--strip", action="store_true", help="leave out colour profile, EXIF (orientation too), XMP and resolution"
+    )
+    _limit(parser)
+    group = parser.add_argument_group("several pictures")
+    group.add_argument("-r", "--recursive", action="store_true", help="look into the subfolders of folders too")
+    group.add_argument(
+        "--workers", type=_count, metavar="N", help="pictures worked on at once (default: the cores, at most 4)"
+    )
+    group.add_argument(
+        "--timeout",
+        type=_seconds,
+        default=3600,
+        metavar="SECONDS",
+        help="give a picture up that takes longer (default: %(default)s)",
+    )
+    group.add_argument(
+        "--shard", type=_shard, metavar="I/N", help="do share I of N alone, as one of N processes or machines"
+    )
+
+
+def _limit(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--max-pixels", type=_count, metavar="N", help="refuse larger pictures, read or restored (default: 178956970)"
+    )
+
+
+def _model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-s", "--scale", type=int, choices=SCALES, help="how many times smaller each side (default: 2)")
+    parser.add_argument("-m", "--model", help="weights to use, a name or a file (default: those for the scale)")
+
+
+def _runtime(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("computing")
+    group.add_argument(
+        "--backend",
+        choices=("auto", "openvino", "onnxruntime", "torch"),
+        default="auto",
+        help="what runs the network (default: the fastest that is installed)",
+    )
+    group.add_argument("--device", default="cpu", help="for the torch backend: cpu, cuda, ... (default: %(default)s)")
+    group.add_argument("--threads", type=int, default=0, metavar="N", help="CPU threads (default: all cores)")
+    group.add_argument(
+        "--tile",
+        type=int,
+        default=0,
+        metavar="N",
+        help="run pieces of at most N x N pixels of the large picture: less memory, the same result "
+        "(default: by the free memory)",
+    )
+    group.add_argument(
+        "--fast",
+        action="store_true",
+        help="compute in bfloat16, all but the picture itself, where the processor can: at most 0.03 dB worse",
+    )
+
+
+def _count(text: str) -> int:
+    if not text.replace("_", "").isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, not {text!r}")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0
+    if not seconds > 0:
+        raise argparse.ArgumentTypeError(f"must be a number of seconds above 0, not {text!r}")
+    return seconds
+
+
+def _shard(text: str) -> tuple[int, int]:
+    share, slash, shares = text.partition("/")
+    if not slash or not 1 <= _count(share) <= _count(shares):
+        raise argparse.ArgumentTypeError(f"must be I/N, such as 1/4 for the first of four, not {text!r}")
+    return _count(share), _count(shares)

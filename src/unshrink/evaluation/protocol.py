@@ -1,0 +1,160 @@
+"""How close pictures come back, and how ordinary the small ones are: one round trip, and a set of pictures.
+
+Protocol: 8-bit RGB over white, cut to a multiple of the scale; the luma of BT.601, and RGB; a border of ``scale``
+pixels of the large picture cut; the small picture is what its PNG file gives, held against MATLAB's bicubic one, whole.
+
+Shapes:  H, W the large picture, s the scale: hr (H, W, 3), lr (H/s, W/s, 3), all uint8.
+"""
+
+import functools
+import io
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unshrink.pictures import io as images
+from unshrink.pictures import metrics
+from unshrink.pictures.colour import to_uint8
+from unshrink.pictures.image import Image
+from unshrink.pictures.resize import resize
+
+Picture = NDArray[np.uint8]
+Row = dict[str, float]  # figures by name, of one picture or the mean of several; infinite PSNR where nothing differs
+Measure = Callable[[str, Picture], Row]  # a picture's name in its set and its pixels -> its figures
+Distance = Callable[[metrics.Picture, metrics.Picture], float]  # of two pictures: LPIPS
+
+FILES = ("png", "webp")  # lossless formats in which the small picture is weighed
+
+
+@dataclass(frozen=True)
+class Figures:
+    """One round trip, or the mean of several.
+
+    Attributes:
+        psnr_y: PSNR in dB of the restored luma.
+        ssim_y: SSIM of the restored luma.
+        psnr_rgb: PSNR in dB of the restored RGB.
+        ssim_rgb: SSIM of the restored RGB, mean of the channels.
+        lr_psnr_y: PSNR in dB of the small picture's luma against the bicubic small picture.
+        lr_ssim_y: SSIM of the same.
+        lr_psnr_rgb: PSNR in dB of the small picture's RGB against the bicubic small picture.
+    """
+
+    psnr_y: float
+    ssim_y: float
+    psnr_rgb: float
+    ssim_rgb: float
+    lr_psnr_y: float
+    lr_ssim_y: float
+    lr_psnr_rgb: float
+
+    def __str__(self) -> str:
+        """The figures on one line, for logs."""
+        return (
+            f"HR {self.psnr_y:.2f} dB Y, SSIM {self.ssim_y:.4f}, {self.psnr_rgb:.2f} dB RGB; "
+            f"LR {self.lr_psnr_y:.2f} dB Y, SSIM {self.lr_ssim_y:.4f}"
+        )
+
+
+def figures(hr: Picture, lr: Picture, restored: Picture, scale: int) -> Figures:
+    """Figures of one picture: hr and restored (H, W, 3), lr (H/s, W/s, 3), all uint8."""
+    reference = to_uint8(resize(hr, (lr.shape[1], lr.shape[0])))
+    return Figures(
+        **closeness(hr, restored, scale),
+        lr_psnr_y=metrics.psnr_y(reference, lr),
+        lr_ssim_y=metrics.ssim_y(reference, lr),
+        lr_psnr_rgb=metrics.psnr(reference, lr),
+    )
+
+
+def closeness(hr: Picture, restored: Picture, scale: int) -> Row:
+    """PSNR and SSIM of luma and RGB, without a border of ``scale`` pixels."""
+    return {
+        "psnr_y": metrics.psnr_y(hr, restored, scale),
+        "ssim_y": metrics.ssim_y(hr, restored, scale),
+        "psnr_rgb": metrics.psnr(hr, restored, scale),
+        "ssim_rgb": metrics.ssim(hr, restored, scale),
+    }
+
+
+def looks(hr: Picture, restored: Picture, scale: int, lpips: Distance | None) -> Row:
+    """LPIPS without the same border, if there is what measures it."""
+    return {"lpips": lpips(metrics.cut(hr, scale), metrics.cut(restored, scale))} if lpips else {}
+
+
+def mean(rows: list[Figures]) -> Figures:
+    """The mean of each figure over pictures, as the field reports it."""
+    return Figures(**mean_row(map(asdict, rows)))
+
+
+def mean_row(rows: Iterable[Row]) -> Row:
+    """The mean of each figure over pictures, all of which have the same figures."""
+    rows = list(rows)
+    return {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
+
+
+# -- one round trip ------------------------------------------------------------------------------------------------
+
+
+class Method(Protocol):
+    """What can be measured.  A Rescaler is one; so is anything with these four."""
+
+    @property
+    def name(self) -> str:
+        """What the results are called: "irn-x2"."""
+
+    @property
+    def scale(self) -> int:
+        """How many times smaller the small picture is, along each side."""
+
+    def downscale(self, picture: Image, /) -> Image:
+        """A picture (H, W, 3) of 8 bits -> (H/s, W/s, 3) of 8 bits; H and W are multiples of s."""
+
+    def upscale(self, picture: Image, /) -> Image:
+        """What a file of the small picture gives -> (H, W, 3) of 8 bits."""
+
+
+def round_trip(method: Method, hr: Picture, lpips: Distance | None = None) -> Row:
+    """Figures of one picture that goes through a PNG file; seconds are of the method alone, without files.
+
+    Returns:
+        `Figures`, `looks`, and for each format of `FILES` its size: ``png_bytes`` and ``png_bits_per_pixel`` of the
+        large picture; ``down_seconds_per_megapixel`` and ``up_seconds_per_megapixel`` of the large picture.
+    """
+    pixels = hr.shape[0] * hr.shape[1]
+    began = time.perf_counter()
+    made = method.downscale(Image(hr))
+    downscaled = time.perf_counter()
+    files = {form: encoded(made, form) for form in FILES}
+    small = images.read(files["png"])
+    read = time.perf_counter()
+    restored = method.upscale(small)
+    done = time.perf_counter()
+    row = asdict(figures(hr, small.pixels, restored.pixels, method.scale))
+    row |= looks(hr, restored.pixels, method.scale, lpips)
+    for form, file in files.items():
+        row |= {f"{form}_bytes": len(file), f"{form}_bits_per_pixel": 8 * len(file) / pixels}
+    seconds = {"down": downscaled - began, "up": done - read}
+    return row | {f"{way}_seconds_per_megapixel": 1e6 * value / pixels for way, value in seconds.items()}
+
+
+def encoded(image: Image, form: str) -> bytes:
+    """A picture as a file of a lossless format."""
+    stream = io.BytesIO()
+    images.write(image, stream, format=form)
+    return stream.getvalue()
+
+
+def trips_of(method: Method, lpips: Distance | None = None) -> Measure:
+    """Round trips of a method, after one that is not measured: the first run of a network compiles it."""
+    warm_up = functools.cache(lambda: round_trip(method, np.zeros((16 * method.scale, 16 * method.scale, 3), np.uint8)))
+
+    def measure(name: str, hr: Picture) -> Row:
+        warm_up()
+        return round_trip(method, hr, lpips)
+
+    return measure

@@ -1,0 +1,1 @@
+"""Networks on tensors; what they look like is known without torch."""

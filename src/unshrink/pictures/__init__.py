@@ -1,0 +1,1 @@
+"""Files to pixels and back, and what is computed on pixels alone."""

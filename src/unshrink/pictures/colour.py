@@ -1,0 +1,29 @@
+"""Luma, and pictures as plain 8-bit RGB."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unshrink.pictures.image import Image
+
+LUMA = (65.481 / 255, 128.553 / 255, 24.966 / 255)
+"""What R, G and B, each in [0, 1], give to the luma of BT.601, which lies in 16/255 to 235/255."""
+
+
+def luma(image: NDArray[np.generic]) -> NDArray[np.float64]:
+    """(H, W, 3) RGB in [0, 255] -> (H, W, 1) BT.601 luma in [16, 235], not rounded."""
+    return (np.asarray(image, np.float64) @ np.array(LUMA) + 16)[..., None]
+
+
+def to_uint8(image: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """Rounds values in [0, 255] to 8 bits, clipped."""
+    return np.asarray(np.rint(np.clip(image, 0, 255)), np.uint8)
+
+
+def over_white(image: Image) -> NDArray[np.uint8]:
+    """Any picture as 8-bit RGB, transparency over white."""
+    top = np.iinfo(image.pixels.dtype).max
+    values = image.pixels.astype(np.float32) / np.float32(top)
+    if image.alpha:
+        alpha = values[..., -1:]
+        values = values[..., :-1] * alpha + (1 - alpha)
+    return to_uint8(np.broadcast_to(values * 255, (*values.shape[:2], 3)))

@@ -1,0 +1,187 @@
+"""The record inside a small picture: which weights made it and what it came from (docs/file-format.md).
+
+It travels in the XMP packet, which every format carries, as one element that is taken out again byte for byte. What is
+read here comes from strangers: no XML parser sees it, and every value is checked.
+"""
+
+import dataclasses
+import hashlib
+import html
+import json
+import re
+import warnings
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from unshrink.errors import ProvenanceError, UnshrinkWarning
+from unshrink.pictures.image import Image
+
+NAMESPACE = "https://unshrink.dev/ns/1.0/"
+
+_LONGEST_RECORD = 4096
+_SCANNED = 1 << 20  # of an XMP packet, from its end
+_LONGEST_SIDE, _MOST_PIXELS = 1_000_000, 1 << 33
+_ADVICE = "name the weights with --model to restore it without the record"
+
+_ELEMENT = f'<rdf:Description rdf:about="" xmlns:unshrink="{NAMESPACE}" unshrink:record="%s"/>'
+# As written here; or as another program writes the same property when it edits the packet
+_RECORD = re.compile(
+    re.escape(_ELEMENT).replace("%s", r'([^"<>]*)').encode()
+    + rb'|\sunshrink:record\s*=\s*"([^"<>]*)"'
+    + rb"|\sunshrink:record\s*=\s*'([^'<>]*)'"
+    + rb"|<unshrink:record>([^<>]*)</unshrink:record>"
+)
+_END = b"</rdf:RDF>"
+_EMPTY_PACKET = (
+    '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/" x:xmptk="unshrink">'
+    '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"></rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
+).encode()
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a small picture says about where it comes from.
+
+    Attributes:
+        model: stable name of the weights, such as "irn-x4".
+        weights: first 16 hexadecimal digits of the identity hash of the weights.
+        scale: how many times smaller each side is, 2 to 16.
+        size: (width, height) of the large picture in pixels.
+        depth: bits a channel of the large picture, 8 or 16.
+        channels: 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha: of the large picture.
+        pixels: `checksum` of the small picture's pixels.
+
+    Raises:
+        ProvenanceError: a value of another type or outside its range.
+    """
+
+    model: str
+    weights: str
+    scale: int
+    size: tuple[int, int]
+    depth: int
+    channels: int
+    pixels: str
+    format: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        sides = self.size if isinstance(self.size, tuple) and len(self.size) == 2 else (0, 0)
+        valid = {
+            "model": _matches(r"[a-z0-9][a-z0-9._-]{0,63}", self.model),
+            "weights": _matches(r"[0-9a-f]{16}", self.weights),
+            "scale": _within(self.scale, 2, 16),
+            "size": all(_within(side, 1, _LONGEST_SIDE) for side in sides) and sides[0] * sides[1] <= _MOST_PIXELS,
+            "depth": _within(self.depth, 8, 16) and self.depth in (8, 16),
+            "channels": _within(self.channels, 1, 4),
+            "pixels": _matches(r"[0-9a-f]{16}", self.pixels),
+        }
+        if wrong := [name for name, is_valid in valid.items() if not is_valid]:
+            met = ", ".join(f"{name} = {getattr(self, name)!r:.80}" for name in wrong)
+            raise ProvenanceError(f"the record of this picture is malformed ({met}); {_ADVICE}")
+
+    def to_json(self) -> str:
+        """The record as compact JSON with its keys in a fixed order."""
+        return json.dumps({"format": self.format, **dataclasses.asdict(self)}, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> "Record":
+        """Read a record; keys that are not known are ignored.
+
+        Raises:
+            ProvenanceError: malformed, or of a format that only a newer unshrink knows.
+        """
+        try:
+            values: Any = json.loads(text) if len(text) <= _LONGEST_RECORD else None
+        except (ValueError, RecursionError):
+            values = None
+        if not isinstance(values, dict):
+            raise ProvenanceError(f"the record of this picture is malformed ({text[:40]!r}); {_ADVICE}")
+        version = values.get("format")
+        if _within(version, cls.format + 1, 10**9):
+            raise ProvenanceError(
+                f"the record of this picture has format {version} and was written by a newer version of unshrink; "
+                f"update unshrink, or {_ADVICE}"
+            )
+        if not _within(version, cls.format, cls.format):
+            raise ProvenanceError(f"the record of this picture is malformed (format = {version!r:.80}); {_ADVICE}")
+        given: dict[str, Any] = {field.name: values.get(field.name) for field in dataclasses.fields(cls)}
+        if isinstance(given["size"], list):
+            given["size"] = tuple(given["size"])
+        return cls(**given)
+
+
+def checksum(pixels: np.ndarray) -> str:
+    """A fingerprint of what the pixels show, however they are packed: 16 hexadecimal digits.
+
+    SHA-256 of the line "WIDTH HEIGHT CHANNELS DEPTH\\n" and the samples, row by row, little-endian. Before, the picture
+    is brought to its fewest channels: an alpha channel that is opaque everywhere is left out, three equal colour
+    channels count as one. So the fingerprint outlives formats without grey and programs that repack PNG.
+
+    Args:
+        pixels: (H, W, C) uint8 or uint16, C = 1 to 4.
+    """
+    pixels = _fewest_channels(pixels)
+    height, width, channels = pixels.shape
+    digest = hashlib.sha256(f"{width} {height} {channels} {8 * pixels.itemsize}\n".encode())
+    digest.update(np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("<")).data)
+    return digest.hexdigest()[:16]
+
+
+def embed(image: Image, record: Record) -> Image:
+    """Put a record into the XMP packet of a picture, in the place of an older one; the rest of the packet is kept.
+
+    Warns:
+        UnshrinkWarning: the packet cannot be understood and is replaced by one that holds the record alone.
+    """
+    packet = _RECORD.sub(b"", image.xmp) if image.xmp else _EMPTY_PACKET
+    end = packet.rfind(_END)
+    if end < 0 or len(packet) - end > _SCANNED // 2:
+        warnings.warn(
+            "the XMP metadata of this picture cannot be understood and was left out", UnshrinkWarning, stacklevel=2
+        )
+        packet, end = _EMPTY_PACKET, _EMPTY_PACKET.rfind(_END)
+    element = _ELEMENT % html.escape(record.to_json())
+    return dataclasses.replace(image, xmp=packet[:end] + element.encode() + packet[end:])
+
+
+def extract(image: Image) -> tuple[Record | None, Image]:
+    """Take the record out of a picture.
+
+    Returns:
+        The record, or None if there is none; and the picture with its XMP packet as it was before `embed`, byte for
+        byte.
+
+    Raises:
+        ProvenanceError: the record is malformed or from a newer version, or there are several.
+    """
+    if not image.xmp:
+        return None, image
+    start = max(0, len(image.xmp) - _SCANNED)
+    matches = _RECORD.finditer(image.xmp, start)
+    match = next(matches, None)
+    if not match:
+        return None, image
+    if next(matches, None):
+        raise ProvenanceError(f"this picture holds several records, so none can be trusted; {_ADVICE}")
+    packet = image.xmp[: match.start()] + image.xmp[match.end() :]
+    text = next(group for group in match.groups() if group is not None)
+    record = Record.from_json(html.unescape(text.decode("utf-8", "replace")))
+    return record, dataclasses.replace(image, xmp=None if packet == _EMPTY_PACKET else packet)
+
+
+def _fewest_channels(pixels: np.ndarray) -> np.ndarray:
+    if pixels.shape[2] % 2 == 0 and (pixels[..., -1] == np.iinfo(pixels.dtype).max).all():
+        pixels = pixels[..., :-1]
+    if pixels.shape[2] >= 3 and (pixels[..., 0] == pixels[..., 1]).all() and (pixels[..., 1] == pixels[..., 2]).all():
+        pixels = pixels[..., [0, *range(3, pixels.shape[2])]]
+    return pixels
+
+
+def _matches(pattern: str, value: object) -> bool:
+    return isinstance(value, str) and re.fullmatch(pattern, value) is not None
+
+
+def _within(value: object, low: int, high: int) -> bool:
+    return type(value) is int and low <= value <= high  # not isinstance: JSON's true is no number

@@ -1,0 +1,51 @@
+"""libvips, which reads 16 bits a channel where Pillow silently cuts them to 8, and reads row by row."""
+
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from unshrink.pictures.strips import Rows
+
+_TYPES = {"uchar": np.uint8, "ushort": np.uint16}
+_STRIP_BYTES = 1 << 20
+
+
+def header(stream: BinaryIO) -> Any:
+    """The picture in a file as a `pyvips.Image`, not decoded yet; damage found later raises instead of turning grey.
+
+    Raises:
+        pyvips.Error: not a picture that libvips knows.
+    """
+    import pyvips
+
+    def seek(offset: int, whence: int) -> int:
+        try:
+            return stream.seek(offset, whence)
+        except (OSError, ValueError):  # before the beginning: only a damaged file leads there
+            return -1
+
+    source = pyvips.SourceCustom()
+    source.on_read(stream.read)
+    source.on_seek(seek)
+    return pyvips.Image.new_from_source(source, "", access="sequential", fail_on="error")
+
+
+def rows(picture: Any) -> Rows:
+    """The pixels of a `pyvips.Image`, decoded when they are asked for, in its own type.
+
+    Asking raises pyvips.Error where the file is damaged or cut off.
+    """
+    shape, dtype = (picture.height, picture.width, picture.bands), np.dtype(_TYPES[picture.format])
+    return Rows(shape, dtype, _strips(picture, shape, dtype))
+
+
+def _strips(picture: Any, shape: tuple[int, int, int], dtype: "np.dtype[Any]") -> Iterator[np.ndarray]:
+    import pyvips
+
+    height, width, channels = shape
+    region = pyvips.Region.new(picture)
+    step = max(1, _STRIP_BYTES // (width * channels * dtype.itemsize))
+    for top in range(0, height, step):
+        lines = min(step, height - top)
+        yield np.frombuffer(region.fetch(0, top, width, lines), dtype).reshape(lines, width, channels)

@@ -1,0 +1,1 @@
+"""Weights run on pictures of any size."""

@@ -1,0 +1,109 @@
+"""The runtimes that run a network: the same functions each, chosen by name or "auto".
+
+In float32 small pictures agree between them to at most one value in 10,000, by one level of 255.  Fast, with subnets in
+bfloat16, a tenth of the values are one level off; what comes back, here or elsewhere, is less than 0.03 dB worse.
+"""
+
+from importlib.util import find_spec
+from typing import Protocol
+
+import numpy as np
+
+from unshrink.errors import ConfigError, MissingDependencyError, WeightsError
+from unshrink.weights import Weights
+
+__all__ = ["NAMES", "Backend", "available", "make"]
+
+NAMES = ("openvino", "onnxruntime", "torch")  # fastest first, by `make bench`
+_INSTALL = {"openvino": "openvino", "onnxruntime": "'unshrink[ort]'", "torch": "'unshrink[torch]'"}
+
+
+class Backend(Protocol):
+    """A network ready to run, layer by layer: `weights.Weights.layers` says what each does to a picture's sides.
+
+    Arrays are float32, NCHW, C-contiguous; RGB is in [0, 1], neither clamped nor rounded.  Threads may share it.
+    """
+
+    name: str
+    fast: bool
+
+    def down(self, layer: int, x: np.ndarray) -> np.ndarray:
+        """x (1, C, H, W) through the layer -> (1, C f^2, H/f, W/f), or lr (1, 3, H/f, W/f) of the last layer."""
+        ...
+
+    def up(self, layer: int, y: np.ndarray) -> np.ndarray:
+        """y (1, C, H, W) through the layer's inverse -> (1, C/f^2, fH, fW)."""
+        ...
+
+    def gradient(self, lr: np.ndarray, z: np.ndarray, hr: np.ndarray) -> np.ndarray:
+        """lr (1, 3, h, w), z (1, 3s^2-3, h, w), hr (1, 3, sh, sw) -> `models.irn.IRN.gradient` (1, 3, h, w).
+
+        Raises:
+            WeightsError: the weights carry no graph of it, and the backend needs one.
+        """
+        ...
+
+    def release(self) -> None:
+        """Gives back memory that is kept for the next run, as far as the runtime can."""
+        ...
+
+
+def available() -> tuple[str, ...]:
+    """The names of the backends whose runtime is installed, fastest first."""
+    return tuple(name for name in NAMES if find_spec(name))
+
+
+def make(weights: Weights, name: str = "auto", threads: int = 0, device: str = "cpu", fast: bool = False) -> Backend:
+    """Weights -> a network ready to run.
+
+    Args:
+        weights: what to run.
+        name: one of `NAMES`, or "auto": the fastest that is installed and can run these weights on this device.
+        threads: how many to compute with; 0 for as many as there are cores.
+        device: where to compute: "cpu"; backend torch also takes "cuda", "cuda:1", "mps", ...
+        fast: the subnets in bfloat16, where the processor can.
+
+    Raises:
+        ConfigError: unknown backend, a device that it does not have, or fast where it cannot be.
+        MissingDependencyError: the backend is not installed.
+        WeightsError: the weights carry no graphs, and the backend needs them.
+    """
+    if name == "auto":
+        name = _choose(weights, device)
+    if name not in NAMES:
+        raise ConfigError(f"unknown backend {name!r}: known are auto, {', '.join(NAMES)}")
+    if name != "torch" and device != "cpu":
+        raise ConfigError(f"backend {name} runs on the cpu only, not on {device!r}: use backend torch")
+    if name != "torch" and not weights.graphs:
+        raise WeightsError(
+            f"weights {weights.name} carry no ONNX graphs, which backend {name} needs: "
+            "add them with `unshrink export FILE`, or use backend torch"
+        )
+    if name == "onnxruntime" and fast:
+        raise ConfigError("backend onnxruntime computes in float32 only: use backend openvino or torch, or not --fast")
+    try:
+        return _make(weights, name, threads, device, fast)
+    except ImportError as exc:
+        raise MissingDependencyError(
+            f"backend {name} is not installed or broken ({exc}): pip install {_INSTALL[name]}"
+        ) from exc
+
+
+def _choose(weights: Weights, device: str) -> str:
+    portable = weights.graphs and device == "cpu"
+    return next((name for name in available() if name == "torch" or portable), "torch")
+
+
+def _make(weights: Weights, name: str, threads: int, device: str, fast: bool) -> Backend:
+    # Imported here: each brings a runtime that may be absent, and takes up to seconds.
+    if name == "openvino":
+        from unshrink.runtime.backends.openvino import OpenVINO
+
+        return OpenVINO(weights, threads, fast)
+    if name == "onnxruntime":
+        from unshrink.runtime.backends.onnxruntime import OnnxRuntime
+
+        return OnnxRuntime(weights, threads)
+    from unshrink.runtime.backends.torch import Torch
+
+    return Torch(weights, threads, device, fast)

@@ -1,0 +1,75 @@
+"""ONNX Runtime: runs everywhere."""
+
+from functools import cache, cached_property
+
+import numpy as np
+import onnxruntime
+
+from unshrink.runtime.backends.onnx_model import gradient_model, layer_model
+from unshrink.weights import Weights
+
+
+@cache
+def _share_memory() -> None:
+    """One arena for all sessions of the process: each layer is a session, and they run one after the other."""
+    kind = onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR
+    place = onnxruntime.OrtMemoryInfo("Cpu", kind, 0, onnxruntime.OrtMemType.DEFAULT)
+    onnxruntime.create_and_register_allocator(place, None)
+
+
+class OnnxRuntime:
+    """A network on ONNX Runtime's CPU provider.  A direction is loaded when it is first used.
+
+    Args:
+        weights: what to run; must carry graphs.
+        threads: how many to compute with; 0 for as many as there are cores.
+    """
+
+    name = "onnxruntime"
+    fast = False  # its convolutions know no bfloat16
+
+    def __init__(self, weights: Weights, threads: int = 0) -> None:
+        self._weights = weights
+        self._options = onnxruntime.SessionOptions()
+        self._options.intra_op_num_threads = threads
+        # It would warn of parameters that the graph of the last layer does not use.
+        self._options.log_severity_level = 3
+        self._options.add_session_config_entry("session.use_env_allocators", "1")
+        # Threads of the layer before, waiting for more to do, would take the cores from those of the next.
+        self._options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        _share_memory()
+
+    def down(self, layer: int, x: np.ndarray) -> np.ndarray:
+        """x (1, C, H, W) -> (1, C f^2, H/f, W/f), or lr (1, 3, H/f, W/f) of the last layer."""
+        return self._down[layer].run(None, {"x": x})[0]
+
+    def up(self, layer: int, y: np.ndarray) -> np.ndarray:
+        """y (1, C, H, W) -> (1, C/f^2, fH, fW)."""
+        return self._up[layer].run(None, {"x": y})[0]
+
+    def gradient(self, lr: np.ndarray, z: np.ndarray, hr: np.ndarray) -> np.ndarray:
+        """lr (1, 3, h, w), z (1, 3s^2-3, h, w) and hr (1, 3, sh, sw) -> gradient (1, 3, h, w)."""
+        return self._gradient.run(None, {"lr": lr, "z": z, "hr": hr})[0]
+
+    def release(self) -> None:
+        """Nothing: its arena is kept as large as it has ever been."""
+
+    @cached_property
+    def _down(self) -> list[onnxruntime.InferenceSession]:
+        return self._sessions("down")
+
+    @cached_property
+    def _up(self) -> list[onnxruntime.InferenceSession]:
+        return self._sessions("up")
+
+    @cached_property
+    def _gradient(self) -> onnxruntime.InferenceSession:
+        return self._session(gradient_model(self._weights))
+
+    def _sessions(self, direction: str) -> list[onnxruntime.InferenceSession]:
+        return [
+            self._session(layer_model(self._weights, direction, index)) for index in range(len(self._weights.layers))
+        ]
+
+    def _session(self, model: bytes) -> onnxruntime.InferenceSession:
+        return onnxruntime.InferenceSession(model, self._options, providers=["CPUExecutionProvider"])

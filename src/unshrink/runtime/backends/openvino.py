@@ -1,0 +1,115 @@
+"""OpenVINO: the fastest convolutions on x86."""
+
+import contextlib
+import hashlib
+import os
+import sys
+from collections.abc import Callable
+from functools import cache, cached_property, partial
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from unshrink.runtime.backends import compiled
+from unshrink.runtime.backends.machine import cpu_features
+from unshrink.runtime.backends.onnx_model import gradient_model, open_model, parameters
+from unshrink.weights import Weights
+
+# Every new size costs primitives, of which the cache of oneDNN below OpenVINO would keep 1,024: memory grew by 1 MiB
+# with each size.  One run needs fewer than these, and they save as much time.
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
+
+# Importing openvino imports its model converter, which reports that to Google Analytics and triples the time.
+# Hidden, it is left out; whoever wants it can still import openvino.tools.ovc.
+_CONVERTER = "openvino.tools.ovc"
+sys.modules.setdefault(_CONVERTER, None)  # type: ignore[arg-type]
+try:
+    import openvino
+finally:
+    if sys.modules[_CONVERTER] is None:
+        del sys.modules[_CONVERTER]
+
+
+@cache
+def _core() -> Any:
+    """The one Core of the process, kept until it ends.
+
+    Each Core gives the thread another stack for signal handlers and gives back the one it found when it goes.  Two
+    that go in the order in which they came leave the thread a stack that is freed: then the next Ctrl-C is a crash.
+    """
+    return openvino.Core()
+
+
+class OpenVINO:
+    """A network on OpenVINO's CPU plug-in.  A graph is compiled when it is first used.
+
+    Args:
+        weights: what to run; must carry graphs.
+        threads: how many to compute with; 0 for as many as there are cores.
+        fast: subnets in bfloat16.  OpenVINO keeps in float32 what lies between convolutions and the result: so the
+            picture and the couplings of the graphs that `fused` makes.  Not the gradient, which has no such order.
+    """
+
+    name = "openvino"
+
+    def __init__(self, weights: Weights, threads: int = 0, fast: bool = False) -> None:
+        self._weights, self.fast = weights, fast
+        self._compiled: dict[str, Any] = {}
+        self._lock = Lock()  # a compiled model runs one request at a time, and each uses every thread
+        self._config: dict[str, Any] = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_NUM_THREADS": threads,
+            "CPU_RUNTIME_CACHE_CAPACITY": 0,  # a second cache of the same, which would keep 5,000
+            "ENABLE_CPU_PINNING": False,  # pinned, two processes would share the first cores and leave the others idle
+        }
+
+    def down(self, layer: int, x: np.ndarray) -> np.ndarray:
+        """x (1, C, H, W) -> (1, C f^2, H/f, W/f), or lr (1, 3, H/f, W/f) of the last layer."""
+        return self._layer("down", layer, x)
+
+    def up(self, layer: int, y: np.ndarray) -> np.ndarray:
+        """y (1, C, H, W) -> (1, C/f^2, fH, fW)."""
+        return self._layer("up", layer, y)
+
+    def gradient(self, lr: np.ndarray, z: np.ndarray, hr: np.ndarray) -> np.ndarray:
+        """lr (1, 3, h, w), z (1, 3s^2-3, h, w) and hr (1, 3, sh, sw) -> gradient (1, 3, h, w)."""
+        return self._run("gradient", partial(gradient_model, self._weights), {"lr": lr, "z": z, "hr": hr})
+
+    def release(self) -> None:
+        """Gives back the memory of the features, which each graph keeps as large as the largest piece needed it."""
+        with self._lock:
+            for model in self._compiled.values():
+                model.release_memory()
+
+    def _layer(self, direction: str, index: int, x: np.ndarray) -> np.ndarray:
+        """Layers alike are one compiled model, which takes their parameters as inputs: so they share its memory."""
+        name = self._weights.layers[index].graph(direction)
+        source = partial(open_model, self._weights, direction, index)
+        return self._run(name, source, {"x": x, **self._parameters[index]})
+
+    @cached_property
+    def _parameters(self) -> list[dict[str, np.ndarray]]:
+        layers = [parameters(self._weights, index) for index in range(len(self._weights.layers))]
+        return [{name: values.astype(np.float32) for name, values in layer.items()} for layer in layers]
+
+    def _run(self, name: str, source: Callable[[], bytes], inputs: dict[str, np.ndarray]) -> np.ndarray:
+        with self._lock:
+            if name not in self._compiled:
+                self._compiled[name] = self._compile(source(), name)
+            model = self._compiled[name]
+            used = {port.any_name: inputs[port.any_name] for port in model.inputs}  # without what it does not depend on
+            result: np.ndarray = model(used, share_inputs=True, share_outputs=False)[0]
+        return result
+
+    def _compile(self, source: bytes, name: str) -> Any:
+        """A model ready to run: what an earlier process compiled, if that fits this one in all that matters."""
+        config = {**self._config, "INFERENCE_PRECISION_HINT": "bf16" if self.fast and name != "gradient" else "f32"}
+        key = openvino.__version__, sorted(cpu_features()), sorted(config.items()), hashlib.sha256(source).hexdigest()
+        blob = compiled.load(*key)
+        if blob is not None:
+            with contextlib.suppress(RuntimeError):  # of no use after all: compile anew
+                return _core().import_model(blob, "CPU", config)
+        made = _core().compile_model(_core().read_model(source), "CPU", config)
+        compiled.store(made.export_model().getvalue(), *key)
+        return made

@@ -1,0 +1,196 @@
+"""Large pictures through the network piece by piece, each with the surroundings that its result depends on.
+
+Pieces side by side have one shape, and most strips too, so a runtime plans its memory once.
+
+Shapes:  pictures are (H, W, C).
+"""
+
+import ctypes
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from unshrink.pictures.strips import Rows, Window, strips_of
+
+# Per pixel of a layer's result, at the peak of its run: measured with OpenVINO, the hungriest backend
+BYTES_PER_PIXEL = 2000
+BYTES_PER_VALUE_OF_STRIP = 12  # what comes in, what is made, and what is joined, across the whole width
+BYTES_AT_ONCE = 320 << 20  # for a piece of a layer and its strip: more of it saves little work
+BYTES_PER_PIXEL_OF_GRADIENT = 11_000  # of the large picture: on the way back, it needs the features of all layers
+BYTES_AT_ONCE_OF_GRADIENT = 11_000_000_000  # likewise
+LEAST_SIDE = 32
+LEAST_HALOS = 3  # smaller, and surroundings would be nearly all the work
+RADIUS = 10  # of one coupling block at its own level: five 3x3 convolutions, twice one after the other
+_MEMINFO, _CGROUP = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
+_REFUSED = re.compile(r"bad[_ ]alloc|out of memory|not enough memory|(can ?not|can't|failed to) allocate", re.I)
+
+sharers = 1  # processes that work side by side, this one among them: each may take its share of the free memory
+
+
+@dataclass(frozen=True)
+class Span:
+    """A piece along one side: ``core`` is kept, ``outer`` is run.  Each is (start, stop)."""
+
+    core: tuple[int, int]
+    outer: tuple[int, int]
+
+
+def free_memory() -> int:
+    """Bytes that this process may still take, of the machine or of its control group; 8 GiB where nothing is told."""
+    found = [8 << 30]
+    if match := re.search(r"MemAvailable:\s*(\d+) kB", _text(_MEMINFO)):
+        found = [int(match[1]) << 10]
+    elif hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    limit, used = _text(_CGROUP / "memory.max").strip(), _text(_CGROUP / "memory.current").strip()
+    if limit.isdecimal() and used.isdecimal():
+        found.append(int(limit) - int(used))
+    return max(min(found), 0) // sharers
+
+
+def trim() -> None:
+    """Gives freed memory back to the system, where the C library does not do so by itself (glibc)."""
+    if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "malloc_trim"):
+        library.malloc_trim(0)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether that is what numpy or a runtime, each with its own type and words, means."""
+    return isinstance(error, MemoryError) or bool(_REFUSED.search(str(error)))
+
+
+def counts(
+    size: tuple[int, int], halo: int, memory: int, bytes_per_pixel: int, bytes_per_pixel_of_strip: int = 0
+) -> tuple[int, int]:
+    """Into how many pieces to cut a picture, down and across: of what fits into the memory, the least work.
+
+    Args:
+        size: (height, width).
+        halo: surroundings on each side.
+        memory: bytes for one piece and for the strip of the picture across its whole width.
+        bytes_per_pixel: what a run takes.
+        bytes_per_pixel_of_strip: what the strip takes.
+    """
+    height, width = size
+    least = max(LEAST_HALOS * halo, LEAST_SIDE)
+    found = []
+    for down in range(1, count(height, least, halo) + 1):
+        tall = outer_length(height, down, halo)
+        wide = (memory - bytes_per_pixel_of_strip * tall * width) // (bytes_per_pixel * tall)
+        if wide >= min(width, least):
+            across = count(width, wide, halo)
+            found.append((down * tall * across * outer_length(width, across, halo), down, across))
+    return min(found)[1:] if found else (count(height, least, halo), count(width, least, halo))
+
+
+def count(length: int, most: int, halo: int) -> int:
+    """The fewest pieces of at most ``most``, surroundings included, that cover a side.  most > 2 halo."""
+    return 1 if length <= most else -(-(length - 2 * halo) // (most - 2 * halo))
+
+
+def outer_length(length: int, pieces: int, halo: int) -> int:
+    """How long each of the pieces of a side is, surroundings included."""
+    return -(-(length + 2 * halo * (pieces - 1)) // pieces)
+
+
+def spans(length: int, pieces: int, halo: int) -> list[Span]:
+    """Cuts a side into pieces of one length; each core has ``halo`` around it, or ends where the picture does."""
+    outer = outer_length(length, pieces, halo)
+    result, done = [], 0
+    for index in range(pieces):
+        start = min(index * (outer - 2 * halo), length - outer)
+        end = length if index == pieces - 1 else start + outer - halo
+        result.append(Span((done, end), (start, start + outer)))
+        done = end
+    return result
+
+
+def run_tiled(
+    run: Callable[..., np.ndarray],
+    inputs: Sequence[tuple[np.ndarray | Rows, int]],
+    zoom: int,
+    height: int,
+    most: int,
+    halo: int,
+    cols: list[Span],
+) -> Iterator[np.ndarray]:
+    """Runs a function of one or more pictures piece by piece.
+
+    Args:
+        run: what makes a picture of one piece of each.
+        inputs: each a picture and how many of its pixels, along one side, make one of those in which pieces are cut.
+        zoom: how many pixels of the result make one of them.
+        height: of the result, in these pixels.
+        most: rows that are run at once, surroundings included; more than 2 halo, or the height.
+        halo: surroundings on each side.
+        cols: the pieces from left to right.
+
+    Yields:
+        The strips of the result, together the same as running the whole at once.
+    """
+    windows = [Window(strips_of(picture)) for picture, _ in inputs]
+    factors = [factor for _, factor in inputs]
+    done = 0
+    while done < height:
+        row = _next_rows(windows, factors, done, height, most, halo)
+        done = row.core[1]
+        # Nothing of a strip may be held here while others work on it: it is made in a function of its own.
+        yield _strip(run, windows, factors, zoom, row, max(done - halo, 0), cols)
+
+
+def _next_rows(windows: list[Window], factors: list[int], done: int, height: int, most: int, halo: int) -> Span:
+    """The rows to run next, after those that are ``done``.
+
+    What comes is passed on, be it fewer rows than ``most``: so a run holds its surroundings and no more while those
+    before it work.  Where several rows become one, as many are waited for as can be run at once.
+    """
+    start = max(done - halo, 0)
+    wait = max(factors) > 1
+    while True:
+        there = min(window.bottom // factor for window, factor in zip(windows, factors, strict=True))
+        pieces = count(there - start, most, halo)
+        stop = min(there, start + most) if wait else start + outer_length(there - start, pieces, halo)
+        end = height if stop == height else stop - halo
+        if end > done and (not wait or stop in (start + most, height)):
+            return Span((done, end), (start, stop))
+        for window, factor in zip(windows, factors, strict=True):
+            if window.bottom // factor == there:
+                window.pull()
+
+
+def _strip(
+    run: Callable[..., np.ndarray],
+    windows: list[Window],
+    factors: list[int],
+    zoom: int,
+    row: Span,
+    keep: int,
+    cols: list[Span],
+) -> np.ndarray:
+    bands = [window.rows(*_times(row.outer, f), keep * f) for window, f in zip(windows, factors, strict=True)]
+    done = []
+    for col in cols:
+        result = run(*(band[:, slice(*_times(col.outer, f))] for band, f in zip(bands, factors, strict=True)))
+        done.append(result[_inside(row, zoom), _inside(col, zoom)])
+    return np.concatenate(done, axis=1) if len(done) > 1 else done[0]
+
+
+def _inside(span: Span, zoom: int) -> slice:
+    """Where the core is in the piece."""
+    return slice(*_times((span.core[0] - span.outer[0], span.core[1] - span.outer[0]), zoom))
+
+
+def _times(edges: tuple[int, int], factor: int) -> tuple[int, int]:
+    return edges[0] * factor, edges[1] * factor
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""

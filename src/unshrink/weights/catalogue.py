@@ -1,0 +1,218 @@
+"""The weights that are installed: the table of them, and weights by their names.
+
+`tools/ship.py` prints the rows.
+"""
+
+import difflib
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from unshrink.errors import ModelNotFoundError, WeightsError
+from unshrink.weights.file import IDENTITY_DIGITS, SUFFIX, Weights, read
+
+_ZOO = Path(__file__).parent / "zoo"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One installed weights file.
+
+    Attributes:
+        name: what users call it, method-scale-variant: "irn-x4".
+        file: its name in the folder ``zoo`` of this package.
+        sha256: of the file, in hex.
+        bytes: size of the file.
+        identity: of the parameters, as `Weights.identity`.
+        architecture: "irn".
+        scale: how many times smaller the small picture is, along each side.
+        latent: how z is chosen to restore: "zero" or "gaussian".
+        licence: SPDX identifier.
+        card: the page that describes it, relative to the repository.
+        figures: measured quality, as {data set and measure: value}.
+    """
+
+    name: str
+    file: str
+    sha256: str
+    bytes: int
+    identity: str
+    architecture: str
+    scale: int
+    latent: str
+    licence: str
+    card: str
+    figures: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def path(self) -> Path:
+        """Where the file is installed."""
+        return _ZOO / self.file
+
+
+ENTRIES: tuple[Entry, ...] = (
+    Entry(
+        name="irn-x2",
+        file="irn-x2.safetensors",
+        sha256="b7d7ee97f4c5ae96037621ccd8d8089c4c6d5367bf58a1c06eb9a9403b2cf42d",
+        bytes=3377765,
+        identity="118b797df74030888b607cc98fa52c513554108f2db50810a62dd465e741d092",
+        architecture="irn",
+        scale=2,
+        latent="zero",
+        licence="Apache-2.0",
+        card="cards/irn-x2.md",
+        figures={"Set5 PSNR-Y": 44.10},
+    ),
+    Entry(
+        name="irn-x2-gaussian",
+        file="irn-x2-gaussian.safetensors",
+        sha256="e57af233253445377bb0993a6533e31ac0fd7f909e3d50bb4192ebf2dad6c7bd",
+        bytes=3377837,
+        identity="a63ec5fea0ecd9c3093ad37aee98e28c55d268fc515a0b69f9ef8415fe9d58dd",
+        architecture="irn",
+        scale=2,
+        latent="gaussian",
+        licence="Apache-2.0",
+        card="cards/irn-x2-gaussian.md",
+        figures={"Set5 PSNR-Y": 39.56},
+    ),
+    Entry(
+        name="irn-x4-lean",
+        file="irn-x4-lean.safetensors",
+        sha256="4cee16f739866081dfea62b3d412ca1b04cd5ad2807d3ff8b21511967e8786d1",
+        bytes=5842401,
+        identity="700b1173b83029091627e019ae44926add3fd42ac7532651afd149cabacc3e3d",
+        architecture="irn",
+        scale=4,
+        latent="zero",
+        licence="Apache-2.0",
+        card="cards/irn-x4-lean.md",
+        figures={"Set5 PSNR-Y": 35.47},
+    ),
+    Entry(
+        name="irn-x4",
+        file="irn-x4.safetensors",
+        sha256="cf8f2fd0eefd83dcb17dc3a40c485526a9b155031887104d8ef99e4e2440b7e6",
+        bytes=8790564,
+        identity="4bee7f73760719985a61a39aa9c2ca5aa27703e95ffc23c9b486d1798ad243c9",
+        architecture="irn",
+        scale=4,
+        latent="zero",
+        licence="Apache-2.0",
+        card="cards/irn-x4.md",
+        figures={"Set5 PSNR-Y": 35.52},
+    ),
+    Entry(
+        name="irn-x4-gaussian",
+        file="irn-x4-gaussian.safetensors",
+        sha256="8e0b688fbc74355db6b596503e52c6f30c0687f517ce7e17437d6c6fcac779e5",
+        bytes=8790572,
+        identity="0ee9d97f4fd02a6574b81df370c80963107a6f7977afd419c21bbdb5f885aae6",
+        architecture="irn",
+        scale=4,
+        latent="gaussian",
+        licence="Apache-2.0",
+        card="cards/irn-x4-gaussian.md",
+        figures={"Set5 PSNR-Y": 32.89},
+    ),
+    Entry(
+        name="irn-x8",
+        file="irn-x8.safetensors",
+        sha256="8c31be5d2d2927169ca47f9a82164b236d113562790e78a720e05799ee57d3c0",
+        bytes=12628539,
+        identity="b98ec29f5d8af7a293f473f5576d2786568efc2a088faf38440b3c502e676279",
+        architecture="irn",
+        scale=8,
+        latent="zero",
+        licence="Apache-2.0",
+        card="cards/irn-x8.md",
+        figures={"Set5 PSNR-Y": 29.93},
+    ),
+)  # the first row of a scale is its default
+
+
+def load(name_or_path: str | os.PathLike[str]) -> Weights:
+    """Reads installed weights by their name, or any weights file by its path.
+
+    Args:
+        name_or_path: a name of `ENTRIES`; or a path: anything with a separator in it or that ends in ".safetensors".
+
+    Raises:
+        ModelNotFoundError: no weights of that name, no file at that path.
+        WeightsError: the file is damaged, altered, from a newer version, or does not fit its architecture.
+    """
+    given = os.fspath(name_or_path)
+    if isinstance(name_or_path, os.PathLike) or given.endswith(SUFFIX) or os.sep in given or "/" in given:
+        return read(Path(given))
+    entry = _entry(given)
+    _verify(entry)
+    return read(entry.path)
+
+
+def list_models() -> list[str]:
+    """The names of the installed weights."""
+    return [entry.name for entry in ENTRIES]
+
+
+def for_scale(scale: int) -> Entry:
+    """The default weights for a scale.  Raises ModelNotFoundError, listing what is installed, if there are none."""
+    for entry in ENTRIES:
+        if entry.scale == scale:
+            return entry
+    raise ModelNotFoundError(f"no weights for scale {scale}: installed are {_installed()}")
+
+
+def is_default(entry: Entry) -> bool:
+    """Whether an entry is the default of its scale."""
+    return for_scale(entry.scale) is entry
+
+
+def find(name: str, identity: str) -> Weights:
+    """The installed weights that made a small picture.
+
+    Args:
+        name: what its record calls them; only for the message.
+        identity: the first 16 hex digits of their identity.
+
+    Raises:
+        ModelNotFoundError: none of the installed weights are those.
+        WeightsError: as in `load`.
+    """
+    for entry in ENTRIES:
+        if entry.identity[:IDENTITY_DIGITS] == identity:
+            return load(entry.name)
+    same_name = [entry.identity[:IDENTITY_DIGITS] for entry in ENTRIES if entry.name == name]
+    instead = f"the installed {name} are {same_name[0]}" if same_name else f"installed are {_installed()}"
+    raise ModelNotFoundError(
+        f"the picture was made by weights {name!r} ({identity}), but {instead}: "
+        "install the version of unshrink that made it, or give the file of its weights"
+    )
+
+
+def _installed() -> str:
+    return ", ".join(list_models()) or "none"
+
+
+def _entry(name: str) -> Entry:
+    for entry in ENTRIES:
+        if entry.name == name:
+            return entry
+    nearest = difflib.get_close_matches(name, list_models(), n=1)
+    hint = f"; did you mean {nearest[0]}?" if nearest else ""
+    raise ModelNotFoundError(
+        f"no weights named {name!r}: installed are {_installed()}, or give the path of a {SUFFIX} file{hint}"
+    )
+
+
+def _verify(entry: Entry) -> None:
+    """Raises WeightsError unless the installed file is the shipped one."""
+    try:
+        with entry.path.open("rb") as stream:
+            met = hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as exc:
+        raise WeightsError(f"{entry.path} cannot be read ({exc.strerror}): reinstall unshrink") from exc
+    if met != entry.sha256:
+        raise WeightsError(f"{entry.path} is altered: its sha256 is {met}, not {entry.sha256}; reinstall unshrink")
