@@ -35,14 +35,15 @@ from typing import Any
 import numpy as np
 
 from unshrink import weights as zoo
-from unshrink.network import architectures
+from unshrink.network.layers import operations
 from unshrink.pictures.image import Image
 from unshrink.pictures.io import read, write
 from unshrink.pictures.strips import strips_of
 from unshrink.runtime.backends import available, make
 from unshrink.runtime.backends.compiled import VARIABLE
 from unshrink.runtime.backends.machine import cpu_features, has_fast_bfloat16
-from unshrink.runtime.streaming import Network, as_values, to_planes
+from unshrink.runtime.pieces import as_values, to_planes
+from unshrink.runtime.streaming import Pipeline
 from unshrink.weights import Weights
 
 HERE = Path(__file__).parent
@@ -196,7 +197,7 @@ def in_turns(
             row |= timed([seconds for seconds, _, _ in taken])
             row["cpu_seconds"] = round(min(busy for _, busy, _ in taken), 3)
             row["megapixels_per_second"] = round(size[0] * size[1] / 1e6 / row["seconds"], 3)
-            row["gflops"] = round(operations(weights) * row["megapixels_per_second"] / 1e3, 1)
+            row["gflops"] = round(2 * operations(weights.steps["down"]) * row["megapixels_per_second"] / 1e3, 1)
             row["share_of_ceiling"] = round(row["gflops"] / limit[f"convolution_{way.precision}"], 3)
             row["peak_megabytes"] = max(peak for _, _, peak in taken)
     return rows
@@ -231,14 +232,16 @@ def runner(way: Way, weights: Weights) -> Callable[[str, np.ndarray], np.ndarray
         plain = torch.inference_mode()(lambda direction, planes: getattr(net, direction)(planes))
         net = Plain(weights)
         return plain
-    network = Network(weights, make(weights, way.backend, way.threads, fast=way.fast))
+    pipeline = Pipeline(weights, make(weights, way.backend, way.threads, fast=way.fast))
 
     def run(direction: str, planes: np.ndarray) -> np.ndarray:
         pixels, height, width = planes.transpose(1, 2, 0), *planes.shape[1:]
         if direction == "down":
-            made = network.down(pixels, as_values, lambda share: None)
+            made = pipeline.down(pixels, as_values, lambda share: None)
         else:
-            made = network.up(pixels, (height * network.scale, width * network.scale), 0, as_values, lambda share: None)
+            made = pipeline.up(
+                pixels, (height * weights.scale, width * weights.scale), 0, as_values, lambda share: None
+            )
         return to_planes(np.concatenate(list(strips_of(made))))
 
     return run
@@ -254,11 +257,6 @@ def peak_megabytes() -> int:
     status = Path("/proc/self/status")
     lines = status.read_text().splitlines() if status.exists() else []
     return next((int(line.split()[1]) // 1024 for line in lines if line.startswith("VmHWM")), 0)
-
-
-def operations(weights: Weights) -> float:
-    """Multiplications and additions of the convolutions per pixel of the large picture, as published: none left out."""
-    return 2 * architectures.operations(weights.architecture, weights.config)
 
 
 # -- whole commands --------------------------------------------------------------------------------------------------

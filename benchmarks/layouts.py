@@ -16,7 +16,8 @@ import numpy as np
 from backends import machine, photo
 
 from unshrink import weights as zoo
-from unshrink.network.architectures import expected_shapes, operations
+from unshrink.network.architectures import from_dict, shapes
+from unshrink.network.layers import operations
 from unshrink.runtime.backends import make
 from unshrink.runtime.backends.machine import has_fast_bfloat16
 from unshrink.runtime.rescaler import Rescaler
@@ -42,7 +43,7 @@ def network(blocks: list[int]) -> Weights:
     """Weights of this layout, of zeros."""
     like = zoo.load("irn-x4")
     config = {**like.config, "blocks": blocks}
-    tensors = {name: np.zeros(shape, np.float16) for name, shape in expected_shapes("irn", config).items()}
+    tensors = {name: np.zeros(shape, np.float16) for name, shape in shapes(from_dict("irn", config)).items()}
     return dataclasses.replace(like, config=config, tensors=tensors)
 
 
@@ -66,7 +67,7 @@ def main() -> None:
         {
             "name": name,
             "blocks": net.config["blocks"],
-            "operations": round(operations(net.architecture, net.config)),
+            "operations": round(operations(net.steps["down"])),
             "seconds_per_megapixel": round(min(times[name]) / SIDE**2 * 1e6, 2),
         }
         for name, net in made.items()

@@ -6,49 +6,65 @@ from typing import Any
 
 import numpy as np
 
-from unshrink.network.architectures import expected_shapes
+from unshrink.network import architectures
+from unshrink.network.layers import Step
 from unshrink.runtime.backends import Backend
 from unshrink.weights import Weights
 
-LAYOUTS = {2: [1], 4: [1, 1]}  # few blocks: exporting takes seconds for each
+KINDS: dict[int | str, tuple[str, dict[str, Any]]] = {  # few blocks: exporting takes seconds for each
+    2: ("irn", {"scale": 2, "blocks": [1], "growth": 8, "clamp": 1.0, "latent": "zero"}),
+    4: ("irn", {"scale": 4, "blocks": [1, 1], "growth": 8, "clamp": 1.0, "latent": "zero"}),
+    "x3": ("irn", {"scale": 3, "blocks": [1], "growth": 8}),
+    "plain": ("irn", {"scale": 2, "blocks": [2], "subnet": "plain", "width": 8, "depth": 3, "joint": True}),
+    "pair": ("pair", {"blocks": 1, "width": 6, "growth": 4}),
+}
+OTHERS = ("x3", "plain", "pair")  # than the published network
 
 
-def config(scale: int, blocks: list[int] | None = None) -> dict[str, Any]:
-    return {"scale": scale, "blocks": blocks or LAYOUTS[scale], "growth": 8, "clamp": 1.0, "latent": "zero"}
+def config(scale: int) -> dict[str, Any]:
+    return dict(KINDS[scale][1])
 
 
-def random_weights(scale: int, seed: int = 0, blocks: list[int] | None = None) -> Weights:
+def random_weights(kind: int | str, seed: int = 0, **changes: Any) -> Weights:
     """Values large enough that every parameter shows in the small picture."""
     draw = np.random.default_rng(seed)
-    made = config(scale, blocks)
-    shapes = expected_shapes("irn", made)
+    architecture, made = KINDS[kind][0], {**KINDS[kind][1], **changes}
+    shapes = architectures.shapes(architectures.from_dict(architecture, made))
     tensors = {name: draw.normal(0, 0.04, shape).astype(np.float16) for name, shape in shapes.items()}
-    return Weights(f"random-x{scale}", "irn", made, tensors, about={"licence": "none"})
+    for tensor in tensors.values():
+        if tensor.ndim == 3:  # of a learned downsampling: not far from one that keeps the picture
+            tensor += np.eye(9, dtype=np.float16)
+    name = f"random-x{kind}" if isinstance(kind, int) else f"random-{kind}"
+    return Weights(name, architecture, made, tensors, about={"licence": "none"})
 
 
 @cache
-def graphs(scale: int) -> dict[str, bytes]:
+def graphs(kind: int | str) -> dict[str, bytes]:
     from unshrink.weights.export import export
 
-    return export(random_weights(scale)).graphs
+    return export(random_weights(kind)).graphs
 
 
-def portable_weights(scale: int) -> Weights:
-    return dataclasses.replace(random_weights(scale), graphs=graphs(scale))
+def portable_weights(kind: int | str) -> Weights:
+    return dataclasses.replace(random_weights(kind), graphs=graphs(kind))
+
+
+def z_channels(weights: Weights) -> int:
+    return weights.steps["up"][0].channels[0] - 3
 
 
 def down(weights: Weights, backend: Backend, hr: np.ndarray) -> np.ndarray:
     """hr (1, 3, H, W) -> lr (1, 3, H/s, W/s), in one piece."""
-    for index in range(len(weights.layers)):
-        hr = backend.down(index, hr)
+    for step in weights.steps["down"]:
+        hr = backend.run(step, hr)
     return hr
 
 
 def up(weights: Weights, backend: Backend, lr: np.ndarray, z: np.ndarray) -> np.ndarray:
     """lr (1, 3, h, w) and z (1, 3s^2-3, h, w) -> hr (1, 3, sh, sw), in one piece."""
     y = np.concatenate((lr, z), axis=1)
-    for index in reversed(range(len(weights.layers))):
-        y = backend.up(index, y)
+    for step in weights.steps["up"]:
+        y = backend.run(step, y)
     return y
 
 
@@ -58,19 +74,12 @@ class Samples:
     name = "samples"
     fast = False
 
-    def __init__(self, weights: Weights) -> None:
-        self._layers = weights.layers
-
-    def down(self, layer: int, x: np.ndarray) -> np.ndarray:
-        """The first band alone, beside zeros."""
-        made = self._layers[layer]
-        low = x[:, :3, :: made.factor, :: made.factor]
-        return low if made.last else np.pad(low, [(0, 0), (0, made.channels - 3), (0, 0), (0, 0)])
-
-    def up(self, layer: int, y: np.ndarray) -> np.ndarray:
-        """The first bands, repeated."""
-        made = self._layers[layer]
-        return y[:, : made.channels // made.factor**2].repeat(made.factor, 2).repeat(made.factor, 3)
+    def run(self, step: Step, x: np.ndarray) -> np.ndarray:
+        """The first band alone beside zeros on the way down; the first bands, repeated, on the way up."""
+        if step.inverse:
+            return x[:, : step.channels[1]].repeat(step.grows, 2).repeat(step.grows, 3)
+        low = x[:, :3, :: step.shrinks, :: step.shrinks]
+        return np.pad(low, [(0, 0), (0, step.channels[1] - 3), (0, 0), (0, 0)])
 
     def gradient(self, lr: np.ndarray, z: np.ndarray, hr: np.ndarray) -> np.ndarray:
         """Of flat pictures, exactly."""

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from networks import down, portable_weights, random_weights, up
+from networks import OTHERS, down, portable_weights, random_weights, up, z_channels
 from unshrink import weights as zoo
 from unshrink.errors import ConfigError, MissingDependencyError, WeightsError
 from unshrink.runtime import backends
@@ -37,72 +37,80 @@ def psnr(a, b):
     return -10 * np.log10(np.mean((a - b) ** 2))
 
 
-def zeros(lr, scale):
-    return np.zeros((1, 3 * scale**2 - 3, *lr.shape[2:]), np.float32)
+def zeros(lr, weights):
+    return np.zeros((1, z_channels(weights), *lr.shape[2:]), np.float32)
 
 
-@pytest.mark.parametrize("scale", [2, 4])
+def cut(photo, scale):
+    """Sides that are multiples of any scale."""
+    return np.ascontiguousarray(photo[..., : 192 // scale * scale, : 240 // scale * scale])
+
+
+@pytest.mark.parametrize("kind", [2, 4, *OTHERS])
 @pytest.mark.parametrize("name", PORTABLE)
-def test_agrees_with_torch_on_a_photo(photo, name, scale):
-    weights = portable_weights(scale)
+def test_agrees_with_torch_on_a_photo(photo, name, kind):
+    weights = portable_weights(kind)
+    photo = cut(photo, weights.scale)
     reference, backend = backends.make(weights, "torch", 1), backends.make(weights, name, 1)
     wanted, met = (to_8_bit(down(weights, b, photo)) for b in (reference, backend))
     assert np.mean(met != wanted) <= 1e-4
     assert np.abs(met - wanted).max() <= 1
     lr = (wanted / 255).astype(np.float32)
-    restored = [to_8_bit(up(weights, b, lr, zeros(lr, scale))) / 255 for b in (reference, backend)]
+    restored = [to_8_bit(up(weights, b, lr, zeros(lr, weights))) / 255 for b in (reference, backend)]
     assert psnr(restored[0], photo) == pytest.approx(psnr(restored[1], photo), abs=0.01)
 
 
-@pytest.mark.parametrize("scale", [2, 4])
+@pytest.mark.parametrize("kind", [2, 4, "plain"])
 @pytest.mark.parametrize("name", ["openvino", "torch"])
-def test_fast_is_close_and_either_side_may_be(photo, name, scale):
+def test_fast_is_close_and_either_side_may_be(photo, name, kind):
     """A subnet's result that were rounded to bfloat16, or the picture itself, would be further off."""
-    weights = portable_weights(scale)
+    weights = portable_weights(kind)
     exact, fast = (backends.make(weights, name, 1, fast=choice) for choice in (False, True))
     small = [down(weights, b, photo) for b in (exact, fast)]
     assert np.sqrt(np.mean((small[1] - small[0]) ** 2)) < CLOSE
     lrs = [(to_8_bit(lr) / 255).astype(np.float32) for lr in small]
-    found = [psnr(to_8_bit(up(weights, b, lr, zeros(lr, scale))) / 255, photo) for b in (exact, fast) for lr in lrs]
+    found = [psnr(to_8_bit(up(weights, b, lr, zeros(lr, weights))) / 255, photo) for b in (exact, fast) for lr in lrs]
     assert found == pytest.approx(found[:1] * 4, abs=0.02)
 
 
-@pytest.mark.parametrize("scale", [2, 4])
+@pytest.mark.parametrize("kind", [2, 4, *OTHERS])
 @pytest.mark.parametrize("name", PORTABLE)
-def test_gradients_agree_with_torch_at_any_size(name, scale):
+def test_gradients_agree_with_torch_at_any_size(name, kind):
     """Where a feature is all but zero, rounding chooses the branch of the leaky ReLU: not every value can agree."""
-    weights = portable_weights(scale)
+    weights = portable_weights(kind)
+    scale = weights.scale
     reference, backend = backends.make(weights, "torch", 1), backends.make(weights, name, 1)
     draw = np.random.default_rng(0)
     for h, w in ((1, 1), (1, 7), (24, 17)):
         lr, hr = draw.random((1, 3, h, w), np.float32), draw.random((1, 3, h * scale, w * scale), np.float32)
-        inputs = lr, draw.standard_normal((1, 3 * scale**2 - 3, h, w), np.float32), hr
+        inputs = lr, draw.standard_normal((1, z_channels(weights), h, w), np.float32), hr
         wanted, met = reference.gradient(*inputs), backend.gradient(*inputs)
         assert (met.shape, met.dtype, met.flags.c_contiguous) == (lr.shape, np.float32, True)
         assert np.linalg.norm(met - wanted) <= 1e-3 * np.linalg.norm(wanted)
 
 
-@pytest.mark.parametrize("scale", [2, 4])
+@pytest.mark.parametrize("kind", [2, 4, *OTHERS])
 @pytest.mark.parametrize("name", backends.available())
-def test_any_size_and_back(name, scale):
-    weights = portable_weights(scale)
+def test_any_size_and_back(name, kind):
+    weights = portable_weights(kind)
+    scale = weights.scale
     backend = backends.make(weights, name, 1)
     draw = np.random.default_rng(0)
     for h, w in ((1, 1), (1, 7), (5, 3), (1, 1)):
         hr = draw.random((1, 3, h * scale, w * scale), np.float32)
         lr = down(weights, backend, hr)
-        restored = up(weights, backend, lr, draw.standard_normal((1, 3 * scale**2 - 3, h, w), np.float32))
+        restored = up(weights, backend, lr, draw.standard_normal((1, z_channels(weights), h, w), np.float32))
         for result, shape in ((lr, (1, 3, h, w)), (restored, hr.shape)):
             assert (result.shape, result.dtype, result.flags.c_contiguous) == (shape, np.float32, True)
 
 
 @pytest.mark.parametrize("name", backends.available())
 def test_a_result_outlives_the_next_run_and_inputs_stay(name):
-    backend = backends.make(portable_weights(2), name, 1)
+    backend, (first_step, *_) = backends.make(portable_weights(2), name, 1), portable_weights(2).steps["down"]
     hr = np.full((1, 3, 8, 8), 0.25, np.float32)
-    first = backend.down(0, hr)
+    first = backend.run(first_step, hr)
     kept = first.copy()
-    assert not np.array_equal(backend.down(0, 1 - hr), kept)
+    assert not np.array_equal(backend.run(first_step, 1 - hr), kept)
     assert np.array_equal(first, kept)
     assert (hr == 0.25).all()
 
@@ -161,7 +169,8 @@ def test_openvino_reports_nothing_and_brings_no_torch(tmp_path):
 import sys, numpy
 from unshrink import weights
 from unshrink.runtime import backends
-backends.make(weights.load(sys.argv[1]), "openvino").down(0, numpy.zeros((1, 3, 4, 4), "f"))
+made = weights.load(sys.argv[1])
+backends.make(made, "openvino").run(made.steps["down"][0], numpy.zeros((1, 3, 4, 4), "f"))
 assert not {"openvino_telemetry", "torch", "onnx"} & set(sys.modules)
 """
     home = tmp_path / "home"
@@ -182,9 +191,10 @@ def test_ctrl_c_still_works_when_backends_have_gone(tmp_path, name):
         from unshrink.runtime import backends
 
         faulthandler.enable()
+        steps = weights.load(sys.argv[1]).steps
         made = [backends.make(weights.load(sys.argv[1]), sys.argv[2], 1) for _ in range(2)]
         for backend in made:
-            backend.up(1, backend.down(0, np.zeros((1, 3, 8, 8), np.float32)))
+            backend.run(steps["up"][0], backend.run(steps["down"][0], np.zeros((1, 3, 8, 8), np.float32)))
         del backend, made[0], made[0]
         try:
             os.kill(os.getpid(), signal.SIGINT)

@@ -22,7 +22,7 @@ from unshrink.errors import ImageError, UnshrinkError
 from unshrink.files import atomic_write
 from unshrink.pictures.image import Image
 from unshrink.pictures.io import read, write
-from unshrink.runtime import tiling
+from unshrink.runtime import memory
 
 # -- the engine, with a stand-in for the network -------------------------------------------------------------------
 
@@ -192,7 +192,7 @@ def test_workers_and_their_threads_share_the_cores(monkeypatch):
 
 def test_workers_share_the_free_memory():
     worker = Worker(_prepare, prepare, 100)
-    assert 0 < worker.run(60, tiling.free_memory) < tiling.free_memory() / 50
+    assert 0 < worker.run(60, memory.free_memory) < memory.free_memory() / 50
     worker.end()
 
 

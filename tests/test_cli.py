@@ -48,7 +48,7 @@ def zoo(tmp_path_factory):
     """Two small networks with random parameters; without graphs, so they run on torch."""
     import torch
 
-    from unshrink.network.build import build
+    from unshrink.network.network import build
 
     folder = tmp_path_factory.mktemp("zoo")
     for scale, blocks in ((4, [1, 1]), (2, [1])):
@@ -506,7 +506,7 @@ def no_exporter(monkeypatch):
     import types
 
     module = types.ModuleType("unshrink.weights.export")
-    names = lambda made: {layer.graph(way) for layer in made.layers for way in weights.DIRECTIONS}
+    names = lambda made: {step.graph for steps in made.steps.values() for step in steps}
     module.export = lambda made: dataclasses.replace(made, graphs=dict.fromkeys(names(made), b"graph"))
     monkeypatch.setitem(sys.modules, "unshrink.weights.export", module)
 
@@ -515,10 +515,11 @@ def checkpoint(path):
     """A published checkpoint of one Haar transform and one block."""
     import torch
 
-    from unshrink.weights.convert import _published, expected_shapes
+    from unshrink.network.irn import IRNConfig
+    from unshrink.weights.convert import _published, shapes
 
-    config = {"scale": 2, "blocks": [1], "growth": 32, "clamp": 1.0, "latent": "gaussian"}
-    state = {_published(name): torch.zeros(shape) for name, shape in expected_shapes("irn", config).items()}
+    config = IRNConfig(scale=2, blocks=(1,), latent="gaussian")
+    state = {_published(name): torch.zeros(shape) for name, shape in shapes(config).items()}
     signs = torch.tensor([[[1, 1], [1, 1]], [[1, -1], [1, -1]], [[1, 1], [-1, -1]], [[1, -1], [-1, 1]]]).float()
     state["operations.0.haar_weights"] = signs[:, None].repeat(3, 1, 1, 1)
     torch.save(state, path)
@@ -557,7 +558,7 @@ def test_export_adds_graphs_in_place(zoo, tmp_path, no_exporter):
     path.write_bytes((zoo / "tiny-x2.safetensors").read_bytes())
     assert unshrink("export", path) == 0
     made = weights.load(path)
-    assert set(made.graphs) == {layer.graph(way) for layer in made.layers for way in weights.DIRECTIONS}
+    assert set(made.graphs) == {step.graph for steps in made.steps.values() for step in steps}
     assert unshrink("export", tmp_path / "none.safetensors") == 1
 
 

@@ -7,6 +7,7 @@ import pytest
 from networks import portable_weights
 from unshrink.runtime import backends
 from unshrink.runtime.backends import compiled
+from unshrink.weights import Weights
 
 
 @pytest.fixture
@@ -62,12 +63,16 @@ def test_openvino_starts_from_what_another_compiled(kept, monkeypatch):
     openvino = pytest.importorskip("unshrink.runtime.backends.openvino")
     hr = np.random.default_rng(0).random((1, 12, 8, 12), np.float32)
     weights = portable_weights(2)
-    first = backends.make(weights, "openvino", 1).down(1, hr)
+
+    def run(made: Weights, threads: int = 1) -> np.ndarray:
+        return backends.make(made, "openvino", threads).run(made.steps["down"][1], hr)
+
+    first = run(weights)
     monkeypatch.setattr(openvino._core(), "read_model", None)  # what compiling begins with
-    assert np.array_equal(backends.make(weights, "openvino", 1).down(1, hr), first)
+    assert np.array_equal(run(weights), first)
     other = dataclasses.replace(weights, tensors={name: values + 1 for name, values in weights.tensors.items()})
-    assert not np.array_equal(backends.make(other, "openvino", 1).down(1, hr), first), "parameters are not part of it"
+    assert not np.array_equal(run(other), first), "parameters are not part of it"
     graphs = {**weights.graphs, "down.x2.block.low": portable_weights(4).graphs["down.x4.block.low"]}
     for changed in ((dataclasses.replace(weights, graphs=graphs), 1), (weights, 2)):
         with pytest.raises(TypeError):
-            backends.make(changed[0], "openvino", changed[1]).down(1, hr)
+            run(*changed)

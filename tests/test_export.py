@@ -7,12 +7,8 @@ import pytest
 from onnx import numpy_helper
 
 from networks import portable_weights
-from unshrink.errors import MissingDependencyError, WeightsError
-from unshrink.network.architectures import expected_shapes
+from unshrink.errors import MissingDependencyError
 from unshrink.runtime.backends.onnx_model import encode_initializers, gradient_model, layer_model, open_model
-from unshrink.weights import Weights
-from unshrink.weights.export import export
-from unshrink.weights.file import DIRECTIONS
 
 pytestmark = pytest.mark.xdist_group("export")  # one worker exports the graphs, once
 
@@ -31,18 +27,17 @@ def check(model: onnx.ModelProto, inputs: list[str], output: str, tensors: dict[
 def test_a_graph_and_the_parameters_make_a_model(scale):
     weights = portable_weights(scale)
     check(onnx.load_from_string(gradient_model(weights)), ["lr", "z", "hr"], "gradient", weights.tensors)
-    for index in range(len(weights.layers)):
-        prefix = f"layers.{index}."
+    for step in (step for steps in weights.steps.values() for step in steps):
+        prefix = f"{step.path}."
         own = {name.removeprefix(prefix): value for name, value in weights.tensors.items() if name.startswith(prefix)}
-        for direction in DIRECTIONS:
-            check(onnx.load_from_string(layer_model(weights, direction, index)), ["x"], "y", own)
-            check(onnx.load_from_string(open_model(weights, direction, index)), ["x", *own], "y", {})
+        check(onnx.load_from_string(layer_model(weights, step)), ["x"], "y", own)
+        check(onnx.load_from_string(open_model(weights, step)), ["x", *own], "y", {})
 
 
 @pytest.mark.parametrize("scale", [2, 4])
 def test_a_graph_names_every_parameter_that_it_needs_and_holds_none(scale):
     weights = portable_weights(scale)
-    assert weights.graphs.keys() == {layer.graph(way) for layer in weights.layers for way in DIRECTIONS} | {"gradient"}
+    assert weights.graphs.keys() == {step.graph for steps in weights.steps.values() for step in steps} | {"gradient"}
     block = {name.split(".", 2)[2] for name in weights.tensors}
     for name, graph in weights.graphs.items():
         model = onnx.load_from_string(graph)
@@ -69,13 +64,6 @@ def test_initializers_of_every_shape():
     assert [tensor.name for tensor in model.graph.initializer] == list(tensors)
     for tensor in model.graph.initializer:
         assert np.array_equal(numpy_helper.to_array(tensor), tensors[tensor.name].astype(np.float32))
-
-
-def test_what_onnx_cannot_say_is_an_error():
-    config = {"scale": 3, "blocks": [0], "growth": 4, "clamp": 1.0, "latent": "zero"}
-    tensors = {name: np.ones(shape, np.float16) for name, shape in expected_shapes("irn", config).items()}
-    with pytest.raises(WeightsError, match="runs on backend torch alone"):
-        export(Weights("x3", "irn", config, tensors))
 
 
 def test_a_missing_package_is_named(monkeypatch):

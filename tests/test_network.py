@@ -1,174 +1,126 @@
-"""Pictures of any size through a network: the same bytes whatever the pieces, and no more memory than there is."""
-
-import collections
-import functools
-import tracemalloc
-import warnings
-from collections.abc import Iterator
-
-import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+import torch
+from torch.utils.flop_counter import FlopCounterMode
 
-from networks import Samples, portable_weights, random_weights
-from unshrink.errors import ConfigError, UnshrinkError, UnshrinkWarning
-from unshrink.pictures.image import Image
-from unshrink.pictures.io import read, scan, write
-from unshrink.pictures.strips import Rows
-from unshrink.runtime import backends, tiling
-from unshrink.runtime import search as refine
-from unshrink.runtime.rescaler import Rescaler
-from unshrink.runtime.streaming import Network, as_values, padded_strips
+from unshrink.errors import ConfigError, WeightsError
+from unshrink.network import network as networks
+from unshrink.network.irn import IRNConfig
+from unshrink.network.layers import operations
+from unshrink.network.modules import HaarDownsample
+from unshrink.network.network import Network, build
 
-LEAST = {scale: (2 * refine.HALO + 1) * scale for scale in (2, 4)}
+SHAPES = {2: (2,), 3: (2,), 4: (2, 2), 8: (1, 1, 1)}
 
 
-@functools.cache
-def rescaler(scale: int, name: str, tile: int = 0) -> Rescaler:
-    weights = random_weights(scale) if name == "torch" else portable_weights(scale)
-    backend = rescaler(scale, name).backend if tile else backends.make(weights, name, threads=1)
-    return Rescaler(weights, backend, tile)
+KINDS = {"published": {"growth": 8}, "plain": {"subnet": "plain", "width": 8, "depth": 3, "joint": True}}
 
 
-def noise(height: int, width: int, channels: int = 3, depth: int = 8) -> np.ndarray:
-    return np.random.default_rng(height * width).integers(0, 2**depth, (height, width, channels), f"uint{depth}")
+def random_network(scale: int, kind: str = "published", **config) -> Network:
+    torch.manual_seed(scale)
+    network = Network(IRNConfig(scale=scale, blocks=SHAPES[scale], **KINDS[kind], **config))
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.05) if parameter.ndim != 3 else None
+    return network
 
 
-@pytest.mark.xdist_group("export")
-@pytest.mark.parametrize("name", backends.available())
-@settings(deadline=None, max_examples=8)
-@given(
-    scale=st.sampled_from([2, 4]),
-    height=st.integers(1, 210),
-    width=st.integers(1, 210),
-    room=st.integers(0, 60),
-    channels=st.sampled_from([1, 3]),
-    depth=st.sampled_from([8, 16]),
+@pytest.mark.parametrize(
+    "scale, blocks, count", [(2, (8,), 1_667_952), (4, (8, 8), 4_355_136), (8, (8,) * 3, 11_119_248)]
 )
-def test_tiled_and_whole_are_the_same_bytes(name, scale, height, width, room, channels, depth):
-    whole, tiled = rescaler(scale, name), rescaler(scale, name, LEAST[scale] + room)
-    hr = noise(height, width, channels, depth)
-    lr = whole.downscale(hr)
-    pairs = ((lr, tiled.downscale(hr)), (whole.upscale(lr), tiled.upscale(lr)))
-    for expected, met in pairs:
-        np.testing.assert_array_equal(met, expected)
+def test_published_shapes_have_the_published_number_of_parameters(scale, blocks, count):
+    network = Network(IRNConfig(scale=scale, blocks=blocks))
+    assert sum(p.numel() for p in network.parameters()) == count
 
 
-@pytest.mark.parametrize("scale", [2, 3, 4, 8])
-@given(st.lists(st.integers(1, 9), min_size=1, max_size=5), st.integers(1, 20))
-def test_strips_are_padded_as_the_whole_would_be(scale, heights, width):
-    pixels = noise(sum(heights), width)
-    strips = iter(np.split(pixels, np.cumsum(heights)[:-1]))
-    padding = [(0, -side % scale) for side in pixels.shape[:2]]
-    padded = np.concatenate(list(padded_strips(Rows(pixels.shape, pixels.dtype, strips), scale)))
-    np.testing.assert_array_equal(padded, np.pad(pixels, [*padding, (0, 0)], mode="reflect"))
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("scale", SHAPES)
+def test_operations_are_those_that_a_run_makes(scale, kind):
+    network = random_network(scale, kind)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        network(torch.rand(1, 3, 24, 48))
+    learned = 3 * 9 * 24 * 48 if scale == 3 else 0  # the matrices of x3 are no convolutions of the network
+    made = counter.get_total_flops() / 2 - learned
+    assert operations(network.encoder_steps) * 24 * 48 == pytest.approx(made)
 
 
-@pytest.mark.parametrize("suffix", [".png", ".tif"])
-@pytest.mark.parametrize("channels", [1, 3, 4])
-def test_a_file_goes_by_in_strips_and_is_what_the_array_gives(tmp_path, suffix, channels):
-    image, r = Image(noise(190, 120, channels, 16), dpi=(96, 96)), rescaler(2, "torch", LEAST[2] + 40)
-    write(image, tmp_path / f"large{suffix}")
-    small = r.downscale(tmp_path / f"large{suffix}", tmp_path / f"small{suffix}")
-    assert np.array_equal(read(small).pixels, r.downscale(image).pixels)
-    passing = r.upscale(scan(small))
-    assert isinstance(passing.pixels, np.ndarray if channels == 4 else Rows)
-    large = read(r.upscale(small, tmp_path / f"back{suffix}"))
-    assert np.array_equal(large.pixels, r.upscale(read(small)).pixels)
-    assert np.array_equal(large.pixels, np.asarray(passing.pixels))
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("scale", SHAPES)
+@pytest.mark.parametrize("dtype, bound", [(torch.float64, 1e-10), (torch.float32, 1e-5)])
+def test_the_inverse_is_exact_when_z_is_kept(scale, kind, dtype, bound):
+    network, hr = random_network(scale, kind).to(dtype), torch.rand(2, 3, 24, 48, dtype=dtype)
+    with torch.no_grad():
+        lr, z = network(hr)
+        restored = network.decode(lr, z)
+    assert lr.shape == (2, 3, 24 // scale, 48 // scale)
+    assert z.shape == (2, 3 * scale**2 - 3, 24 // scale, 48 // scale)
+    assert (restored - hr).abs().max() < bound
+    assert (network.upscale(lr) - hr).abs().max() > 100 * bound, "z must matter, or this test proves nothing"
 
 
-def test_progress_is_told_strip_by_strip():
-    r, pixels = rescaler(2, "torch", LEAST[2] + 40), noise(390, 120)
-    for way in (r.downscale, r.upscale):
-        told: list[float] = []
-        pixels = way(pixels, progress=told.append)
-        assert (told[0], told[-1]) == (0, 1)
-        assert told == sorted(told)
-        assert len(set(told)) > 4
+def test_an_untrained_network_is_two_haar_transforms():
+    hr = torch.rand(1, 3, 16, 16)
+    lr, z = Network(IRNConfig(scale=4, blocks=(2, 2)))(hr)
+    torch.testing.assert_close(torch.cat((lr, z), 1), HaarDownsample()(HaarDownsample()(hr)))
 
 
-def test_a_damaged_file_is_refused_and_leaves_nothing(tmp_path):
-    source = tmp_path / "large.png"
-    write(Image(noise(190, 120)), source)
-    data = bytearray(source.read_bytes())
-    data[len(data) // 2] ^= 255
-    source.write_bytes(data)
-    with pytest.raises(UnshrinkError, match=r"cannot read .*large\.png: it is damaged"):
-        rescaler(2, "torch").downscale(source)
-    assert [path.name for path in tmp_path.iterdir()] == ["large.png"]
+def test_downscale_gives_values_on_the_8_bit_grid():
+    lr = random_network(2).downscale(torch.rand(1, 3, 16, 16))
+    assert ((lr * 255).round() / 255 == lr).all()
+    assert lr.min() >= 0
+    assert lr.max() <= 1
 
 
-class Tight:
-    """A backend with too little memory for more than ``most`` pixels."""
-
-    name = "tight"
-
-    def __init__(self, most: int) -> None:
-        self.most, self.backend = most, rescaler(2, "torch").backend
-
-    def down(self, layer: int, x: np.ndarray) -> np.ndarray:
-        if x.shape[2] * x.shape[3] > self.most:
-            raise RuntimeError("std::bad_alloc")
-        return self.backend.down(layer, x)
+def test_z_is_zero_or_drawn_from_the_normal_distribution_by_a_seed():
+    lr = torch.rand(1, 3, 64, 64)
+    assert random_network(2).latent(lr).abs().max() == 0
+    gaussian = random_network(2, latent="gaussian")
+    first, again, other = (gaussian.latent(lr, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert abs(first.mean()) < 0.02
+    assert abs(first.std() - 1) < 0.02
 
 
-def test_where_memory_is_short_tiles_get_smaller_which_is_said_once():
-    hr, r = noise(400, 410), Rescaler(random_weights(2), Tight(40_000))
-    with pytest.warns(UnshrinkWarning, match="not enough memory: going on with smaller tiles") as told:
-        small = r.downscale(hr)
-    assert len(told) == 1
-    expected = rescaler(2, "torch").downscale(hr)
-    assert np.abs(small.astype(int) - expected).max() <= 1
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert np.array_equal(r.downscale(hr), small)
+@pytest.mark.parametrize(
+    "config, message",
+    [
+        ({"scale": 5}, "model.scale is 5: allowed are 2, 3, 4, 8"),
+        ({"scale": 4, "blocks": (8,)}, "scale 4 takes 2 numbers of blocks"),
+        ({"latent": "uniform"}, "allowed are zero, gaussian"),
+        ({"growth": 0}, "allowed are 1 to 1024"),
+        ({"clamp": float("nan")}, "must be a positive number"),
+        ({"subnet": "sparse"}, "allowed are dense, plain"),
+        ({"depth": 1}, "allowed are 2 to 16"),
+        ({"joint": 1}, "allowed are true, false"),
+    ],
+)
+def test_impossible_shapes_are_refused(config, message):
+    with pytest.raises(ConfigError, match=message):
+        IRNConfig(**config)
 
 
-def test_where_memory_is_too_short_for_anything_or_for_what_was_asked_it_is_an_error():
-    with pytest.warns(UnshrinkWarning), pytest.raises(UnshrinkError, match="the smallest piece"):
-        Rescaler(random_weights(2), Tight(100)).downscale(noise(400, 410))
-    with pytest.raises(UnshrinkError, match=f"tiles of {LEAST[2] + 200}: choose smaller"):
-        Rescaler(random_weights(2), Tight(40_000), LEAST[2] + 200).downscale(noise(400, 410))
+def test_unknown_architecture_is_refused():
+    with pytest.raises(WeightsError, match="unknown architecture 'srcnn': known are irn, pair"):
+        build("srcnn", {})
 
 
-def test_a_tile_must_hold_more_than_the_surroundings():
-    with pytest.raises(ConfigError, match=f"tile is 9: random-x2 needs {LEAST[2]} or more"):
-        Rescaler(random_weights(2), Tight(1), 9)
+@pytest.mark.parametrize("scale", SHAPES)
+def test_the_gradient_is_half_that_of_the_squared_error(scale):
+    network = random_network(scale).double()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.mul_(0.02) if parameter.ndim != 3 else None
 
+    def error(difference: torch.Tensor) -> torch.Tensor:
+        luma = torch.einsum("nchw,c->nhw", difference, difference.new_tensor([65.481, 128.553, 24.966]) / 255)
+        return difference.square().sum() + networks.LUMA_WEIGHT * luma.square().sum()
 
-def test_of_a_tall_picture_few_rows_are_held():
-    weights, tile, read, given = random_weights(4, blocks=[8, 8]), 320, 0, 0
-    reach = 8 * tiling.RADIUS * 2 + 8 * tiling.RADIUS * 4  # of all blocks, below what has been given
-
-    def strips() -> Iterator[np.ndarray]:
-        nonlocal read
-        for _ in range(100):
-            read += 20
-            yield noise(20, 40)
-
-    network = Network(weights, backends.make(weights, "torch", threads=1), tile)
-    small = network.down(Rows((2000, 40, 3), np.uint8, strips()), as_values, lambda share: None)
-    for strip in small.strips:
-        given += 4 * len(strip)
-        assert given <= 2000
-        assert read - given < reach + 2 * tile
-    assert given == 2000
-
-
-def test_a_block_more_costs_the_memory_of_its_surroundings_and_no_more():
-    def peak(blocks: list[int]) -> int:
-        weights = random_weights(4, blocks=blocks)
-        strips = (np.zeros((64, 1600, 3), np.uint8) for _ in range(20))
-        tracemalloc.start()
-        picture = Rows((1280, 1600, 3), np.uint8, strips)
-        collections.deque(
-            Network(weights, Samples(weights), 256).down(picture, as_values, lambda share: None).strips, maxlen=0
-        )
-        most = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-        return most
-
-    values = 7 * 2 * tiling.RADIUS * (800 * 12 + 400 * 48)  # of seven blocks more at each level
-    assert peak([8, 8]) - peak([1, 1]) < 1.5 * 4 * values
+    draw = torch.Generator().manual_seed(0)
+    lr, step = (torch.rand(1, 3, 4, 5, generator=draw, dtype=torch.float64) for _ in range(2))
+    hr = torch.rand(1, 3, 4 * scale, 5 * scale, generator=draw, dtype=torch.float64)
+    lr, z = 0.4 + 0.2 * lr, network.latent(lr)
+    with torch.no_grad():
+        there, back = (error(network.decode(lr + sign * 1e-6 * step, z) - hr) / 2 for sign in (1, -1))
+        restored = network.decode(lr, z)
+        assert 0 < restored.min() < restored.max() < 1, "nothing is clamped"
+        slope = (network.gradient(lr, z, hr) * step).sum()
+    assert slope.item() == pytest.approx((there - back).item() / 2e-6, rel=1e-4)

@@ -19,7 +19,7 @@ from unshrink.runtime.rescaler import Rescaler
 
 def weights_of(scale: int, latent: str = "zero"):
     """Random ones with a gentle hand: the small picture looks like one, so that restoring is near the original."""
-    from unshrink.network.architectures import expected_shapes
+    from unshrink.network import architectures
     from unshrink.weights import Weights
 
     config = {
@@ -30,7 +30,7 @@ def weights_of(scale: int, latent: str = "zero"):
         "latent": latent,
     }
     rng = np.random.default_rng(0)
-    shapes = expected_shapes("irn", config)
+    shapes = architectures.shapes(architectures.from_dict("irn", config))
     tensors = {name: rng.normal(0, 0.02, shape).astype(np.float16) for name, shape in shapes.items()}
     for name, tensor in tensors.items():
         if name.endswith("matrix"):

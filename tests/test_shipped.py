@@ -11,7 +11,7 @@ import unshrink
 from unshrink import weights
 from unshrink.cli import main as cli
 from unshrink.evaluation.protocol import figures, mean
-from unshrink.network.build import build
+from unshrink.network.network import build
 from unshrink.pictures import metrics
 from unshrink.pictures.find import find_pictures
 from unshrink.pictures.resize import crop_to_multiple
@@ -77,7 +77,7 @@ def test_trained_weights_invert_exactly_when_z_is_kept(row, dtype, bound):
     photo = read_rgb(ROOT / "examples/chelsea.png")[:128, :160]
     hr = torch.from_numpy(photo.copy()).permute(2, 0, 1)[None].to(dtype) / 255
     with torch.no_grad():
-        assert (network.inverse(*network(hr)) - hr).abs().max() < bound
+        assert (network.decode(*network(hr)) - hr).abs().max() < bound
 
 
 @ROWS

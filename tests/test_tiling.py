@@ -1,6 +1,5 @@
 import itertools
 from collections.abc import Iterator
-from functools import partial
 
 import numpy as np
 import pytest
@@ -8,15 +7,19 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unshrink.network.layers import AffineCoupling, DenseBlock, HaarDownsample
+from unshrink.network.layers import Coupling, Head, Layer, Residual, Tail, dense, plain
+from unshrink.network.modules import MODULES, HaarDownsample
 from unshrink.pictures.strips import Rows, Window, in_strips
-from unshrink.runtime import tiling
-from unshrink.runtime.tiling import count, counts, free_memory, is_out_of_memory, outer_length, run_tiled, spans
+from unshrink.runtime import memory
+from unshrink.runtime.memory import free_memory, is_out_of_memory
+from unshrink.runtime.tiling import count, counts, outer_length, run_tiled, spans
+
+SHAPE = Coupling(12, dense(4))
 
 
-def block() -> AffineCoupling:
+def block(shape: Layer = SHAPE) -> torch.nn.Module:
     torch.manual_seed(0)
-    made = AffineCoupling(12, 3, partial(DenseBlock, growth=4)).double()
+    made = MODULES[type(shape)](shape).double()
     for parameter in made.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
     return made.requires_grad_(False)
@@ -42,7 +45,7 @@ def test_pieces_of_one_length_cover_a_side_and_have_their_surroundings(length, r
 @settings(deadline=None, max_examples=12)
 @given(height=st.integers(1, 50), width=st.integers(1, 50), room=st.integers(7, 40))
 def test_tiled_equals_whole_both_ways(height, width, room):
-    layers, reach = (HaarDownsample(), block()), tiling.RADIUS
+    layers, reach = (HaarDownsample(), block()), SHAPE.reach
     most = 2 * reach + room
     cut = height, most, reach, spans(width, count(width, most, reach), reach)
     hr = np.random.default_rng(0).random((2 * height, 2 * width, 3))
@@ -93,20 +96,34 @@ def test_rows_that_come_in_strips_are_run_with_their_surroundings_and_do_not_wai
     assert done == height
 
 
+SHAPES = {
+    "published coupling": SHAPE,
+    "plain coupling": Coupling(12, plain(6, 2)),
+    "deep joint coupling": Coupling(12, plain(6, 4), joint=True),
+    "head": Head(3, 5),
+    "residual": Residual(3, 5, dense(4)),
+    "tail": Tail(3, 5, 12),
+}
+
+
 @pytest.mark.parametrize("direction", ["forward", "inverse"])
-def test_the_halo_is_as_wide_as_the_reach_of_a_block(direction):
+@pytest.mark.parametrize("name", SHAPES)
+def test_the_halo_is_as_wide_as_the_reach_of_a_layer(name, direction):
     """One pixel far away changes results up to the halo's distance, and none beyond it."""
-    run, x = getattr(block(), direction), torch.rand(1, 12, 4, 60, dtype=torch.float64)
+    shape = SHAPES[name]
+    if not hasattr(module := block(shape), direction):
+        return
+    run, x = getattr(module, direction), torch.rand(1, shape.channels[0], 4, 60, dtype=torch.float64)
     changed = x.clone()
     changed[..., 30] += 0.5
     touched = (run(x) - run(changed)).abs().amax((0, 1, 2)).nonzero().flatten()
-    assert (touched.min(), touched.max()) == (30 - tiling.RADIUS, 30 + tiling.RADIUS)
+    assert (touched.min(), touched.max()) == (30 - shape.reach, 30 + shape.reach)
 
 
 def taken(size: tuple[int, int], memory: int, strip: int) -> tuple[int, int]:
     """Bytes for a piece and its strip, and the pixels that are run in all."""
-    pieces = counts(size, tiling.RADIUS, memory, 2000, strip)
-    tall, wide = (outer_length(side, n, tiling.RADIUS) for side, n in zip(size, pieces, strict=True))
+    pieces = counts(size, SHAPE.reach, memory, 2000, strip)
+    tall, wide = (outer_length(side, n, SHAPE.reach) for side, n in zip(size, pieces, strict=True))
     return 2000 * tall * wide + strip * tall * size[1], tall * wide * int(np.prod(pieces))
 
 
@@ -127,8 +144,8 @@ def test_a_small_picture_is_run_at_once_and_work_stays_near_the_least():
 
 
 def test_free_memory_is_the_least_of_the_machine_and_the_control_group(tmp_path, monkeypatch):
-    monkeypatch.setattr(tiling, "_MEMINFO", tmp_path / "meminfo")
-    monkeypatch.setattr(tiling, "_CGROUP", tmp_path)
+    monkeypatch.setattr(memory, "_MEMINFO", tmp_path / "meminfo")
+    monkeypatch.setattr(memory, "_CGROUP", tmp_path)
     (tmp_path / "meminfo").write_text("MemTotal: 9000 kB\nMemAvailable:    4000 kB\n")
     assert free_memory() == 4000 << 10
     (tmp_path / "memory.max").write_text("max\n")

@@ -10,7 +10,7 @@ from PIL import Image
 
 from unshrink import weights
 from unshrink.errors import ConfigError
-from unshrink.network.build import build
+from unshrink.network.network import build
 from unshrink.training import config
 from unshrink.training import loop as train
 
@@ -293,6 +293,24 @@ def test_weights_of_a_smaller_scale_give_the_first_levels(settings):
         lr, z = network.layers[1 + blocks[0]](x).split([3, 45], dim=1)  # the untrained second level is Haar alone
         assert torch.equal(network(hr)[0], lr)
         assert torch.equal(network(hr)[1], z)
+
+
+PAIR = {"architecture": "pair", "blocks": 1, "width": 6, "growth": 4}
+
+
+def test_any_architecture_trains_and_gives_weights(settings, tmp_path):
+    made = weights.load(train.train(config.from_dict(config.to_dict(settings()) | {"model": PAIR})))
+    assert (made.architecture, made.scale, made.config["width"]) == ("pair", 2, 6)
+    assert made.about["training"]["config"]["model"]["architecture"] == "pair"
+
+
+def test_an_unknown_architecture_or_field_is_refused(settings):
+    for model, message in (
+        ({"architecture": "srcnn"}, "model.architecture is 'srcnn': allowed are irn, pair"),
+        ({**PAIR, "growht": 4}, "unknown key model.growht: did you mean model.growth"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            config.from_dict({"model": model})
 
 
 def test_losses_reach_every_parameter(settings):

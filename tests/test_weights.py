@@ -15,7 +15,7 @@ from safetensors.numpy import save as to_safetensors
 from networks import config, random_weights
 from unshrink import weights as zoo
 from unshrink.errors import ModelNotFoundError, UnshrinkError, WeightsError
-from unshrink.network.architectures import expected_shapes
+from unshrink.network.architectures import from_dict, shapes
 from unshrink.weights import Entry, Weights, catalogue
 
 LAYERS = [
@@ -141,7 +141,7 @@ def test_shipped_rows_are_consistent():
         weights = zoo.load(row.name)
         assert (weights.name, weights.identity, weights.architecture) == (row.name, row.identity, row.architecture)
         assert (weights.scale, weights.latent) == (row.scale, row.latent)
-        assert weights.graphs.keys() == {layer.graph(way) for layer in weights.layers for way in zoo.DIRECTIONS} | {
+        assert weights.graphs.keys() == {step.graph for steps in weights.steps.values() for step in steps} | {
             "gradient"
         }
         assert row.path.stat().st_size == row.bytes
@@ -233,11 +233,13 @@ def test_a_damaged_file_is_refused_or_loads(tmp_path, position, value, cut, head
 
 @pytest.mark.parametrize("scale, blocks", [(2, [2]), (3, [1]), (4, [1, 2]), (8, [0, 1, 1])])
 def test_expected_shapes_are_those_of_the_network(scale, blocks):
-    from unshrink.network.build import build
+    from unshrink.network.network import build
 
     shape = {"scale": scale, "blocks": blocks, "growth": 4, "clamp": 1.0, "latent": "zero"}
     state = build("irn", shape).state_dict()
-    assert list(expected_shapes("irn", shape).items()) == [(name, tuple(value.shape)) for name, value in state.items()]
+    assert list(shapes(from_dict("irn", shape)).items()) == [
+        (name, tuple(value.shape)) for name, value in state.items()
+    ]
 
 
 def test_importing_brings_no_runtime():

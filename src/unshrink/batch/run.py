@@ -20,7 +20,7 @@ from unshrink.batch.tasks import Result, Task, attempt, failure
 from unshrink.batch.worker import Bug, Worker, WorkerDied
 from unshrink.errors import UnshrinkError
 from unshrink.files import sweep
-from unshrink.runtime import tiling
+from unshrink.runtime import memory
 
 MOST_WORKERS = 4  # by default: each holds a network and a picture of its own
 TRIES = 3  # of a picture whose worker dies
@@ -201,7 +201,7 @@ _make: Callable[[], Do]
 
 def _prepare(make: Callable[[], Do], workers: int) -> None:
     global _make
-    _make, tiling.sharers = cache(make), workers
+    _make, memory.sharers = cache(make), workers
     logger.addHandler(_heard)
     logger.setLevel(logging.DEBUG)
 

@@ -23,7 +23,7 @@ from unshrink.evaluation.protocol import Distance, trips_of
 from unshrink.evaluation.report import page
 from unshrink.evaluation.sets import DataSet, Evaluation, data_set
 from unshrink.files import atomic_write
-from unshrink.network.architectures import operations
+from unshrink.network.layers import operations
 from unshrink.runtime.rescaler import Rescaler
 
 COLUMNS = (  # of the table: heading, figure, how it is written
@@ -75,7 +75,7 @@ def of_rescaler(model: Rescaler, data: DataSet, threads: int, lpips: Distance | 
     about = {
         "weights": made.identity,
         "parameters": sum(tensor.size for tensor in made.tensors.values()),
-        "operations": 2 * operations(made.architecture, made.config),
+        "operations": 2 * operations(made.steps["down"]),
         "backend": f"{name} {importlib.metadata.version(name)}",
         "precision": "bfloat16" if model.backend.fast else "float32",
         "threads": threads or os.cpu_count(),

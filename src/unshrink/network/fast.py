@@ -1,7 +1,7 @@
 """The layers in the order in which runtimes are fast: what `export` writes down.  Same parameters, same function.
 
 - What the small picture does not depend on, the last shift and scale, is not computed.
-- A dense block copies fewer features: a convolution of several inputs is the sum of a convolution of each.
+- A dense subnet copies fewer features: a convolution of several inputs is the sum of a convolution of each.
 - What the result of a subnet is added to goes into its last sum.  Runtimes add inside the convolution, and there the
   sum stays in float32 even where the features are bfloat16; rounded on its own it would cost 0.04 dB.
 
@@ -10,66 +10,128 @@ Convolutions compute in the dtype of their parameters; the picture and the coupl
 Shapes:  x and y (N, C, H, W), low (N, K, H, W), detail (N, C - K, H, W), features (N, any, H, W).
 """
 
-from typing import cast
+from collections.abc import Callable
+from functools import singledispatch
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv2d, leaky_relu
+from torch.nn.functional import conv2d, leaky_relu, pad
 
-from unshrink.network.architectures import COLOURS
-from unshrink.network.layers import AffineCoupling, DenseBlock
-
-
-def down(layer: nn.Module, x: Tensor) -> Tensor:
-    """As ``layer(x)``."""
-    if not isinstance(layer, AffineCoupling):
-        return cast(Tensor, layer(x))
-    low, detail = x[:, :COLOURS], x[:, COLOURS:]
-    low = _subnet(layer.f, detail, low)
-    return torch.cat((low, _subnet(layer.g, low, detail * torch.exp(_log_scale(layer, low)))), dim=1)
+from unshrink.network.layers import COLOURS, Step
+from unshrink.network.modules import AffineCoupling, Head, Residual, Subnet, Tail
 
 
-def low(layer: nn.Module, x: Tensor) -> Tensor:
-    """The low band of ``layer(x)``, (N, K, H, W)."""
-    if not isinstance(layer, AffineCoupling):
-        return cast(Tensor, layer(x))[:, :COLOURS]
-    return _subnet(layer.f, x[:, COLOURS:], x[:, :COLOURS])
+def run(step: Step, module: nn.Module, x: Tensor) -> Tensor:
+    """The result of a step; of one that is ``low``, the first three channels."""
+    if step.inverse:
+        return _inverse(module, x)
+    return _low(module, x) if step.low else _forward(module, x)
 
 
-def up(layer: nn.Module, y: Tensor) -> Tensor:
-    """As ``layer.inverse(y)``."""
-    if not isinstance(layer, AffineCoupling):
-        return cast(Tensor, layer.inverse(y))  # type: ignore[operator]
+@singledispatch
+def _forward(module: Any, x: Tensor) -> Tensor:
+    """As ``module(x)``."""
+    return cast(Tensor, module(x))
+
+
+@singledispatch
+def _low(module: Any, x: Tensor) -> Tensor:
+    """The first three channels of ``module(x)``."""
+    return _forward(module, x)[:, :COLOURS]
+
+
+@singledispatch
+def _inverse(module: Any, y: Tensor) -> Tensor:
+    """As ``module.inverse(y)``."""
+    return cast(Tensor, module.inverse(y))
+
+
+@_forward.register
+def _(module: AffineCoupling, x: Tensor) -> Tensor:
+    low, detail = _low(module, x), x[:, COLOURS:]
+    log_scale, shifted = _scale_and_shift(module, low)
+    return torch.cat((low, shifted(detail * torch.exp(log_scale))), dim=1)
+
+
+@_low.register
+def _(module: AffineCoupling, x: Tensor) -> Tensor:
+    return _subnet(module.f, x[:, COLOURS:], x[:, :COLOURS])
+
+
+@_inverse.register
+def _(module: AffineCoupling, y: Tensor) -> Tensor:
     low, detail = y[:, :COLOURS], y[:, COLOURS:]
+    log_scale, shifted = _scale_and_shift(module, low)
     # a - b as -(b - a): only what is added goes into the sum
-    detail = -torch.exp(-_log_scale(layer, low)) * _subnet(layer.g, low, -detail)
-    return torch.cat((-_subnet(layer.f, detail, -low), detail), dim=1)
+    detail = -torch.exp(-log_scale) * shifted(-detail)
+    return torch.cat((-_subnet(module.f, detail, -low), detail), dim=1)
 
 
-def _log_scale(layer: AffineCoupling, low: Tensor) -> Tensor:
-    return layer.clamp * (2 * torch.sigmoid(_subnet(layer.h, low).to(low.dtype)) - 1)
+@_forward.register
+def _(module: Head, x: Tensor) -> Tensor:
+    return torch.cat((x, _subnet(module.subnet, x).to(x.dtype)), dim=1)
 
 
-def _subnet(block: nn.Module, x: Tensor, onto: Tensor | None = None) -> Tensor:
-    """onto + block(x)."""
-    assert isinstance(block, DenseBlock)
-    first, second, third, fourth, last = block.convs
-    near = torch.cat((x.to(first.weight.dtype), leaky_relu(_convolve(first, [x]), 0.2)), dim=1)  # type: ignore[arg-type]
-    two = leaky_relu(_convolve(second, [near]), 0.2)
-    far = torch.cat((two, leaky_relu(_convolve(third, [near, two]), 0.2)), dim=1)
-    return _convolve(last, [near, far, leaky_relu(_convolve(fourth, [near, far]), 0.2)], onto)
+@_forward.register
+def _(module: Residual, x: Tensor) -> Tensor:
+    carried, features = x.split(module.sizes, dim=1)
+    return torch.cat((carried, _subnet(module.subnet, features, features)), dim=1)
 
 
-def _convolve(conv: nn.Module, parts: list[Tensor], onto: Tensor | None = None) -> Tensor:
-    """onto + conv(the parts joined), without joining them."""
+@_forward.register
+def _(module: Tail, x: Tensor) -> Tensor:
+    carried, features = x.split(module.sizes, dim=1)
+    return _subnet(module.subnet, features, pad(carried, (0, 0, 0, 0, 0, module.missing)))
+
+
+def _scale_and_shift(module: AffineCoupling, low: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """The log scale of the detail, and what adds the shift to a tensor."""
+    half = module.sizes[1]
+    if module.joint:
+        scale = shift = _features(module.gh, low)
+        of_scale, of_shift = (module.gh, slice(half, None)), (module.gh, slice(half))
+    else:
+        scale, shift = _features(module.h, low), _features(module.g, low)
+        of_scale, of_shift = (module.h, slice(None)), (module.g, slice(None))
+    log_scale = module.clamp * (2 * torch.sigmoid(_last(*of_scale, scale).to(low.dtype)) - 1)
+    return log_scale, lambda onto: _last(*of_shift, shift, onto)
+
+
+def _subnet(subnet: Subnet, x: Tensor, onto: Tensor | None = None) -> Tensor:
+    """onto + subnet(x)."""
+    return _last(subnet, slice(None), _features(subnet, x), onto)
+
+
+def _features(subnet: Subnet, x: Tensor) -> list[Tensor]:
+    """What the last convolution reads; features of a dense subnet are joined two by two, as they come."""
+    parts, lone = [x.to(subnet.convs[0].weight.dtype)], True  # type: ignore[arg-type]
+    for conv in subnet.convs[:-1]:
+        new = leaky_relu(_convolve(conv, slice(None), parts), 0.2)
+        if not subnet.shape.dense:
+            parts = [new]
+        elif lone:
+            parts[-1] = torch.cat((parts[-1], new), dim=1)
+        else:
+            parts = [*parts, new]
+        lone = not lone
+    return parts
+
+
+def _last(subnet: Subnet, results: slice, parts: list[Tensor], onto: Tensor | None = None) -> Tensor:
+    """onto + the last convolution of a subnet, or some of its results."""
+    return _convolve(subnet.convs[-1], results, parts, onto)
+
+
+def _convolve(conv: nn.Module, results: slice, parts: list[Tensor], onto: Tensor | None = None) -> Tensor:
+    """onto + some results of conv(the parts joined), without joining them."""
     assert isinstance(conv, nn.Conv2d)
     assert conv.bias is not None
-    parts = [part.to(conv.weight.dtype) for part in parts]
-    weights = list(conv.weight.split([part.shape[1] for part in parts], dim=1)) if len(parts) > 1 else [conv.weight]
-    if onto is None:
-        total = conv2d(parts.pop(0), weights.pop(0), conv.bias, padding=1)
-    else:
-        total = onto + conv.bias[:, None, None]
+    whole = results == slice(None)
+    weight, bias = (conv.weight, conv.bias) if whole else (conv.weight[results], conv.bias[results])
+    parts = [part.to(weight.dtype) for part in parts]
+    weights = list(weight.split([part.shape[1] for part in parts], dim=1)) if len(parts) > 1 else [weight]
+    total = conv2d(parts.pop(0), weights.pop(0), bias, padding=1) if onto is None else onto + bias[:, None, None]
     for part, weight in zip(parts, weights, strict=True):
         total = conv2d(part, weight, padding=1) + total
     return total

@@ -8,90 +8,101 @@ again to restore: which of both belongs to the weights, since a network trained 
 Reference: Xiao et al., Invertible Image Rescaling, ECCV 2020, arXiv 2005.05650.
 """
 
-from functools import partial
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
-import torch
-from torch import Tensor, nn
+from unshrink.network.config import LATENTS, refuse
+from unshrink.network.layers import (
+    COLOURS,
+    Coupling,
+    Haar,
+    Layer,
+    Learned,
+    Step,
+    chain,
+    dense,
+    is_whole,
+    mirrored,
+    plain,
+)
 
-from unshrink.network.architectures import COLOURS, IRNConfig
-from unshrink.network.layers import AffineCoupling, DenseBlock, HaarDownsample, LearnedDownsample, quantize
-from unshrink.pictures.colour import LUMA
-
-LUMA_WEIGHT = 9.0  # of luma beside each of R, G and B, in the gradient: three times their mean, as in training
+LEVELS = {2: 1, 3: 1, 4: 2, 8: 3}
 
 
-class IRN(nn.Module):
-    """The invertible rescaling network.
+@dataclass(frozen=True)
+class IRNConfig:
+    """The shape of one network.
 
-    Example:
-        >>> net = IRN(IRNConfig(scale=4, blocks=(1, 1)))
-        >>> lr, z = net(torch.rand(1, 3, 8, 12))
-        >>> lr.shape, z.shape
-        (torch.Size([1, 3, 2, 3]), torch.Size([1, 45, 2, 3]))
+    Attributes:
+        scale: 2, 4 or 8 (one, two or three Haar levels), or 3 (one learned downsampling).
+        blocks: coupling blocks per level, first level first.
+        growth: channels that each convolution of a dense subnet adds.
+        clamp: bound of the log scale in a coupling.
+        latent: how z is chosen to restore: "zero", or "gaussian" (drawn from N(0, 1)).
+        subnet: "dense", as published, or "plain": convolutions one after the other.
+        width: channels of the features of a plain subnet.
+        depth: convolutions of a plain subnet.
+        joint: whether one subnet gives both shift and scale of the detail.
+
+    Raises:
+        ConfigError: a value that no network has.
     """
 
-    def __init__(self, config: IRNConfig) -> None:
-        super().__init__()
-        self.config = config
-        subnet = partial(DenseBlock, growth=config.growth)
-        layers: list[nn.Module] = []
-        channels = COLOURS
-        for blocks in config.blocks:
-            factor = 3 if config.scale == 3 else 2
-            layers.append(LearnedDownsample(channels, 3) if factor == 3 else HaarDownsample())
-            channels *= factor**2
-            layers += [AffineCoupling(channels, COLOURS, subnet, config.clamp) for _ in range(blocks)]
-        self.layers = nn.ModuleList(layers)
+    scale: int = 2
+    blocks: tuple[int, ...] = (8,)
+    growth: int = 32
+    clamp: float = 1.0
+    latent: str = "zero"
+    subnet: str = "dense"
+    width: int = 64
+    depth: int = 3
+    joint: bool = False
+    architecture: ClassVar[str] = "irn"
 
-    def forward(self, hr: Tensor) -> tuple[Tensor, Tensor]:
-        """hr (N, 3, H, W) -> lr (N, 3, H/s, W/s), neither clamped nor rounded, and z (N, 3s^2-3, H/s, W/s)."""
-        x = hr
-        for layer in self.layers:
-            x = layer(x)
-        return x[:, :COLOURS], x[:, COLOURS:]
+    def __post_init__(self) -> None:
+        """Refuses shapes that do not exist; values may come from a file of a stranger."""
+        levels = LEVELS.get(self.scale, 0) if type(self.scale) is int else 0
+        blocks = self.blocks if isinstance(self.blocks, tuple) else ()
+        clamp = type(self.clamp) in (int, float) and math.isfinite(self.clamp) and self.clamp > 0
+        counts = f"scale {self.scale} takes {levels} numbers of blocks, one per level, each 0 to 64"
+        refuse(
+            self,
+            scale=(levels > 0, f"allowed are {', '.join(map(str, LEVELS))}"),
+            blocks=(len(blocks) == levels and all(is_whole(count, 0, 64) for count in blocks), counts),
+            growth=(is_whole(self.growth, 1, 1024), "allowed are 1 to 1024"),
+            clamp=(clamp, "it must be a positive number"),
+            latent=(self.latent in LATENTS, f"allowed are {', '.join(LATENTS)}"),
+            subnet=(self.subnet in ("dense", "plain"), "allowed are dense, plain"),
+            width=(is_whole(self.width, 1, 1024), "allowed are 1 to 1024"),
+            depth=(is_whole(self.depth, 2, 16), "allowed are 2 to 16"),
+            joint=(type(self.joint) is bool, "allowed are true, false"),
+        )
 
-    def inverse(self, lr: Tensor, z: Tensor) -> Tensor:
-        """Exact inverse of ``forward``: lr and z -> hr (N, 3, H, W)."""
-        y = torch.cat((lr, z), dim=1)
-        for layer in reversed(self.layers):
-            y = layer.inverse(y)  # type: ignore[operator]
-        return y
 
-    def gradient(self, lr: Tensor, z: Tensor, hr: Tensor) -> Tensor:
-        """How to change lr so that hr comes back: half the gradient, by lr, of the squared error of ``inverse``.
+def encoder(config: IRNConfig) -> list[Step]:
+    """The layers down to the small picture; of the last, only the small picture is wanted.
 
-        Of the error in R, G, B and, with the weight `LUMA_WEIGHT`, in luma: a picture that gains in both.
-        Restored values beyond [0, 1] count as clamped, but their gradient passes.
+    Example:
+        >>> [step.graph for step in encoder(IRNConfig(scale=2, blocks=(1,)))]
+        ['down.x2.split', 'down.x2.block.low']
+    """
+    *steps, last = chain(_layers(config), "layers", "down")
+    return [*steps, replace(last, low=True)]
 
-        Args:
-            lr: (N, 3, H/s, W/s).
-            z: (N, 3s^2-3, H/s, W/s).
-            hr: (N, 3, H, W) in [0, 1], what should come back.
 
-        Returns:
-            (N, 3, H/s, W/s), summed over the error of all values of hr.
-        """
-        with torch.enable_grad():
-            lr = lr.detach().requires_grad_()
-            restored = self.inverse(lr, z)
-            error = (restored.detach().clamp(0, 1) - hr).unbind(1)
-            luma = sum(share * colour for share, colour in zip(LUMA, error, strict=True))
-            weighted = [colour + LUMA_WEIGHT * share * luma for share, colour in zip(LUMA, error, strict=True)]
-            (gradient,) = torch.autograd.grad(restored, lr, torch.stack(weighted, dim=1))
-        return gradient
+def decoder(config: IRNConfig) -> list[Step]:
+    """The encoder mirrored."""
+    return mirrored(encoder(config))
 
-    def downscale(self, hr: Tensor) -> Tensor:
-        """hr (N, 3, H, W) in [0, 1] -> lr (N, 3, H/s, W/s) on the 8-bit grid, multiples of 1/255 in [0, 1]."""
-        return quantize(self(hr)[0])
 
-    def upscale(self, lr: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """lr (N, 3, H/s, W/s) -> hr (N, 3, H, W), not clamped, with z as the weights want it."""
-        return self.inverse(lr, self.latent(lr, generator))
-
-    def latent(self, lr: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """lr (N, 3, H/s, W/s) -> z (N, 3s^2-3, H/s, W/s): zeros, or a draw from N(0, 1) by ``generator``."""
-        n, _, h, w = lr.shape
-        shape = (n, COLOURS * (self.config.scale**2 - 1), h, w)
-        if self.config.latent == "zero":
-            return lr.new_zeros(shape)
-        return torch.randn(shape, generator=generator, device=lr.device, dtype=lr.dtype)
+def _layers(config: IRNConfig) -> Iterator[Layer]:
+    subnet = dense(config.growth) if config.subnet == "dense" else plain(config.width, config.depth)
+    channels = COLOURS
+    for blocks in config.blocks:
+        split = Learned(channels) if config.scale == 3 else Haar(channels)
+        yield split
+        channels = split.channels[1]
+        for _ in range(blocks):
+            yield Coupling(channels, subnet, config.joint, config.clamp)

@@ -1,198 +1,345 @@
-"""Invertible layers: each is an ``nn.Module`` with ``forward`` and an exact ``inverse``.
+"""Layers as they are known without torch: channels, parameters, and what runs them piece by piece must know.
 
-Shapes:  N batch, C channels, H height, W width, K channels of the low band, s factor of a downsampling.
-Values:  float tensors of any real dtype; no layer clamps, pads or moves its input.
+A network is two lists of `Step`s, an encoder from the large picture to the small one and a decoder back.  An invertible
+network's decoder is its encoder mirrored, on the same parameters; others need not be.  `modules` holds what each layer
+computes, `fast` the order in which runtimes are fast at it.
+
+Shapes:  K channels of the low band (the small picture's colours), C all channels, s the factor of a downsampling.
 """
 
-from collections.abc import Callable
+import itertools
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
-import torch
-from torch import Tensor, nn
+import numpy as np
 
-Subnet = Callable[[int, int], nn.Module]  # (in channels, out channels) -> same H and W
+Shape = tuple[int, ...]
+
+COLOURS = 3
 
 
-class HaarDownsample(nn.Module):
-    """Splits a picture into one low and three detail bands of half its size.
+@dataclass(frozen=True)
+class Subnet:
+    """3x3 convolutions one after the other, with LeakyReLU 0.2 after all but the last.
 
-    The low band is the mean of each 2x2 block, so a picture in [0, 1] keeps a viewable low band in [0, 1].  It
-    comes first in the channels, then the differences across columns, across rows, and across both.  Channel order
-    within a band is kept: RGB in, R G B of the low band out as channels 0, 1, 2.
-
-    Strided slices instead of a strided convolution: faster on a CPU, and safe on every ONNX runtime.
-
-    Reference: Xiao et al., Invertible Image Rescaling, ECCV 2020, section 3.2.
-
-    Example:
-        >>> haar = HaarDownsample()
-        >>> haar(torch.ones(1, 3, 4, 6)).shape
-        torch.Size([1, 12, 2, 3])
+    Attributes:
+        widths: channels of the features between the input and the result.
+        dense: whether each convolution reads the input and all features before it, joined, or only the last of them.
     """
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, 4C, H/2, W/2).  H and W must be even, else ValueError."""
-        check_divisible(x, 2)
-        a, b = x[..., 0::2, 0::2], x[..., 0::2, 1::2]
-        c, d = x[..., 1::2, 0::2], x[..., 1::2, 1::2]
-        return torch.cat((a + b + c + d, a - b + c - d, a + b - c - d, a - b - c + d), dim=1) / 4
+    widths: tuple[int, ...]
+    dense: bool = False
 
-    def inverse(self, y: Tensor) -> Tensor:
-        """(N, 4C, H/2, W/2) -> (N, C, H, W)."""
-        low, cols, rows, both = y.chunk(4, dim=1)
-        top = interleave(low + cols + rows + both, low - cols + rows - both, dim=3)
-        bottom = interleave(low + cols - rows - both, low - cols - rows + both, dim=3)
-        return interleave(top, bottom, dim=2)
+    @property
+    def reach(self) -> int:
+        """How many pixels around a place its result depends on."""
+        return len(self.widths) + 1
+
+    @property
+    def features(self) -> int:
+        """Channels that are held at once, beside input and result."""
+        return sum(self.widths) if self.dense else max(map(sum, itertools.pairwise((0, *self.widths))), default=0)
+
+    def shapes(self, prefix: str, inputs: int, outputs: int) -> Iterator[tuple[str, Shape]]:
+        """Name and shape of every parameter, for so many channels in and out."""
+        read = inputs
+        for index, width in enumerate((*self.widths, outputs)):
+            yield f"{prefix}.convs.{index}.weight", (width, read, 3, 3)
+            yield f"{prefix}.convs.{index}.bias", (width,)
+            read = read + width if self.dense else width
 
 
-class LearnedDownsample(nn.Module):
-    """Gathers each s x s block of a colour and mixes its values by a learnable matrix, one per colour.
+def dense(growth: int = 32) -> Subnet:
+    """The subnet of the paper: five convolutions.  Reference: Xiao et al., ECCV 2020, section 4."""
+    return Subnet((growth,) * 4, dense=True)
 
-    Row 0 starts as the mean of the block and the other rows as its two-dimensional DCT, so the layer starts where
-    Haar would: a viewable low band first, then the details.  Channel order is band-major, as in Haar.
 
-    Reference: Xiao et al., Invertible Image Rescaling, ECCV 2020, section 4.1 (the x3 variant).
+def plain(width: int = 64, depth: int = 3) -> Subnet:
+    """``depth`` convolutions with ``width`` features between them."""
+    return Subnet((width,) * (depth - 1))
 
-    Args:
-        channels: colours C.
-        factor: block size s.
+
+class Layer(ABC):
+    """What every layer says of itself; most have no parameters, leave the size and look at one pixel at a time.
+
+    Attributes:
+        kind: its part of the names of graphs: layers of one kind, at one scale of a direction, differ in parameters
+            alone.
     """
 
-    def __init__(self, channels: int, factor: int) -> None:
-        super().__init__()
-        self.factor = factor
-        self.matrix = nn.Parameter(block_dct(factor).expand(channels, -1, -1).clone())
+    kind: ClassVar[str]
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, s^2 C, H/s, W/s).  H and W must be multiples of s, else ValueError."""
-        check_divisible(x, self.factor)
-        blocks = nn.functional.pixel_unshuffle(x, self.factor).unflatten(1, (-1, self.factor**2))
-        return torch.einsum("cbk,nckhw->nbchw", self.matrix, blocks).flatten(1, 2)
+    @property
+    @abstractmethod
+    def channels(self) -> tuple[int, int]:
+        """Of what goes in and of what comes out."""
 
-    def inverse(self, y: Tensor) -> Tensor:
-        """(N, s^2 C, H/s, W/s) -> (N, C, H, W)."""
-        bands = y.unflatten(1, (self.factor**2, -1))
-        blocks = torch.einsum("ckb,nbchw->nckhw", torch.linalg.inv(self.matrix), bands)
-        return nn.functional.pixel_shuffle(blocks.flatten(1, 2), self.factor)
+    @property
+    def factor(self) -> int:
+        """How many times smaller it makes each side."""
+        return 1
+
+    @property
+    def reach(self) -> int:
+        """How many pixels around a place its result depends on."""
+        return 0
+
+    @property
+    def features(self) -> int:
+        """Channels held at once at the peak of a run, beside what goes in and what comes out."""
+        return 0
+
+    @property
+    def all_features(self) -> int:
+        """Channels computed on the way, which its gradient needs."""
+        return self.features
+
+    def shapes(self) -> Iterable[tuple[str, Shape]]:
+        """Name and shape of every parameter."""
+        return ()
+
+    def parameters(self, stored: Mapping[str, np.ndarray], inverse: bool) -> Mapping[str, np.ndarray]:
+        """The parameters of its graph, of those that weights store."""
+        return stored
 
 
-class AffineCoupling(nn.Module):
-    """Adds detail to the low band, then scales and shifts the detail by the low band.
+@dataclass(frozen=True)
+class Haar(Layer):
+    """`modules.HaarDownsample` of so many channels: C -> 4C."""
 
-        low'    = low + f(detail)
-        detail' = detail * exp(s(low')) + g(low'),    s = clamp * (2 sigmoid(h(low')) - 1)
+    inputs: int
+    kind: ClassVar[str] = "split"
 
-    Reference: Xiao et al., Invertible Image Rescaling, ECCV 2020, section 3.2.
+    @property
+    def channels(self) -> tuple[int, int]:  # noqa: D102
+        return self.inputs, 4 * self.inputs
 
-    Args:
-        channels: channels of the input, low band and detail together.
-        low: channels K of the low band, the first K of the input.
-        subnet: builds the networks f, g and h.
-        clamp: bound of the log scale s, so that one layer scales by at most e^clamp.
+    @property
+    def factor(self) -> int:  # noqa: D102
+        return 2
+
+
+@dataclass(frozen=True)
+class Learned(Layer):
+    """`modules.LearnedDownsample` of so many channels, by three: C -> 9C."""
+
+    inputs: int
+    kind: ClassVar[str] = "split"
+
+    @property
+    def channels(self) -> tuple[int, int]:  # noqa: D102
+        return self.inputs, self.factor**2 * self.inputs
+
+    @property
+    def factor(self) -> int:  # noqa: D102
+        return 3
+
+    def shapes(self) -> Iterable[tuple[str, Shape]]:
+        """A matrix for each channel."""
+        return [("matrix", (self.inputs, self.factor**2, self.factor**2))]
+
+    def parameters(self, stored: Mapping[str, np.ndarray], inverse: bool) -> Mapping[str, np.ndarray]:
+        """The matrix, or its inverse: computed here, since ONNX cannot, and a rounded one would not be exact."""
+        if not inverse:
+            return stored
+        return {"inverted": np.linalg.inv(stored["matrix"].astype(np.float64)).astype(np.float32)}
+
+
+@dataclass(frozen=True)
+class Coupling(Layer):
+    """`modules.AffineCoupling`: C -> C.
+
+    Attributes:
+        size: channels C of low band and detail together.
+        subnet: what computes shifts and scale.
+        joint: whether shift and scale of the detail come from one subnet of twice the results.
+        clamp: bound of the log scale.
     """
 
-    def __init__(self, channels: int, low: int, subnet: Subnet, clamp: float = 1.0) -> None:
-        super().__init__()
-        if not 0 < low < channels:
-            raise ValueError(f"low must be between 1 and {channels - 1}, got {low}")
-        detail = channels - low
-        self.sizes = (low, detail)
-        self.clamp = clamp
-        self.f = subnet(detail, low)
-        self.g = subnet(low, detail)
-        self.h = subnet(low, detail)
+    size: int
+    subnet: Subnet
+    joint: bool = False
+    clamp: float = 1.0
+    kind: ClassVar[str] = "block"
 
-    def log_scale(self, low: Tensor) -> Tensor:
-        """(N, K, H, W) -> (N, C - K, H, W), values in (-clamp, clamp)."""
-        return self.clamp * (2 * torch.sigmoid(self.h(low)) - 1)
+    @property
+    def channels(self) -> tuple[int, int]:  # noqa: D102
+        return self.size, self.size
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, C, H, W)."""
-        low, detail = x.split(self.sizes, dim=1)
-        low = low + self.f(detail)
-        detail = detail * torch.exp(self.log_scale(low)) + self.g(low)
-        return torch.cat((low, detail), dim=1)
+    @property
+    def reach(self) -> int:
+        """Of two subnets one after the other."""
+        return 2 * self.subnet.reach
 
-    def inverse(self, y: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, C, H, W)."""
-        low, detail = y.split(self.sizes, dim=1)
-        detail = (detail - self.g(low)) * torch.exp(-self.log_scale(low))
-        low = low - self.f(detail)
-        return torch.cat((low, detail), dim=1)
+    @property
+    def features(self) -> int:
+        """Of one subnet."""
+        return self.subnet.features
+
+    @property
+    def all_features(self) -> int:
+        """Of all subnets."""
+        return (2 if self.joint else 3) * sum(self.subnet.widths)
+
+    def shapes(self) -> Iterable[tuple[str, Shape]]:
+        """Of the subnets f, g and h, or f and gh."""
+        detail = self.size - COLOURS
+        yield from self.subnet.shapes("f", detail, COLOURS)
+        for name in ("gh",) if self.joint else ("g", "h"):
+            yield from self.subnet.shapes(name, COLOURS, detail * len(name))
 
 
-class DenseBlock(nn.Module):
-    """Five 3x3 convolutions, each fed with the input and all earlier features: the subnet of the paper.
+@dataclass(frozen=True)
+class Head(Layer):
+    """`modules.Head`: what is carried -> the same, and features beside it."""
 
-    Starts as the zero function, so that an untrained network is exactly its downsampling transform.
+    carried: int
+    width: int
+    kind: ClassVar[str] = "head"
 
-    Reference: Xiao et al., Invertible Image Rescaling, ECCV 2020, section 4; Wang et al., ESRGAN, 2018, for the block.
+    @property
+    def channels(self) -> tuple[int, int]:  # noqa: D102
+        return self.carried, self.carried + self.width
 
-    Args:
-        channels_in: channels of the input.
-        channels_out: channels of the result.
-        growth: channels that each of the first four convolutions adds.
+    @property
+    def reach(self) -> int:
+        """Of one convolution."""
+        return 1
+
+    def shapes(self) -> Iterable[tuple[str, Shape]]:
+        """Of one convolution."""
+        return Subnet(()).shapes("subnet", self.carried, self.width)
+
+
+@dataclass(frozen=True)
+class Residual(Layer):
+    """`modules.Residual`: adds to the features what a subnet makes of them."""
+
+    carried: int
+    width: int
+    subnet: Subnet
+    kind: ClassVar[str] = "residual"
+
+    @property
+    def channels(self) -> tuple[int, int]:  # noqa: D102
+        return self.carried + self.width, self.carried + self.width
+
+    @property
+    def reach(self) -> int:
+        """Of the subnet."""
+        return self.subnet.reach
+
+    @property
+    def features(self) -> int:
+        """Of the subnet."""
+        return self.subnet.features
+
+    @property
+    def all_features(self) -> int:
+        """Of the subnet, and its result."""
+        return sum(self.subnet.widths) + self.width
+
+    def shapes(self) -> Iterable[tuple[str, Shape]]:
+        """Of the subnet."""
+        return self.subnet.shapes("subnet", self.width, self.width)
+
+
+@dataclass(frozen=True)
+class Tail(Layer):
+    """`modules.Tail`: what is carried, and the features -> the result."""
+
+    carried: int
+    width: int
+    outputs: int
+    kind: ClassVar[str] = "tail"
+
+    @property
+    def channels(self) -> tuple[int, int]:  # noqa: D102
+        return self.carried + self.width, self.outputs
+
+    @property
+    def reach(self) -> int:
+        """Of one convolution."""
+        return 1
+
+    def shapes(self) -> Iterable[tuple[str, Shape]]:
+        """Of one convolution."""
+        return Subnet(()).shapes("subnet", self.width, self.outputs)
+
+
+@dataclass(frozen=True)
+class Step:
+    """A layer in its place in a direction.
+
+    Attributes:
+        layer: what it is.
+        path: of its module in the network, "layers.3": before the names of its parameters.
+        direction: "down" (in the encoder) or "up" (in the decoder).
+        scale: how many pixels of the large picture, along a side, make one of its coarser side.
+        inverse: whether the layer's inverse is run.
+        low: whether only the first three channels of its result are of use.
     """
 
-    def __init__(self, channels_in: int, channels_out: int, growth: int = 32) -> None:
-        super().__init__()
-        widths = [growth] * 4 + [channels_out]
-        self.convs = nn.ModuleList(
-            nn.Conv2d(channels_in + i * growth, width, 3, padding=1) for i, width in enumerate(widths)
-        )
-        for conv in self.convs:
-            nn.init.xavier_normal_(conv.weight, gain=0.1)  # type: ignore[arg-type]
-            nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
-        nn.init.zeros_(self.convs[-1].weight)  # type: ignore[arg-type]
+    layer: Layer
+    path: str
+    direction: str
+    scale: int
+    inverse: bool = False
+    low: bool = False
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, channels_in, H, W) -> (N, channels_out, H, W), in the dtype of x even under autocast."""
-        features = x
-        if self.convs[0].weight.is_contiguous(memory_format=torch.channels_last):  # type: ignore[operator]
-            # A band is a slice of channels, which sends concatenations down a slow path: a tenth of a training step.
-            features = x.contiguous(memory_format=torch.channels_last)
-        if torch.is_autocast_enabled(x.device.type):
-            # Once here: a float32 input would promote every concatenation below back to float32.
-            features = features.to(torch.get_autocast_dtype(x.device.type))
-        for conv in self.convs[:-1]:
-            new = nn.functional.leaky_relu(conv(features), 0.2, inplace=True)
-            features = torch.cat((features, new), dim=1)
-        return self.convs[-1](features).to(x.dtype)
+    @property
+    def graph(self) -> str:
+        """The name of the graph that runs it; steps of one graph differ in parameters alone."""
+        return f"{self.direction}.x{self.scale}.{self.layer.kind}{'.low' * self.low}"
 
+    @property
+    def shrinks(self) -> int:
+        """How many pixels of what goes in, along a side, make one of its coarser side."""
+        return 1 if self.inverse else self.layer.factor
 
-class _Quantize(torch.autograd.Function):
-    """Clamp and round forward, identity backward."""
+    @property
+    def grows(self) -> int:
+        """How many pixels of its result, along a side, make one of its coarser side."""
+        return self.layer.factor if self.inverse else 1
 
-    @staticmethod
-    def forward(ctx: object, x: Tensor, levels: int) -> Tensor:
-        return (x.clamp(0, 1) * levels).round() / levels
+    @property
+    def channels(self) -> tuple[int, int]:
+        """Of what goes in and of what comes out."""
+        into, out = reversed(self.layer.channels) if self.inverse else self.layer.channels
+        return into, COLOURS if self.low else out
 
-    @staticmethod
-    def backward(ctx: object, grad: Tensor) -> tuple[Tensor, None]:
-        return grad, None
+    def shapes(self) -> Iterator[tuple[str, Shape]]:
+        """Name in the network and shape of every parameter that weights store."""
+        return ((f"{self.path}.{name}", shape) for name, shape in self.layer.shapes())
 
-
-def quantize(x: Tensor, levels: int = 255) -> Tensor:
-    """Clamps to [0, 1] and rounds to multiples of 1/levels; the gradient passes through both unchanged.
-
-    Reference: Xiao et al., Invertible Image Rescaling, ECCV 2020, section 3.3; Bengio et al., 2013.
-    """
-    return _Quantize.apply(x, levels)
+    def parameters(self, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The parameters of its graph by their names in it, of all tensors of the weights."""
+        stored = {name: tensors[f"{self.path}.{name}"] for name, _ in self.layer.shapes()}
+        return dict(self.layer.parameters(stored, self.inverse))
 
 
-def interleave(even: Tensor, odd: Tensor, dim: int) -> Tensor:
-    """Two tensors of one shape -> one of twice the length along ``dim``, their slices in turn."""
-    return torch.stack((even, odd), dim=dim + 1).flatten(dim, dim + 1)
+def chain(layers: Iterable[Layer], prefix: str, direction: str, scale: int = 1) -> list[Step]:
+    """Layers as steps one after the other, from the size of ``scale`` on; their paths are ``prefix`` and a number."""
+    steps = []
+    for index, layer in enumerate(layers):
+        scale *= layer.factor
+        steps.append(Step(layer, f"{prefix}.{index}", direction, scale))
+    return steps
 
 
-def block_dct(factor: int) -> Tensor:
-    """The two-dimensional DCT-II of an s x s block as an (s^2, s^2) matrix, scaled so that row 0 is the mean."""
-    k, i = torch.arange(factor)[:, None], torch.arange(factor)[None]
-    basis = torch.cos(torch.pi * (i + 0.5) * k / factor) * (2 / factor) ** 0.5
-    basis[0] /= 2**0.5
-    return torch.kron(basis, basis) / factor
+def mirrored(steps: Iterable[Step]) -> list[Step]:
+    """The inverse of an encoder, as a decoder on the same parameters."""
+    return [replace(step, direction="up", inverse=True, low=False) for step in reversed(list(steps))]
 
 
-def check_divisible(x: Tensor, factor: int) -> None:
-    """Raises ValueError unless height and width are multiples of ``factor``."""
-    if x.shape[-2] % factor or x.shape[-1] % factor:
-        raise ValueError(f"height and width must be multiples of {factor}, got {tuple(x.shape[-2:])}: pad first")
+def operations(steps: Iterable[Step]) -> float:
+    """Multiply-adds of the convolutions of a direction for each pixel of the large picture."""
+    return sum(math.prod(shape) / step.scale**2 for step in steps for _, shape in step.shapes() if len(shape) == 4)
+
+
+def is_whole(value: Any, low: int, high: int) -> bool:
+    """Whether a value of a configuration, which may come from a stranger, is a whole number within these bounds."""
+    return type(value) is int and low <= value <= high

@@ -26,11 +26,12 @@ from unshrink.pictures.io import whole
 from unshrink.pictures.record import Record
 from unshrink.pictures.resize import resize
 from unshrink.pictures.strips import Rows
-from unshrink.runtime import backends, tiling
+from unshrink.runtime import backends, memory
 from unshrink.runtime import search as refine
 from unshrink.runtime.inputs import is_path, is_tensor, unwrap
+from unshrink.runtime.pieces import Planes, as_values, to_pixels, to_planes
 from unshrink.runtime.search import Refined
-from unshrink.runtime.streaming import Network, Planes, Progress, as_values, padded_strips, to_pixels, to_planes
+from unshrink.runtime.streaming import Pipeline, Progress, padded_strips
 
 Picture = TypeVar("Picture")  # a path, an Image, a PIL image, an array (H, W[, C]) or a tensor (N, 3, H, W)
 Pixels = NDArray[np.unsignedinteger]
@@ -104,7 +105,7 @@ class Rescaler:
 
     def __init__(self, weights: zoo.Weights, backend: backends.Backend, tile: int = 0) -> None:
         self.weights, self.backend = weights, backend
-        self.scale, self._network = weights.scale, Network(weights, backend, tile)
+        self.scale, self._pipeline = weights.scale, Pipeline(weights, backend, tile)
 
     @property
     def name(self) -> str:
@@ -211,7 +212,7 @@ class Rescaler:
     def release(self) -> None:
         """Gives the system back what memory the last pictures left; for processes that live long between large ones."""
         self.backend.release()
-        tiling.trim()
+        memory.trim()
 
     # -- images ----------------------------------------------------------------------------------------------------
 
@@ -262,22 +263,22 @@ class Rescaler:
     def _downscale_pixels(self, pixels: Pixels, depth: int, progress: Progress) -> Pixels:
         """(H, W, 1 or 3) integers -> (h, w, same) integers of ``depth`` bits."""
         channels = pixels.shape[2]
-        return np.asarray(self._network.down(pixels, lambda lr: to_pixels(lr, channels, depth), progress))
+        return np.asarray(self._pipeline.down(pixels, lambda lr: to_pixels(lr, channels, depth), progress))
 
     def _upscale_pixels(self, pixels: Pixels, depth: int, size: Size | None, seed: int, progress: Progress) -> Rows:
         """(h, w, 1 or 3) integers -> (H, W, same) integers of ``depth`` bits."""
         channels, shape = pixels.shape[2], self._large_shape(pixels.shape[:2], size)
-        return self._network.up(pixels, shape, seed, lambda hr: to_pixels(hr, channels, depth), progress)
+        return self._pipeline.up(pixels, shape, seed, lambda hr: to_pixels(hr, channels, depth), progress)
 
     def _downscale_planes(self, hr: Planes, search: "_Search") -> Planes:
         """(3, H, W) in [0, 1] -> (3, h, w) on the 8-bit grid."""
-        small = np.asarray(self._network.down(as_values(hr), lambda lr: to_pixels(lr, 3, 8), search.progress))
+        small = np.asarray(self._pipeline.down(as_values(hr), lambda lr: to_pixels(lr, 3, 8), search.progress))
         return to_planes(self._refined(small, to_pixels(hr, 3, 16), search))
 
     def _upscale_planes(self, lr: Planes, size: Size | None, seed: int, progress: Progress) -> Planes:
         """(3, h, w) in [0, 1] -> (3, H, W) in [0, 1]."""
         shape = self._large_shape(lr.shape[1:], size)
-        return to_planes(np.asarray(self._network.up(as_values(lr), shape, seed, as_values, progress))).clip(0, 1)
+        return to_planes(np.asarray(self._pipeline.up(as_values(lr), shape, seed, as_values, progress))).clip(0, 1)
 
     def _large_shape(self, small: tuple[int, ...], size: Size | None) -> tuple[int, int]:
         """(height, width) to come back to, of a small picture of (height, width)."""
@@ -319,7 +320,7 @@ class Rescaler:
         """Planes (3, h, w) -> half the gradient of the squared error against ``hr``; for grey, that of equal planes."""
 
         def gradient(lr: Planes) -> Planes:
-            slope = self._network.gradient(lr, hr)
+            slope = self._pipeline.gradient(lr, hr)
             return slope if channels == 3 else np.broadcast_to(slope.mean(axis=0), slope.shape)
 
         return gradient

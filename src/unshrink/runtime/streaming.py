@@ -10,56 +10,30 @@ Shapes:  H, W the large picture, h, w the small one, s the scale.  Pictures are 
 
 import itertools
 import math
-import sys
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from unshrink import weights as zoo
-from unshrink.errors import ConfigError, UnshrinkError, UnshrinkWarning
+from unshrink.errors import ConfigError, UnshrinkError
+from unshrink.network.layers import COLOURS, Step
 from unshrink.pictures.strips import Rows, strips_of
-from unshrink.runtime import backends, tiling
-from unshrink.runtime import search as refine
+from unshrink.runtime import backends, search
+from unshrink.runtime.pieces import Pieces, Pixels, Planes, Size, Stage, as_values, to_planes
 
-Pixels = NDArray[Any]
-Planes = NDArray[np.float32]
-Size = tuple[int, int]  # height, width
+# At the peak of a run, measured with OpenVINO, the hungriest backend: four copies of a feature in float32, or nearly
+BYTES_PER_FEATURE = 15
+BYTES_PER_VALUE = 4
+BYTES_PER_VALUE_OF_STRIP = 12  # what comes in, what is made, and what is joined
+BYTES_AT_ONCE_OF_GRADIENT = 11_000_000_000
+
 Finish = Callable[[Planes], Pixels]
 Progress = Callable[[float], object]
 
 
-@dataclass(frozen=True)
-class _Run:
-    """What is done with planes, piece by piece; the pixels in which pieces are cut are those of its coarser side.
-
-    Attributes:
-        run: planes with a batch of one -> the same.
-        scale: how many pixels of the large picture, along a side, make one of its pixels.
-        factors: how many pixels of each input make one.
-        zoom: how many pixels of the result make one.
-        halo: pixels around a piece that its result depends on.
-        memory: bytes that a piece and its strip may take.
-        bytes_per_pixel: memory that it takes for each pixel.
-        bytes_per_pixel_of_strip: and for each of a strip across the whole width.
-    """
-
-    run: Callable[..., Planes]
-    scale: int
-    factors: tuple[int, ...]
-    zoom: int
-    halo: int
-    memory: int = tiling.BYTES_AT_ONCE
-    bytes_per_pixel: int = tiling.BYTES_PER_PIXEL
-    bytes_per_pixel_of_strip: int = 0
-
-
-class Network:
-    """Weights on a backend.
+class Pipeline:
+    """Weights on a backend, for pictures of any size.
 
     Args:
         weights: the trained network.
@@ -73,8 +47,9 @@ class Network:
     def __init__(self, weights: zoo.Weights, backend: backends.Backend, tile: int = 0) -> None:
         self.weights, self.backend, self.tile = weights, backend, tile
         self.scale = weights.scale
-        self._most_memory = sys.maxsize  # until a runtime says that there is less
-        least = (2 * max(tiling.RADIUS, refine.HALO) + 1) * self.scale
+        self._pieces = Pieces(tile)
+        reach = max(stage.reach for direction in weights.steps for stage in self._stages(direction))
+        least = (2 * max(reach, search.HALO) + 1) * self.scale
         if tile and tile < least:
             raise ConfigError(f"tile is {tile}: {weights.name} needs {least} or more, or 0 for what is fast")
 
@@ -83,144 +58,83 @@ class Network:
         height, width, channels = hr.shape
         small = -(-height // self.scale), -(-width // self.scale)
         padded = Rows((small[0] * self.scale, small[1] * self.scale, channels), hr.dtype, padded_strips(hr, self.scale))
-        runs = [self._stage(stage, "down") for stage in self._stages()]
-        return self._rows(self._chain([padded], runs, small, progress), small, finish)
+        return self._finished(self._through(self._stages("down"), [padded], small, progress), small, finish)
 
     def up(self, lr: Pixels, size: Size, seed: int, finish: Finish, progress: Progress) -> Rows:
         """lr (h, w, 1 or 3) -> (H, W, ...) of the given size, made by ``finish`` likewise."""
-        inputs, small = [lr], (lr.shape[0], lr.shape[1])
-        if self.weights.latent == "gaussian":  # the draw is one for the whole picture
-            inputs.append(self._latent(small, seed).transpose(1, 2, 0))
-        first, *others = (self._stage(stage, "up") for stage in reversed(self._stages()))
-        first = replace(first, run=partial(self._joined, first.run), factors=(1,) * len(inputs))
-        return self._rows(_cropped(self._chain(inputs, [first, *others], small, progress), size), size, finish)
+        small = lr.shape[0], lr.shape[1]
+        strips = self._through(self._stages("up"), [lr, *self._drawn(small, seed)], small, progress)
+        return self._finished(_cropped(strips, size), size, finish)
 
     def gradient(self, lr: Planes, hr: Planes) -> Planes:
         """lr (3, h, w), hr (3, sh, sw) -> half the gradient by lr of the squared error of what comes back (3, h, w)."""
-        z = self._latent(lr.shape[1:], 0)
-        inputs = [planes.transpose(1, 2, 0) for planes in (lr, z, hr)]
-        run = _Run(
+        small = lr.shape[1], lr.shape[2]
+        features = sum(step.layer.all_features / step.scale**2 for step in self.weights.steps["up"])
+        stage = Stage(
             self.backend.gradient,
             self.scale,
-            factors=(1, 1, self.scale),
-            zoom=1,
-            halo=refine.HALO,
-            memory=tiling.BYTES_AT_ONCE_OF_GRADIENT,
-            bytes_per_pixel=tiling.BYTES_PER_PIXEL_OF_GRADIENT * self.scale**2,
+            shrinks=(1, 1, self.scale),
+            grows=1,
+            reach=search.HALO,
+            bytes_per_pixel=math.ceil(BYTES_PER_FEATURE * features * self.scale**2),
+            bytes_at_once=BYTES_AT_ONCE_OF_GRADIENT,
         )
-        strips = self._chain(inputs, [run], (lr.shape[1], lr.shape[2]), lambda share: None)
-        return to_planes(np.concatenate(list(strips)))
+        z = np.zeros((self._z_channels, *small), np.float32)
+        inputs = [as_values(planes) for planes in (lr, z, hr)]
+        return to_planes(np.concatenate(list(self._pieces.strips(stage, inputs, small, lambda pixels: None))))
 
-    def _stages(self) -> list[list[int]]:
-        """The layers that a piece passes through together: downsamplings, and the coupling block after them."""
-        stages: list[list[int]] = [[]]
-        for index, layer in enumerate(self.weights.layers):
-            stages[-1].append(index)
-            if layer.factor == 1 and not layer.last:
-                stages.append([])
-        return stages
+    def _stages(self, direction: str) -> list[Stage]:
+        """The stages of a direction; the first on the way up takes z beside the small picture."""
+        first, *others = together(self.weights.steps[direction])
+        run = partial(self._run, first) if direction == "down" else partial(self._run_with_z, first)
+        inputs = 1 if direction == "down" or self.weights.latent == "zero" else 2
+        return [stage_of(run, first, inputs), *(stage_of(partial(self._run, steps), steps) for steps in others)]
 
-    def _stage(self, indices: list[int], direction: str) -> _Run:
-        layers = [self.weights.layers[index] for index in indices]
-        factor, coarse = math.prod(layer.factor for layer in layers), layers[-1]
-        one_layer = self.backend.down if direction == "down" else self.backend.up
+    def _run(self, steps: list[Step], x: Planes) -> Planes:
+        for step in steps:
+            x = self.backend.run(step, x)
+        return x
 
-        def run(planes: Planes) -> Planes:
-            for index in indices if direction == "down" else reversed(indices):
-                planes = one_layer(index, planes)
-            return planes
+    def _run_with_z(self, steps: list[Step], lr: Planes, z: Planes | None = None) -> Planes:
+        """lr (1, 3, h, w) and z (1, Z, h, w), which is zero unless it is given."""
+        if z is None:
+            z = np.zeros((1, self._z_channels, *lr.shape[2:]), np.float32)
+        return self._run(steps, np.concatenate((lr, z), axis=1))
 
-        return _Run(
-            run,
-            coarse.scale,
-            factors=(factor if direction == "down" else 1,),
-            zoom=1 if direction == "down" else factor,
-            halo=tiling.RADIUS if coarse.factor == 1 else 0,
-            bytes_per_pixel_of_strip=tiling.BYTES_PER_VALUE_OF_STRIP * coarse.channels,
-        )
-
-    def _joined(self, run: Callable[[Planes], Planes], lr: Planes, z: Planes | None = None) -> Planes:
-        """lr and z, or without it zeros, through a run of their layer."""
-        return run(np.concatenate((lr, self._latent(lr.shape[2:], 0)[None] if z is None else z), axis=1))
-
-    def _latent(self, size: tuple[int, ...], seed: int) -> Planes:
-        shape = (3 * (self.scale**2 - 1), *size)
+    def _drawn(self, size: Size, seed: int) -> list[Pixels]:
+        """z (h, w, Z), where it is drawn: one draw for the whole picture."""
         if self.weights.latent == "zero":
-            return np.zeros(shape, np.float32)
-        return np.random.default_rng(seed).standard_normal(shape, np.float32)
+            return []
+        shape = (self._z_channels, *size)
+        return [as_values(np.random.default_rng(seed).standard_normal(shape, np.float32))]
 
-    def _chain(
-        self, pictures: Sequence[Pixels | Rows], runs: Sequence[_Run], small: Size, progress: Progress
+    @property
+    def _z_channels(self) -> int:
+        return self.weights.steps["up"][0].channels[0] - COLOURS
+
+    def _through(
+        self, stages: list[Stage], pictures: Sequence[Pixels | Rows], small: Size, progress: Progress
     ) -> Iterator[Pixels]:
-        """The strips that come out of the last of some runs, each of which takes those of the one before it."""
-        sizes = [_times(small, self.scale // run.scale) for run in runs]
+        """The strips that come out of the last of some stages, each of which takes those of the one before it."""
+        sizes = [_times(small, self.scale // stage.scale) for stage in stages]
         total, done = sum(height * width for height, width in sizes), 0.0
 
-        def step(area: float) -> None:
+        def step(pixels: float) -> None:
             nonlocal done
-            done += area
+            done += pixels
             progress(min(done / total, 1.0))
 
         progress(0.0)
-        for run, size in zip(runs, sizes, strict=True):
-            strips = self._strips(run, pictures, size, step)
-            pictures = [Rows((*_times(size, run.zoom), 0), np.float32, strips)]
+        for stage, size in zip(stages, sizes, strict=True):
+            strips = self._pieces.strips(stage, pictures, size, step)
+            pictures = [Rows((*_times(size, stage.grows), 0), np.float32, strips)]
         return strips
 
-    def _strips(
-        self, run: _Run, pictures: Sequence[Pixels | Rows], size: Size, step: Callable[[float], object]
-    ) -> Iterator[Pixels]:
-        """The result of pictures, of the given size in the run's pixels, strip by strip."""
-        down, across = self._counts(run, size)
-        most, cols = tiling.outer_length(size[0], down, run.halo), tiling.spans(size[1], across, run.halo)
-        inputs = list(zip(pictures, run.factors, strict=True))
-        piece = lambda *pieces: self._piece(run, pieces)
-
-        def told(strip: Pixels) -> Pixels:
-            step(len(strip) // run.zoom * size[1])
-            return strip
-
-        # A loop with a yield would hold each strip while the runs after this one work on it.
-        return map(told, tiling.run_tiled(piece, inputs, run.zoom, size[0], most, run.halo, cols))
-
-    def _counts(self, run: _Run, size: Size) -> tuple[int, int]:
-        """Into how many pieces to cut pictures, down and across."""
-        if self.tile:
-            height, width = (tiling.count(side, self.tile // run.scale, run.halo) for side in size)
-            return height, width
-        memory = min(tiling.free_memory() // 2, self._most_memory, run.memory)
-        return tiling.counts(size, run.halo, memory, run.bytes_per_pixel, run.bytes_per_pixel_of_strip)
-
-    def _piece(self, run: _Run, pieces: Sequence[Pixels]) -> Pixels:
-        """The result of one piece; where the memory is not enough, of smaller ones, and from then on only such."""
-        height, width = (side // run.factors[0] for side in pieces[0].shape[:2])
-        memory = run.bytes_per_pixel * height * width
-        if memory <= self._most_memory or self._counts(run, (height, width)) == (1, 1):
-            try:
-                return as_values(run.run(*(to_planes(piece)[None] for piece in pieces))[0])
-            except Exception as error:
-                if not tiling.is_out_of_memory(error):
-                    raise
-                self._lower(memory // 2, error)
-        if self._counts(run, (height, width)) == (1, 1):
-            raise UnshrinkError("there is not enough memory for the smallest piece: close other programs")
-        return np.concatenate(list(self._strips(run, pieces, (height, width), lambda area: None)))
-
-    def _rows(self, strips: Iterator[Pixels], size: Size, finish: Finish) -> Rows:
+    def _finished(self, strips: Iterator[Pixels], size: Size, finish: Finish) -> Rows:
         """Strips as a finished picture; the first is made at once, because it knows the channels and the type."""
         finished = (finish(self._checked(strip.transpose(2, 0, 1))) for strip in strips)
         first = next(finished)
         return Rows((*size, first.shape[2]), first.dtype, itertools.chain([first], finished))
-
-    def _lower(self, memory: int, error: Exception) -> None:
-        """From now on, pieces take no more memory than this."""
-        if self.tile:
-            raise UnshrinkError(
-                f"there is not enough memory for tiles of {self.tile}: choose smaller ones, or 0 for what fits"
-            ) from error
-        if self._most_memory == sys.maxsize:
-            warnings.warn("not enough memory: going on with smaller tiles, slower", UnshrinkWarning, stacklevel=2)
-        self._most_memory = memory
 
     def _checked(self, planes: Planes) -> Planes:
         if not np.isfinite(planes).all():
@@ -229,6 +143,36 @@ class Network:
                 "nothing was written; try another backend and report this"
             )
         return planes
+
+
+def together(steps: Iterable[Step]) -> list[list[Step]]:
+    """Steps in groups that a piece passes through at once: each resampling goes with its neighbour on the coarser side.
+
+    So what lies between stages is never larger than it must be.
+    """
+    groups: list[list[Step]] = []
+    for step in steps:
+        if groups and (step.grows > 1 or groups[-1][-1].shrinks > 1):
+            groups[-1].append(step)
+        else:
+            groups.append([step])
+    return groups
+
+
+def stage_of(run: Callable[..., Planes], steps: list[Step], inputs: int = 1) -> Stage:
+    """A group of steps as one stage, with so many inputs of one size."""
+    scale = max(step.scale for step in steps)
+    values = [step.channels[0] * step.shrinks**2 + step.channels[1] * step.grows**2 for step in steps]
+    features = [step.layer.features for step in steps]
+    return Stage(
+        run,
+        scale,
+        shrinks=(math.prod(step.shrinks for step in steps),) * inputs,
+        grows=math.prod(step.grows for step in steps),
+        reach=sum(-(-step.layer.reach * step.scale // scale) for step in steps),
+        bytes_per_pixel=max(BYTES_PER_FEATURE * f + BYTES_PER_VALUE * v for f, v in zip(features, values, strict=True)),
+        bytes_per_pixel_of_strip=BYTES_PER_VALUE_OF_STRIP * max(max(step.layer.channels) for step in steps),
+    )
 
 
 def padded_strips(pixels: Pixels | Rows, scale: int) -> Iterator[Pixels]:
@@ -242,29 +186,6 @@ def padded_strips(pixels: Pixels | Rows, scale: int) -> Iterator[Pixels]:
             held = held[-scale:]  # enough for what is to be reflected below, if this is the end
         held = np.concatenate((held, strip))
     yield _reflected(held, down, right)
-
-
-def to_planes(pixels: Pixels) -> Planes:
-    """(H, W, C) -> (C, H, W) float32; of integers in [0, 1], and grey is repeated to three."""
-    planes = pixels.transpose(2, 0, 1)
-    if planes.dtype != np.float32:
-        planes = planes.astype(np.float32) / np.float32(np.iinfo(planes.dtype).max)
-        planes = np.broadcast_to(planes, (3, *planes.shape[1:]))
-    return np.ascontiguousarray(planes)
-
-
-def to_pixels(planes: Planes, channels: int, depth: int) -> Pixels:
-    """(3, H, W) -> (H, W, channels) integers of ``depth`` bits; grey is the mean of the three."""
-    if channels == 1:
-        planes = planes.mean(axis=0, keepdims=True)
-    top = 2**depth - 1
-    integers = np.rint(planes.clip(0, 1) * np.float32(top)).astype(np.uint8 if depth == 8 else np.uint16)
-    return np.ascontiguousarray(integers.transpose(1, 2, 0))
-
-
-def as_values(planes: Planes) -> Pixels:
-    """(C, H, W) -> (H, W, C), the values as they are."""
-    return planes.transpose(1, 2, 0)
 
 
 def _reflected(strip: Pixels, down: int, right: int) -> Pixels:

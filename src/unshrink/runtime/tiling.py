@@ -5,31 +5,15 @@ Pieces side by side have one shape, and most strips too, so a runtime plans its 
 Shapes:  pictures are (H, W, C).
 """
 
-import ctypes
-import os
-import re
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from unshrink.pictures.strips import Rows, Window, strips_of
 
-# Per pixel of a layer's result, at the peak of its run: measured with OpenVINO, the hungriest backend
-BYTES_PER_PIXEL = 2000
-BYTES_PER_VALUE_OF_STRIP = 12  # what comes in, what is made, and what is joined, across the whole width
-BYTES_AT_ONCE = 320 << 20  # for a piece of a layer and its strip: more of it saves little work
-BYTES_PER_PIXEL_OF_GRADIENT = 11_000  # of the large picture: on the way back, it needs the features of all layers
-BYTES_AT_ONCE_OF_GRADIENT = 11_000_000_000  # likewise
 LEAST_SIDE = 32
 LEAST_HALOS = 3  # smaller, and surroundings would be nearly all the work
-RADIUS = 10  # of one coupling block at its own level: five 3x3 convolutions, twice one after the other
-_MEMINFO, _CGROUP = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
-_REFUSED = re.compile(r"bad[_ ]alloc|out of memory|not enough memory|(can ?not|can't|failed to) allocate", re.I)
-
-sharers = 1  # processes that work side by side, this one among them: each may take its share of the free memory
 
 
 @dataclass(frozen=True)
@@ -38,30 +22,6 @@ class Span:
 
     core: tuple[int, int]
     outer: tuple[int, int]
-
-
-def free_memory() -> int:
-    """Bytes that this process may still take, of the machine or of its control group; 8 GiB where nothing is told."""
-    found = [8 << 30]
-    if match := re.search(r"MemAvailable:\s*(\d+) kB", _text(_MEMINFO)):
-        found = [int(match[1]) << 10]
-    elif hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
-    limit, used = _text(_CGROUP / "memory.max").strip(), _text(_CGROUP / "memory.current").strip()
-    if limit.isdecimal() and used.isdecimal():
-        found.append(int(limit) - int(used))
-    return max(min(found), 0) // sharers
-
-
-def trim() -> None:
-    """Gives freed memory back to the system, where the C library does not do so by itself (glibc)."""
-    if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "malloc_trim"):
-        library.malloc_trim(0)
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether that is what numpy or a runtime, each with its own type and words, means."""
-    return isinstance(error, MemoryError) or bool(_REFUSED.search(str(error)))
 
 
 def counts(
@@ -187,10 +147,3 @@ def _inside(span: Span, zoom: int) -> slice:
 
 def _times(edges: tuple[int, int], factor: int) -> tuple[int, int]:
     return edges[0] * factor, edges[1] * factor
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text()
-    except OSError:
-        return ""

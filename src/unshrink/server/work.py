@@ -20,7 +20,7 @@ from unshrink.evaluation import compare as comparison
 from unshrink.files import atomic_write
 from unshrink.pictures import io as images
 from unshrink.pictures.image import Image
-from unshrink.runtime import rescaler, tiling
+from unshrink.runtime import memory, rescaler
 from unshrink.runtime.rescaler import Rescaler
 from unshrink.server.jobs import Job, Jobs
 
@@ -118,7 +118,7 @@ _rescalers: dict[str, Rescaler] = {}
 def prepare(limits: Limits) -> None:
     """Makes a new process ready: the default network is read, so that the first request need not wait for it."""
     global _limits
-    _limits, tiling.sharers = limits, limits.workers
+    _limits, memory.sharers = limits, limits.workers
     _rescaler(zoo.for_scale(DEFAULT_SCALE).name)
 
 
@@ -195,7 +195,7 @@ def _one_picture() -> Iterator[list[warnings.WarningMessage]]:
     finally:
         for model in _rescalers.values():
             model.backend.release()
-        tiling.trim()  # once for all models
+        memory.trim()  # once for all models
 
 
 def _named(options: CompareOptions) -> Rescaler:

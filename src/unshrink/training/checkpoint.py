@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from unshrink.errors import ConfigError
-from unshrink.network.irn import IRN
+from unshrink.network.network import Network
 from unshrink.training.config import TrainConfig, to_dict
 from unshrink.training.data import Crops
 from unshrink.training.distributed import ALONE, Processes
@@ -51,8 +51,8 @@ class Run:
     """Everything that changes in a run, and goes into its checkpoint; and the processes that share it."""
 
     config: TrainConfig
-    network: IRN
-    average: IRN
+    network: Network
+    average: Network
     optimizers: list[torch.optim.Optimizer]
     crops: Crops
     generator: torch.Generator

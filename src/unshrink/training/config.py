@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from unshrink.errors import ConfigError
-from unshrink.network.architectures import IRNConfig
+from unshrink.network import architectures
+from unshrink.network.config import NetworkConfig
+from unshrink.network.irn import IRNConfig
 
 
 @dataclass(frozen=True)
@@ -137,9 +139,12 @@ class RunConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """One training run: model, data, loss, optim and run."""
+    """One training run: model, data, loss, optim and run.
 
-    model: IRNConfig = field(default_factory=IRNConfig)
+    ``model`` is of the architecture that its key ``architecture`` names, "irn" unless it is there.
+    """
+
+    model: NetworkConfig = field(default_factory=IRNConfig)
     data: DataConfig = field(default_factory=DataConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
@@ -193,7 +198,9 @@ def from_dict(tree: dict[str, Any]) -> TrainConfig:
 
 def to_dict(config: TrainConfig) -> dict[str, Any]:
     """The whole configuration, defaults included, as plain lists, numbers and strings."""
-    return typing.cast(dict[str, Any], json.loads(json.dumps(dataclasses.asdict(config))))
+    tree = {part.name: dataclasses.asdict(getattr(config, part.name)) for part in dataclasses.fields(config)}
+    tree["model"] = {"architecture": config.model.architecture, **tree["model"]}
+    return typing.cast(dict[str, Any], json.loads(json.dumps(tree)))
 
 
 def to_toml(config: TrainConfig) -> str:
@@ -231,6 +238,8 @@ def _build(kind: type, tree: Any, where: str) -> object:
 
 
 def _convert(hint: Any, value: Any, where: str) -> Any:
+    if hint is NetworkConfig:
+        return _model(value, where)
     if dataclasses.is_dataclass(hint):
         return _build(typing.cast(type, hint), value, where + ".")
     if typing.get_origin(hint) is tuple:
@@ -243,6 +252,15 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if type(value) is not hint:
         raise ConfigError(f"{where} must be of type {hint.__name__}, got {value!r}")
     return value
+
+
+def _model(tree: Any, where: str) -> object:
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{where} must be a table, got {tree!r}")
+    name = tree.get("architecture", IRNConfig.architecture)
+    _choice(f"{where}.architecture", name, tuple(architectures.ARCHITECTURES))
+    fields = {key: value for key, value in tree.items() if key != "architecture"}
+    return _build(architectures.ARCHITECTURES[name].config, fields, where + ".")
 
 
 def _choice(where: str, value: str, allowed: tuple[str, ...]) -> None:

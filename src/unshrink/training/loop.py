@@ -28,8 +28,9 @@ from torch import Tensor, nn
 from unshrink import weights
 from unshrink.errors import ConfigError
 from unshrink.evaluation.protocol import Figures
-from unshrink.network.irn import IRN
-from unshrink.network.layers import quantize
+from unshrink.network import architectures
+from unshrink.network.modules import quantize
+from unshrink.network.network import Network
 from unshrink.training import losses
 from unshrink.training.checkpoint import Run, read, save
 from unshrink.training.config import LossConfig, TrainConfig, to_dict, to_toml
@@ -50,7 +51,7 @@ class TrainStep(nn.Module):
     network in both directions.  Nothing is drawn here, so that processes can share one draw.
     """
 
-    def __init__(self, network: IRN, loss: LossConfig, precision: str) -> None:
+    def __init__(self, network: Network, loss: LossConfig, precision: str) -> None:
         super().__init__()
         self.network, self.loss, self.precision = network, loss, precision
 
@@ -66,7 +67,7 @@ class TrainStep(nn.Module):
         with torch.autocast(hr.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
             lr, lost = self.network(hr)
             small = quantize(lr)
-            restored = self.network.inverse(small if noise is None else small + noise, z)
+            restored = self.network.decode(small if noise is None else small + noise, z)
         parts = {
             "reconstruction": losses.reconstruction(restored, hr, self.loss.reconstruction),
             "luma": losses.luma(restored, hr, self.loss.reconstruction),
@@ -121,7 +122,7 @@ def train(config: TrainConfig, *, resume: bool = False, report: Report = lambda 
     return path
 
 
-def start(config: TrainConfig, resume: bool, processes: Processes = ALONE, network: IRN | None = None) -> Run:
+def start(config: TrainConfig, resume: bool, processes: Processes = ALONE, network: Network | None = None) -> Run:
     """A run at its first step, or where its checkpoint left it; of another network than the configured one if given."""
     device = processes.device
     saved = processes.from_first(lambda: read(Path(config.run.folder), resume))
@@ -162,9 +163,9 @@ def faster_precision(device: str) -> str:
     return "bfloat16" if times[True] < times[False] else "float32"
 
 
-def initial_network(config: TrainConfig) -> IRN:
+def initial_network(config: TrainConfig) -> Network:
     """The untrained network, or the one that ``run.start`` names; one of a smaller scale gives the first levels."""
-    network = IRN(config.model)
+    network = Network(config.model)
     if config.run.start:
         given = weights.load(config.run.start)
         shapes = {name: tuple(value.shape) for name, value in network.state_dict().items()}
@@ -317,7 +318,9 @@ def finish(run: Run, folder: Path) -> tuple[Path, Figures | None]:
     }
     path = folder / f"{config.run.name}.safetensors"
     tensors = {name: value.cpu().half().numpy() for name, value in run.average.state_dict().items()}
-    made = weights.Weights(config.run.name, "irn", to_dict(config)["model"], tensors, graphs={}, about=about)
+    made = weights.Weights(
+        config.run.name, config.model.architecture, architectures.to_dict(config.model), tensors, about=about
+    )
     if run.processes.first:
         weights.save(path, made)
     return path, result

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from unshrink.evaluation.protocol import Figures, figures, mean
-from unshrink.network.irn import IRN
+from unshrink.network.network import Network
 from unshrink.pictures.colour import to_uint8
 from unshrink.pictures.find import find_pictures
 from unshrink.pictures.resize import crop_to_multiple
@@ -17,7 +17,7 @@ from unshrink.training.distributed import ALONE, Processes
 
 
 @torch.no_grad()
-def validate(network: IRN, folder: str, device: str, processes: Processes = ALONE) -> Figures:
+def validate(network: Network, folder: str, device: str, processes: Processes = ALONE) -> Figures:
     """Mean figures over a folder of pictures, cut to multiples of the scale, through 8-bit small and large pictures.
 
     Args:

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from unshrink.errors import MissingDependencyError, ModelNotFoundError, WeightsError
-from unshrink.network.architectures import Shape, expected_shapes
+from unshrink.network.architectures import from_dict, shapes
+from unshrink.network.layers import Shape
 from unshrink.weights import Weights, differences
 
 _HAAR = re.compile(r"operations\.(\d{1,4})\.haar_weights")
@@ -37,7 +38,7 @@ def convert(path: str | os.PathLike[str]) -> Weights:
     found = _read(path)
     try:
         config = _infer_config(found)
-        names = {_published(name): name for name in expected_shapes("irn", config)}
+        names = {_published(name): name for name in shapes(from_dict("irn", config))}
         _check(found, config, names)
     except WeightsError as exc:
         raise WeightsError(f"{path} is not a checkpoint of the published IRN code: {exc}") from exc
@@ -99,9 +100,9 @@ def _published(name: str) -> str:
 
 def _check(found: Mapping[str, np.ndarray], config: Mapping[str, Any], names: Mapping[str, str]) -> None:
     """Raises WeightsError unless the tensors are those of a network of that configuration."""
-    shapes = expected_shapes("irn", config)
+    ours = shapes(from_dict("irn", config))
     haar = _haar_filters(config["blocks"])
-    wanted: dict[str, Shape] = {theirs: shapes[ours] for theirs, ours in names.items()}
+    wanted: dict[str, Shape] = {theirs: ours[name] for theirs, name in names.items()}
     wanted |= {name: filters.shape for name, filters in haar.items()}
     wrong = differences({name: value.shape for name, value in found.items()}, wanted)
     if wrong:

@@ -5,6 +5,7 @@ import dataclasses
 import logging
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, cast
 
 from unshrink.errors import MissingDependencyError, WeightsError
@@ -22,10 +23,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from unshrink.network import fast as fused
-from unshrink.network.architectures import COLOURS, Layer, layers
-from unshrink.network.build import build
-from unshrink.network.irn import IRN
+from unshrink.network import fast
+from unshrink.network.layers import COLOURS, Step
+from unshrink.network.network import Network, build
 from unshrink.weights import Weights
 
 
@@ -35,40 +35,45 @@ def export(weights: Weights) -> Weights:
     Takes a few minutes for a published network, most of them for the graph of the gradient.
 
     Raises:
-        WeightsError: ONNX has no operation for a part of the network (the matrix inverse of scale 3).
+        WeightsError: ONNX has no operation for a part of the network.
     """
-    net = build(weights.architecture, weights.config).eval().requires_grad_(False)
+    net = build(weights.architecture, weights.config).fix()
     graphs: dict[str, bytes] = {}
-    for layer, module in zip(layers(weights.architecture, weights.config), net.layers, strict=True):
-        for direction, run in (("down", fused.low if layer.last else fused.down), ("up", fused.up)):
-            if layer.graph(direction) not in graphs:
-                graphs[layer.graph(direction)] = _layer(layer, module, direction, run)
+    for step in (*net.encoder_steps, *net.decoder_steps):
+        if step.graph not in graphs:
+            graphs[step.graph] = _layer(step, net.module(step))
     return dataclasses.replace(weights, graphs={**graphs, "gradient": _gradient(net, weights.scale)})
 
 
-def _layer(layer: Layer, module: nn.Module, direction: str, run: Callable[..., Tensor]) -> bytes:
+def _layer(step: Step, module: nn.Module) -> bytes:
     """The graph of a layer, whose parameters go by their names in it."""
     h, w = torch.export.Dim("h"), torch.export.Dim("w")
-    shape, sides = (1, layer.channels, 8, 12), {2: h, 3: w}
-    if direction == "down":
-        factor = layer.factor
-        shape = 1, layer.channels // factor**2, 8 * factor, 12 * factor
-        sides = {2: factor * h, 3: factor * w}
+    shape, sides = (1, step.channels[0], 8, 12), {2: h, 3: w}
+    if step.shrinks > 1:
+        shape = 1, step.channels[0], 8 * step.shrinks, 12 * step.shrinks
+        sides = {2: step.shrinks * h, 3: step.shrinks * w}
     parameters = {f"net.{name}": value for name, value in module.state_dict().items()}
-    return _trace(_of(module, run), parameters, {"x": torch.rand(shape)}, (sides,), "y")
+    return _trace(_of(module, partial(fast.run, step)), parameters, {"x": torch.rand(shape)}, (sides,), "y")
 
 
-def _gradient(net: IRN, scale: int) -> bytes:
+def _gradient(net: Network, scale: int) -> bytes:
     h, w = torch.export.Dim("h"), torch.export.Dim("w")
     small = 8, 12
-    hr = torch.rand(1, COLOURS, scale * small[0], scale * small[1])
-    lr, z = torch.rand(1, COLOURS, *small), torch.rand(1, COLOURS * (scale**2 - 1), *small)
     free, large = {2: h, 3: w}, {2: scale * h, 3: scale * w}
+    inputs = {"lr": (torch.rand(1, COLOURS, *small), free)}
+    if net.z_channels:
+        inputs["z"] = torch.rand(1, net.z_channels, *small), free
+    inputs["hr"] = torch.rand(1, COLOURS, scale * small[0], scale * small[1]), large
+    tensors, shapes = zip(*inputs.values(), strict=True)
     parameters = {f"net.{name}": value for name, value in net.state_dict().items()}
-    inputs = parameters, lr, z, hr
     # ONNX knows no gradients: differentiated here, its steps are written out one by one.
-    gradient = make_fx(_of(net, IRN.gradient), decomposition_table=_PLAIN, tracing_mode="symbolic")(*inputs)
-    return _trace(gradient, parameters, {"lr": lr, "z": z, "hr": hr}, (free, free, large), "gradient")
+    run = Network.gradient if net.z_channels else _gradient_without_z
+    gradient = make_fx(_of(net, run), decomposition_table=_PLAIN, tracing_mode="symbolic")(parameters, *tensors)
+    return _trace(gradient, parameters, dict(zip(inputs, tensors, strict=True)), shapes, "gradient")
+
+
+def _gradient_without_z(net: Network, lr: Tensor, hr: Tensor) -> Tensor:
+    return net.gradient(lr, lr[:, :0], hr)
 
 
 Traceable = Callable[..., Tensor]  # (parameters by name, *inputs) -> result
@@ -97,9 +102,10 @@ class _Traced(nn.Module):
         return self.function(parameters, *inputs)
 
 
-def _convolution_backward(grad: Tensor, x: Tensor, weight: Tensor, *_: Any) -> tuple[Tensor, None, None]:
-    """Of the 3x3 convolutions of `DenseBlock` by their input alone; it reads the parameters as they are stored."""
-    return nn.functional.conv_transpose2d(grad, weight, padding=1), None, None
+def _convolution_backward(grad: Tensor, x: Tensor, weight: Tensor, *how: Any) -> tuple[Tensor, None, None]:
+    """By the input alone, of convolutions of stride 1; it reads the parameters as they are stored."""
+    _, _, padding, _, _, _, groups, _ = how
+    return nn.functional.conv_transpose2d(grad, weight, padding=padding, groups=groups), None, None
 
 
 def _leaky_relu_backward(grad: Tensor, x: Tensor, slope: float, is_result: bool) -> Tensor:

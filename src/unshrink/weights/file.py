@@ -25,7 +25,9 @@ from safetensors.numpy import save as to_safetensors
 
 from unshrink.errors import ModelNotFoundError, WeightsError
 from unshrink.files import atomic_write
-from unshrink.network.architectures import Layer, Shape, expected_shapes, layers
+from unshrink.network import architectures
+from unshrink.network.config import NetworkConfig
+from unshrink.network.layers import Shape, Step
 
 FORMAT = 1
 SUFFIX = ".safetensors"
@@ -41,10 +43,10 @@ class Weights:
 
     Attributes:
         name: what users call them; not part of the identity.
-        architecture: "irn".
-        config: every field of the architecture's configuration.
+        architecture: its name in `network.architectures`.
+        config: the architecture's configuration; fields that are not stated have their defaults.
         tensors: parameters by the network's own names, all float16 or all float32.
-        graphs: the ONNX graphs without parameters: of the layers, by `Layer.graph`, and "gradient"; empty if not
+        graphs: the ONNX graphs without parameters: of the layers, by `Step.graph`, and "gradient"; empty if not
             exported.
         about: what else the header says: licence, training, figures.
     """
@@ -56,20 +58,25 @@ class Weights:
     graphs: dict[str, bytes] = field(default_factory=dict)
     about: dict[str, Any] = field(default_factory=dict)
 
+    @cached_property
+    def network(self) -> NetworkConfig:
+        """The whole configuration: what the file does not state has its default."""
+        return architectures.from_dict(self.architecture, self.config)
+
     @property
     def scale(self) -> int:
         """How many times smaller the small picture is, along each side."""
-        return int(self.config["scale"])
-
-    @cached_property
-    def layers(self) -> list[Layer]:
-        """The layers of the network, from the large picture to the small one."""
-        return layers(self.architecture, self.config)
+        return self.network.scale
 
     @property
     def latent(self) -> str:
         """How z is chosen to restore: "zero" or "gaussian"."""
-        return str(self.config["latent"])
+        return self.network.latent
+
+    @cached_property
+    def steps(self) -> dict[str, list[Step]]:
+        """The layers from the large picture to the small one, "down", and back, "up", as they run."""
+        return {"down": architectures.encoder(self.network), "up": architectures.decoder(self.network)}
 
     @cached_property
     def identity(self) -> str:
@@ -134,8 +141,9 @@ def read(path: Path) -> Weights:
     try:
         header = _parse_header(metadata)
         name, architecture, config = (header.pop(key) for key in ("name", "architecture", "config"))
-        graphs = _take_graphs(tensors, layers(architecture, config))
-        _check_tensors(tensors, expected_shapes(architecture, config))
+        network = architectures.from_dict(architecture, config)
+        graphs = _take_graphs(tensors, [*architectures.encoder(network), *architectures.decoder(network)])
+        _check_tensors(tensors, architectures.shapes(network))
     except WeightsError as exc:
         raise WeightsError(f"{path}: {exc}") from exc
     return Weights(name, architecture, config, tensors, graphs, about=header)
@@ -170,13 +178,13 @@ def _parse_header(metadata: Mapping[str, str]) -> dict[str, Any]:
     return dict(header)
 
 
-def _take_graphs(tensors: dict[str, np.ndarray], layers: Sequence[Layer]) -> dict[str, bytes]:
+def _take_graphs(tensors: dict[str, np.ndarray], steps: Sequence[Step]) -> dict[str, bytes]:
     """Takes the graphs out of the tensors and inflates them.
 
     Graphs of whole networks, as unshrink stored them before it ran layer by layer, count as none.
     """
     stored = {name: tensors.pop(name) for name in list(tensors) if name.startswith(_GRAPH)}
-    wanted = {layer.graph(direction) for layer in layers for direction in DIRECTIONS}
+    wanted = {step.graph for step in steps}
     missing = sorted(name for name in wanted if _GRAPH + name not in stored)
     if len(missing) == len(wanted):
         return {}

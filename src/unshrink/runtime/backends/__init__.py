@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from unshrink.errors import ConfigError, MissingDependencyError, WeightsError
+from unshrink.network.layers import Step
 from unshrink.weights import Weights
 
 __all__ = ["NAMES", "Backend", "available", "make"]
@@ -19,7 +20,7 @@ _INSTALL = {"openvino": "openvino", "onnxruntime": "'unshrink[ort]'", "torch": "
 
 
 class Backend(Protocol):
-    """A network ready to run, layer by layer: `weights.Weights.layers` says what each does to a picture's sides.
+    """A network ready to run, step by step of `weights.Weights.steps`.
 
     Arrays are float32, NCHW, C-contiguous; RGB is in [0, 1], neither clamped nor rounded.  Threads may share it.
     """
@@ -27,16 +28,12 @@ class Backend(Protocol):
     name: str
     fast: bool
 
-    def down(self, layer: int, x: np.ndarray) -> np.ndarray:
-        """x (1, C, H, W) through the layer -> (1, C f^2, H/f, W/f), or lr (1, 3, H/f, W/f) of the last layer."""
-        ...
-
-    def up(self, layer: int, y: np.ndarray) -> np.ndarray:
-        """y (1, C, H, W) through the layer's inverse -> (1, C/f^2, fH, fW)."""
+    def run(self, step: Step, x: np.ndarray) -> np.ndarray:
+        """x (1, C, H, W) through one of the network's steps; their channels and sides are those that it says."""
         ...
 
     def gradient(self, lr: np.ndarray, z: np.ndarray, hr: np.ndarray) -> np.ndarray:
-        """lr (1, 3, h, w), z (1, 3s^2-3, h, w), hr (1, 3, sh, sw) -> `models.irn.IRN.gradient` (1, 3, h, w).
+        """lr (1, 3, h, w), z (1, Z, h, w), hr (1, 3, sh, sw) -> `network.network.Network.gradient` (1, 3, h, w).
 
         Raises:
             WeightsError: the weights carry no graph of it, and the backend needs one.

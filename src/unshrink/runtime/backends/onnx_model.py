@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from unshrink.errors import WeightsError
-from unshrink.network.architectures import Shape
+from unshrink.network.layers import Shape, Step
 from unshrink.weights import Weights
 
 _MODEL_GRAPH, _GRAPH_INITIALIZER, _GRAPH_INPUT = 7, 5, 11
@@ -20,22 +20,15 @@ _TENSOR_DIMS, _TENSOR_DATA_TYPE, _TENSOR_NAME, _TENSOR_RAW_DATA = 1, 2, 8, 9
 _FLOAT = 1  # TensorProto.DataType
 
 
-def layer_model(weights: Weights, direction: str, index: int) -> bytes:
-    """The ONNX model of one layer, "down" or "up"; parameters in float32."""
-    graph = _graph(weights, weights.layers[index].graph(direction))
-    return graph + encode_initializers(parameters(weights, index))
+def layer_model(weights: Weights, step: Step) -> bytes:
+    """The ONNX model of one layer; parameters in float32."""
+    return _graph(weights, step.graph) + encode_initializers(step.parameters(weights.tensors))
 
 
-def open_model(weights: Weights, direction: str, index: int) -> bytes:
+def open_model(weights: Weights, step: Step) -> bytes:
     """The ONNX model of all layers of one graph: their parameters are inputs, by their names in the layer."""
-    graph = _graph(weights, weights.layers[index].graph(direction))
-    return graph + encode_inputs({name: tensor.shape for name, tensor in parameters(weights, index).items()})
-
-
-def parameters(weights: Weights, index: int) -> dict[str, np.ndarray]:
-    """The parameters of a layer by their names in it."""
-    prefix = f"layers.{index}."
-    return {name.removeprefix(prefix): value for name, value in weights.tensors.items() if name.startswith(prefix)}
+    shapes = {name: tensor.shape for name, tensor in step.parameters(weights.tensors).items()}
+    return _graph(weights, step.graph) + encode_inputs(shapes)
 
 
 def gradient_model(weights: Weights) -> bytes:
@@ -44,7 +37,12 @@ def gradient_model(weights: Weights) -> bytes:
     Raises:
         WeightsError: the weights do not carry that graph.
     """
-    return _graph(weights, "gradient") + encode_initializers(weights.tensors)
+    parameters = {
+        f"{step.path}.{name}": tensor
+        for step in weights.steps["up"]
+        for name, tensor in step.parameters(weights.tensors).items()
+    }
+    return _graph(weights, "gradient") + encode_initializers(parameters)
 
 
 def _graph(weights: Weights, name: str) -> bytes:

@@ -5,6 +5,7 @@ from functools import cache, cached_property
 import numpy as np
 import onnxruntime
 
+from unshrink.network.layers import Step
 from unshrink.runtime.backends.onnx_model import gradient_model, layer_model
 from unshrink.weights import Weights
 
@@ -18,7 +19,7 @@ def _share_memory() -> None:
 
 
 class OnnxRuntime:
-    """A network on ONNX Runtime's CPU provider.  A direction is loaded when it is first used.
+    """A network on ONNX Runtime's CPU provider.  A layer is loaded when it is first used.
 
     Args:
         weights: what to run; must carry graphs.
@@ -30,6 +31,7 @@ class OnnxRuntime:
 
     def __init__(self, weights: Weights, threads: int = 0) -> None:
         self._weights = weights
+        self._layers: dict[Step, onnxruntime.InferenceSession] = {}
         self._options = onnxruntime.SessionOptions()
         self._options.intra_op_num_threads = threads
         # It would warn of parameters that the graph of the last layer does not use.
@@ -39,37 +41,26 @@ class OnnxRuntime:
         self._options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         _share_memory()
 
-    def down(self, layer: int, x: np.ndarray) -> np.ndarray:
-        """x (1, C, H, W) -> (1, C f^2, H/f, W/f), or lr (1, 3, H/f, W/f) of the last layer."""
-        return self._down[layer].run(None, {"x": x})[0]
-
-    def up(self, layer: int, y: np.ndarray) -> np.ndarray:
-        """y (1, C, H, W) -> (1, C/f^2, fH, fW)."""
-        return self._up[layer].run(None, {"x": y})[0]
+    def run(self, step: Step, x: np.ndarray) -> np.ndarray:
+        """x (1, C, H, W) through the step."""
+        return self._layer(step).run(None, {"x": x})[0]
 
     def gradient(self, lr: np.ndarray, z: np.ndarray, hr: np.ndarray) -> np.ndarray:
-        """lr (1, 3, h, w), z (1, 3s^2-3, h, w) and hr (1, 3, sh, sw) -> gradient (1, 3, h, w)."""
-        return self._gradient.run(None, {"lr": lr, "z": z, "hr": hr})[0]
+        """lr (1, 3, h, w), z (1, Z, h, w) and hr (1, 3, sh, sw) -> gradient (1, 3, h, w)."""
+        given = {"lr": lr, "z": z, "hr": hr}
+        return self._gradient.run(None, {port.name: given[port.name] for port in self._gradient.get_inputs()})[0]
 
     def release(self) -> None:
         """Nothing: its arena is kept as large as it has ever been."""
 
-    @cached_property
-    def _down(self) -> list[onnxruntime.InferenceSession]:
-        return self._sessions("down")
-
-    @cached_property
-    def _up(self) -> list[onnxruntime.InferenceSession]:
-        return self._sessions("up")
+    def _layer(self, step: Step) -> onnxruntime.InferenceSession:
+        if step not in self._layers:
+            self._layers[step] = self._session(layer_model(self._weights, step))
+        return self._layers[step]
 
     @cached_property
     def _gradient(self) -> onnxruntime.InferenceSession:
         return self._session(gradient_model(self._weights))
-
-    def _sessions(self, direction: str) -> list[onnxruntime.InferenceSession]:
-        return [
-            self._session(layer_model(self._weights, direction, index)) for index in range(len(self._weights.layers))
-        ]
 
     def _session(self, model: bytes) -> onnxruntime.InferenceSession:
         return onnxruntime.InferenceSession(model, self._options, providers=["CPUExecutionProvider"])

@@ -5,15 +5,16 @@ import hashlib
 import os
 import sys
 from collections.abc import Callable
-from functools import cache, cached_property, partial
+from functools import cache, partial
 from threading import Lock
 from typing import Any
 
 import numpy as np
 
+from unshrink.network.layers import Step
 from unshrink.runtime.backends import compiled
 from unshrink.runtime.backends.machine import cpu_features
-from unshrink.runtime.backends.onnx_model import gradient_model, open_model, parameters
+from unshrink.runtime.backends.onnx_model import gradient_model, open_model
 from unshrink.weights import Weights
 
 # Every new size costs primitives, of which the cache of oneDNN below OpenVINO would keep 1,024: memory grew by 1 MiB
@@ -48,7 +49,7 @@ class OpenVINO:
         weights: what to run; must carry graphs.
         threads: how many to compute with; 0 for as many as there are cores.
         fast: subnets in bfloat16.  OpenVINO keeps in float32 what lies between convolutions and the result: so the
-            picture and the couplings of the graphs that `fused` makes.  Not the gradient, which has no such order.
+            picture and the couplings, in the order of `network.fast`.  Not the gradient, which has no such order.
     """
 
     name = "openvino"
@@ -56,6 +57,7 @@ class OpenVINO:
     def __init__(self, weights: Weights, threads: int = 0, fast: bool = False) -> None:
         self._weights, self.fast = weights, fast
         self._compiled: dict[str, Any] = {}
+        self._parameters: dict[Step, dict[str, np.ndarray]] = {}
         self._lock = Lock()  # a compiled model runs one request at a time, and each uses every thread
         self._config: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",
@@ -64,16 +66,16 @@ class OpenVINO:
             "ENABLE_CPU_PINNING": False,  # pinned, two processes would share the first cores and leave the others idle
         }
 
-    def down(self, layer: int, x: np.ndarray) -> np.ndarray:
-        """x (1, C, H, W) -> (1, C f^2, H/f, W/f), or lr (1, 3, H/f, W/f) of the last layer."""
-        return self._layer("down", layer, x)
+    def run(self, step: Step, x: np.ndarray) -> np.ndarray:
+        """x (1, C, H, W) through the step.
 
-    def up(self, layer: int, y: np.ndarray) -> np.ndarray:
-        """y (1, C, H, W) -> (1, C/f^2, fH, fW)."""
-        return self._layer("up", layer, y)
+        Layers alike are one compiled model, which takes their parameters as inputs: so they share its memory.
+        """
+        source = partial(open_model, self._weights, step)
+        return self._run(step.graph, source, {"x": x, **self._parameters_of(step)})
 
     def gradient(self, lr: np.ndarray, z: np.ndarray, hr: np.ndarray) -> np.ndarray:
-        """lr (1, 3, h, w), z (1, 3s^2-3, h, w) and hr (1, 3, sh, sw) -> gradient (1, 3, h, w)."""
+        """lr (1, 3, h, w), z (1, Z, h, w) and hr (1, 3, sh, sw) -> gradient (1, 3, h, w)."""
         return self._run("gradient", partial(gradient_model, self._weights), {"lr": lr, "z": z, "hr": hr})
 
     def release(self) -> None:
@@ -82,16 +84,11 @@ class OpenVINO:
             for model in self._compiled.values():
                 model.release_memory()
 
-    def _layer(self, direction: str, index: int, x: np.ndarray) -> np.ndarray:
-        """Layers alike are one compiled model, which takes their parameters as inputs: so they share its memory."""
-        name = self._weights.layers[index].graph(direction)
-        source = partial(open_model, self._weights, direction, index)
-        return self._run(name, source, {"x": x, **self._parameters[index]})
-
-    @cached_property
-    def _parameters(self) -> list[dict[str, np.ndarray]]:
-        layers = [parameters(self._weights, index) for index in range(len(self._weights.layers))]
-        return [{name: values.astype(np.float32) for name, values in layer.items()} for layer in layers]
+    def _parameters_of(self, step: Step) -> dict[str, np.ndarray]:
+        if step not in self._parameters:
+            found = step.parameters(self._weights.tensors)
+            self._parameters[step] = {name: values.astype(np.float32) for name, values in found.items()}
+        return self._parameters[step]
 
     def _run(self, name: str, source: Callable[[], bytes], inputs: dict[str, np.ndarray]) -> np.ndarray:
         with self._lock:

@@ -1,17 +1,16 @@
 """PyTorch: any device, and weights without graphs."""
 
-from collections.abc import Callable
 from copy import deepcopy
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from unshrink.errors import ConfigError
-from unshrink.network import fast as fused
-from unshrink.network.build import build
-from unshrink.network.irn import IRN
-from unshrink.network.layers import AffineCoupling, DenseBlock
+from unshrink.network import fast
+from unshrink.network.layers import COLOURS, Step
+from unshrink.network.modules import Subnet
+from unshrink.network.network import Network, build
 from unshrink.weights import Weights
 
 _LITTLE = 20480  # values of one picture, not of two, that torch convolves with kernels of its own, which sum otherwise
@@ -40,24 +39,27 @@ class Torch:
         try:
             # Channels together in memory: a quarter to a third less time on a CPU, and kernels that sum in one order
             net = net.float().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-            self._net = net.eval().requires_grad_(False)
-            self._layers = (_in_bfloat16(self._net) if fast else self._net).layers
+            self._net = net.fix()
+            self._running = _in_bfloat16(self._net) if fast else self._net
         except (RuntimeError, AssertionError) as exc:
             raise ConfigError(f"torch cannot use the device {device!r}: {exc}") from exc
         self._device, self.fast = device, fast
         # Nineteen bits of a product, the default on recent GPUs, would make other small pictures than a CPU does.
         torch.backends.cudnn.allow_tf32 = False
 
-    def down(self, layer: int, x: np.ndarray) -> np.ndarray:
-        """x (1, C, H, W) -> (1, C f^2, H/f, W/f), or lr (1, 3, H/f, W/f) of the last layer."""
-        return self._run(fused.low if layer == len(self._layers) - 1 else fused.down, layer, x)
-
-    def up(self, layer: int, y: np.ndarray) -> np.ndarray:
-        """y (1, C, H, W) -> (1, C/f^2, fH, fW)."""
-        return self._run(fused.up, layer, y)
+    def run(self, step: Step, x: np.ndarray) -> np.ndarray:
+        """x (1, C, H, W) through the step; the same to the last bit wherever in a larger piece it is."""
+        piece = self._to_tensor(x)
+        if piece.device.type == "cpu" and any(step.shapes()):
+            # Where a row of values does not fill a vector, torch takes an exp that is another in the last bit.
+            piece = piece.double()
+            if COLOURS * x.shape[2] * x.shape[3] <= _LITTLE:
+                piece = piece.expand(2, -1, -1, -1)
+        with torch.inference_mode():
+            return _to_array(fast.run(step, self._running.module(step), piece)[:1].float())
 
     def gradient(self, lr: np.ndarray, z: np.ndarray, hr: np.ndarray) -> np.ndarray:
-        """lr (1, 3, h, w), z (1, 3s^2-3, h, w) and hr (1, 3, sh, sw) -> gradient (1, 3, h, w)."""
+        """lr (1, 3, h, w), z (1, Z, h, w) and hr (1, 3, sh, sw) -> gradient (1, 3, h, w)."""
         return _to_array(self._net.gradient(*map(self._to_tensor, (lr, z, hr))))
 
     def release(self) -> None:
@@ -65,26 +67,15 @@ class Torch:
         if torch.cuda.is_initialized():
             torch.cuda.empty_cache()
 
-    def _run(self, function: Callable[[nn.Module, Tensor], Tensor], layer: int, x: np.ndarray) -> np.ndarray:
-        """The result for one piece, the same to the last bit wherever in a larger piece it is."""
-        piece, module = self._to_tensor(x), self._layers[layer]
-        if piece.device.type == "cpu" and isinstance(module, AffineCoupling):
-            # Where a row of values does not fill a vector, torch takes an exp that is another in the last bit.
-            piece = piece.double()
-            if 3 * x.shape[2] * x.shape[3] <= _LITTLE:
-                piece = piece.expand(2, -1, -1, -1)
-        with torch.inference_mode():
-            return _to_array(function(module, piece)[:1].float())
-
     def _to_tensor(self, array: np.ndarray) -> Tensor:
         return torch.tensor(array, device=self._device).to(memory_format=torch.channels_last)
 
 
-def _in_bfloat16(net: IRN) -> IRN:
+def _in_bfloat16(net: Network) -> Network:
     """A copy with the features of all subnets in bfloat16."""
     copy = deepcopy(net)
     for block in copy.modules():
-        if isinstance(block, DenseBlock):
+        if isinstance(block, Subnet):
             block.convs[:-1].bfloat16()
     return copy
 

@@ -6,18 +6,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from unshrink.network.layers import AffineCoupling, DenseBlock, HaarDownsample, LearnedDownsample, block_dct, quantize
+from unshrink.network.layers import Coupling, dense, plain
+from unshrink.network.modules import AffineCoupling, HaarDownsample, LearnedDownsample, Subnet, block_dct, quantize
 
 
-def conv(c_in: int, c_out: int) -> nn.Module:
-    return nn.Conv2d(c_in, c_out, 3, padding=1)
+def coupling(**config) -> AffineCoupling:
+    made = AffineCoupling(Coupling(12, **{"subnet": plain(8, 2), **config}))
+    for parameter in made.parameters():
+        nn.init.normal_(parameter, std=0.1)
+    return made
 
 
 CASES = {  # name: (layer, channels it takes, what its sides must be a multiple of)
     "haar": (HaarDownsample, 3, 2),
     "learned by 3": (lambda: LearnedDownsample(3, 3), 3, 3),
-    "coupling": (lambda: AffineCoupling(12, 3, conv), 12, 1),
-    "coupling, wide clamp": (lambda: AffineCoupling(12, 3, conv, clamp=2.0), 12, 1),
+    "coupling": (coupling, 12, 1),
+    "coupling, published": (lambda: coupling(subnet=dense(4)), 12, 1),
+    "coupling, joint": (lambda: coupling(joint=True), 12, 1),
+    "coupling, wide clamp": (lambda: coupling(clamp=2.0), 12, 1),
 }
 
 
@@ -75,19 +81,23 @@ def test_block_dct_is_orthogonal_up_to_its_scale():
     torch.testing.assert_close(matrix @ matrix.T * 9, torch.eye(9, dtype=matrix.dtype))
 
 
+def test_a_fixed_inverse_is_the_inverse():
+    layer = LearnedDownsample(3, 3)
+    nn.init.normal_(layer.matrix, std=0.5)
+    y = torch.rand(1, 27, 2, 3)
+    wanted = layer.inverse(y)
+    layer.fix()
+    torch.testing.assert_close(layer.inverse(y), wanted)
+
+
 @pytest.mark.parametrize("layer, factor", [(HaarDownsample(), 2), (LearnedDownsample(3, 3), 3)])
 def test_a_size_that_does_not_divide_is_refused(layer, factor):
     with pytest.raises(ValueError, match=rf"multiples of {factor}, got \(7, 6\): pad first"):
         layer(torch.zeros(1, 3, 7, 6))
 
 
-def test_coupling_refuses_a_split_outside_its_channels():
-    with pytest.raises(ValueError, match="low must be between 1 and 11, got 12"):
-        AffineCoupling(12, 12, conv)
-
-
-def test_untrained_dense_block_is_zero_and_keeps_the_dtype_under_autocast():
-    block, x = DenseBlock(3, 9).float(), torch.rand(1, 3, 8, 8, dtype=torch.float32)
+def test_an_untrained_subnet_is_zero_and_keeps_the_dtype_under_autocast():
+    block, x = Subnet(dense(), 3, 9).float(), torch.rand(1, 3, 8, 8, dtype=torch.float32)
     with torch.autocast("cpu", torch.bfloat16):
         y = block(x)
     assert y.dtype == torch.float32
@@ -103,14 +113,14 @@ def test_quantize_rounds_clamps_and_lets_the_gradient_through():
     assert x.grad.tolist() == [1, 1, 1, 1]
 
 
-def test_dense_block_keeps_channels_last_when_fed_with_a_slice_of_channels():
+def test_a_subnet_keeps_channels_last_when_fed_with_a_slice_of_channels():
     x = torch.rand(2, 12, 4, 6).to(memory_format=torch.channels_last)[:, 3:]
-    plain = DenseBlock(9, 3)
-    for p in plain.parameters():
+    fresh = Subnet(dense(), 9, 3)
+    for p in fresh.parameters():
         nn.init.normal_(p, std=0.1)
-    y = plain(x)
+    y = fresh(x)
     seen = []
-    block = plain.to(memory_format=torch.channels_last)
+    block = fresh.to(memory_format=torch.channels_last)
     for conv in block.convs:
         conv.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
     torch.testing.assert_close(block(x), y)

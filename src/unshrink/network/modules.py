@@ -1,0 +1,264 @@
+"""What layers compute, each an ``nn.Module`` with ``forward`` and, where it can be undone, an exact ``inverse``.
+
+Shapes:  N batch, C channels, H height, W width, K channels of the low band, s factor of a downsampling.
+Values:  float tensors of any real dtype; no layer clamps, pads or moves its input.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from unshrink.network import layers
+from unshrink.network.layers import COLOURS
+
+
+class HaarDownsample(nn.Module):
+    """Splits a picture into one low and three detail bands of half its size.
+
+    The low band is the mean of each 2x2 block, so a picture in [0, 1] keeps a viewable low band in [0, 1].  It
+    comes first in the channels, then the differences across columns, across rows, and across both.  Channel order
+    within a band is kept: RGB in, R G B of the low band out as channels 0, 1, 2.
+
+    Strided slices instead of a strided convolution: faster on a CPU, and safe on every ONNX runtime.
+
+    Reference: Xiao et al., Invertible Image Rescaling, ECCV 2020, section 3.2.
+
+    Example:
+        >>> haar = HaarDownsample()
+        >>> haar(torch.ones(1, 3, 4, 6)).shape
+        torch.Size([1, 12, 2, 3])
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, 4C, H/2, W/2).  H and W must be even, else ValueError."""
+        check_divisible(x, 2)
+        a, b = x[..., 0::2, 0::2], x[..., 0::2, 1::2]
+        c, d = x[..., 1::2, 0::2], x[..., 1::2, 1::2]
+        return torch.cat((a + b + c + d, a - b + c - d, a + b - c - d, a - b - c + d), dim=1) / 4
+
+    def inverse(self, y: Tensor) -> Tensor:
+        """(N, 4C, H/2, W/2) -> (N, C, H, W)."""
+        low, cols, rows, both = y.chunk(4, dim=1)
+        top = interleave(low + cols + rows + both, low - cols + rows - both, dim=3)
+        bottom = interleave(low + cols - rows - both, low - cols - rows + both, dim=3)
+        return interleave(top, bottom, dim=2)
+
+
+class LearnedDownsample(nn.Module):
+    """Gathers each s x s block of a colour and mixes its values by a learnable matrix, one per colour.
+
+    Row 0 starts as the mean of the block and the other rows as its two-dimensional DCT, so the layer starts where
+    Haar would: a viewable low band first, then the details.  Channel order is band-major, as in Haar.
+
+    Reference: Xiao et al., Invertible Image Rescaling, ECCV 2020, section 4.1 (the x3 variant).
+
+    Args:
+        channels: colours C.
+        factor: block size s.
+    """
+
+    def __init__(self, channels: int, factor: int) -> None:
+        super().__init__()
+        self.factor = factor
+        self.matrix = nn.Parameter(block_dct(factor).expand(channels, -1, -1).clone())
+        self.inverted: Tensor | None
+        self.register_buffer("inverted", None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, s^2 C, H/s, W/s).  H and W must be multiples of s, else ValueError."""
+        check_divisible(x, self.factor)
+        bands = mixed(nn.functional.pixel_unshuffle(x, self.factor), self.matrix)
+        return bands.unflatten(1, (-1, self.factor**2)).transpose(1, 2).flatten(1, 2)
+
+    def inverse(self, y: Tensor) -> Tensor:
+        """(N, s^2 C, H/s, W/s) -> (N, C, H, W)."""
+        matrix = torch.linalg.inv(self.matrix) if self.inverted is None else self.inverted
+        blocks = y.unflatten(1, (self.factor**2, -1)).transpose(1, 2).flatten(1, 2)
+        return nn.functional.pixel_shuffle(mixed(blocks, matrix), self.factor)
+
+    def fix(self) -> None:
+        """Inverts the matrix once and for all, for use: ONNX cannot, and every piece would pay for it."""
+        # In float64, as `layers.Learned` does for graphs: so both restore alike
+        self.inverted = torch.linalg.inv(self.matrix.detach().double()).to(self.matrix)
+
+
+def mixed(x: Tensor, matrices: Tensor) -> Tensor:
+    """Each run of B channels of (N, C B, H, W) multiplied by its own of the matrices (C, B, B)."""
+    return nn.functional.conv2d(x, matrices.flatten(0, 1)[..., None, None], groups=len(matrices))
+
+
+class Subnet(nn.Module):
+    """3x3 convolutions one after the other, with LeakyReLU 0.2 after all but the last: see `layers.Subnet`.
+
+    Starts as the zero function, so that an untrained network is exactly its downsampling transform.
+
+    Reference: Xiao et al., Invertible Image Rescaling, ECCV 2020, section 4; Wang et al., ESRGAN, 2018, for the dense
+    one.
+
+    Args:
+        shape: the features between input and result.
+        channels_in: channels of the input.
+        channels_out: channels of the result.
+    """
+
+    def __init__(self, shape: layers.Subnet, channels_in: int, channels_out: int) -> None:
+        super().__init__()
+        self.shape = shape
+        sizes = [size for name, size in shape.shapes("", channels_in, channels_out) if name.endswith("weight")]
+        self.convs = nn.ModuleList(nn.Conv2d(read, made, 3, padding=1) for made, read, *_ in sizes)
+        for conv in self.convs:
+            nn.init.xavier_normal_(conv.weight, gain=0.1 if shape.dense else 1.0)  # type: ignore[arg-type]
+            nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
+        nn.init.zeros_(self.convs[-1].weight)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, channels_in, H, W) -> (N, channels_out, H, W), in the dtype of x even under autocast."""
+        features = x
+        if self.convs[0].weight.is_contiguous(memory_format=torch.channels_last):  # type: ignore[operator]
+            # A band is a slice of channels, which sends concatenations down a slow path: a tenth of a training step.
+            features = x.contiguous(memory_format=torch.channels_last)
+        if torch.is_autocast_enabled(x.device.type):
+            # Once here: a float32 input would promote every concatenation below back to float32.
+            features = features.to(torch.get_autocast_dtype(x.device.type))
+        for conv in self.convs[:-1]:
+            new = nn.functional.leaky_relu(conv(features), 0.2, inplace=True)
+            features = torch.cat((features, new), dim=1) if self.shape.dense else new
+        return self.convs[-1](features).to(x.dtype)
+
+
+class AffineCoupling(nn.Module):
+    """Adds detail to the low band, then scales and shifts the detail by the low band.
+
+        low'    = low + f(detail)
+        detail' = detail * exp(s(low')) + g(low'),    s = clamp * (2 sigmoid(h(low')) - 1)
+
+    Reference: Xiao et al., Invertible Image Rescaling, ECCV 2020, section 3.2.
+
+    Args:
+        shape: channels, subnets and clamp; where it is joint, g and h are the two halves of one subnet's result.
+    """
+
+    def __init__(self, shape: layers.Coupling) -> None:
+        super().__init__()
+        detail = shape.size - COLOURS
+        self.sizes = (COLOURS, detail)
+        self.clamp = shape.clamp
+        self.joint = shape.joint
+        self.f = Subnet(shape.subnet, detail, COLOURS)
+        if shape.joint:
+            self.gh = Subnet(shape.subnet, COLOURS, 2 * detail)
+        else:
+            self.g, self.h = (Subnet(shape.subnet, COLOURS, detail) for _ in range(2))
+
+    def shift_and_log_scale(self, low: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, K, H, W) -> two (N, C - K, H, W), the second within (-clamp, clamp)."""
+        shift, scale = self.gh(low).chunk(2, dim=1) if self.joint else (self.g(low), self.h(low))
+        return shift, self.clamp * (2 * torch.sigmoid(scale) - 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, H, W)."""
+        low, detail = x.split(self.sizes, dim=1)
+        low = low + self.f(detail)
+        shift, log_scale = self.shift_and_log_scale(low)
+        return torch.cat((low, detail * torch.exp(log_scale) + shift), dim=1)
+
+    def inverse(self, y: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, H, W)."""
+        low, detail = y.split(self.sizes, dim=1)
+        shift, log_scale = self.shift_and_log_scale(low)
+        detail = (detail - shift) * torch.exp(-log_scale)
+        return torch.cat((low - self.f(detail), detail), dim=1)
+
+
+class Head(nn.Module):
+    """Puts features beside what comes in: a convolution of it.  (N, C, H, W) -> (N, C + features, H, W)."""
+
+    def __init__(self, shape: layers.Head) -> None:
+        super().__init__()
+        self.subnet = Subnet(layers.Subnet(()), shape.carried, shape.width)
+        nn.init.xavier_normal_(self.subnet.convs[0].weight)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C + features, H, W)."""
+        return torch.cat((x, self.subnet(x)), dim=1)
+
+
+class Residual(nn.Module):
+    """Adds to the features what a subnet makes of them; what is carried before them passes."""
+
+    def __init__(self, shape: layers.Residual) -> None:
+        super().__init__()
+        self.sizes = (shape.carried, shape.width)
+        self.subnet = Subnet(shape.subnet, shape.width, shape.width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C + features, H, W) -> (N, C + features, H, W)."""
+        carried, features = x.split(self.sizes, dim=1)
+        return torch.cat((carried, features + self.subnet(features)), dim=1)
+
+
+class Tail(nn.Module):
+    """Adds a convolution of the features to what was carried before them: cut, or with zeros behind, to its size."""
+
+    def __init__(self, shape: layers.Tail) -> None:
+        super().__init__()
+        self.sizes = (shape.carried, shape.width)
+        self.missing = shape.outputs - shape.carried
+        self.subnet = Subnet(layers.Subnet(()), shape.width, shape.outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C + features, H, W) -> (N, outputs, H, W)."""
+        carried, features = x.split(self.sizes, dim=1)
+        return self.subnet(features) + nn.functional.pad(carried, (0, 0, 0, 0, 0, self.missing))
+
+
+MODULES: dict[type, Callable[[Any], nn.Module]] = {
+    layers.Haar: lambda shape: HaarDownsample(),
+    layers.Learned: lambda shape: LearnedDownsample(shape.inputs, shape.factor),
+    layers.Coupling: AffineCoupling,
+    layers.Head: Head,
+    layers.Residual: Residual,
+    layers.Tail: Tail,
+}
+"""What computes each kind of layer."""
+
+
+class _Quantize(torch.autograd.Function):
+    """Clamp and round forward, identity backward."""
+
+    @staticmethod
+    def forward(ctx: object, x: Tensor, levels: int) -> Tensor:
+        return (x.clamp(0, 1) * levels).round() / levels
+
+    @staticmethod
+    def backward(ctx: object, grad: Tensor) -> tuple[Tensor, None]:
+        return grad, None
+
+
+def quantize(x: Tensor, levels: int = 255) -> Tensor:
+    """Clamps to [0, 1] and rounds to multiples of 1/levels; the gradient passes through both unchanged.
+
+    Reference: Xiao et al., Invertible Image Rescaling, ECCV 2020, section 3.3; Bengio et al., 2013.
+    """
+    return _Quantize.apply(x, levels)
+
+
+def interleave(even: Tensor, odd: Tensor, dim: int) -> Tensor:
+    """Two tensors of one shape -> one of twice the length along ``dim``, their slices in turn."""
+    return torch.stack((even, odd), dim=dim + 1).flatten(dim, dim + 1)
+
+
+def block_dct(factor: int) -> Tensor:
+    """The two-dimensional DCT-II of an s x s block as an (s^2, s^2) matrix, scaled so that row 0 is the mean."""
+    k, i = torch.arange(factor)[:, None], torch.arange(factor)[None]
+    basis = torch.cos(torch.pi * (i + 0.5) * k / factor) * (2 / factor) ** 0.5
+    basis[0] /= 2**0.5
+    return torch.kron(basis, basis) / factor
+
+
+def check_divisible(x: Tensor, factor: int) -> None:
+    """Raises ValueError unless height and width are multiples of ``factor``."""
+    if x.shape[-2] % factor or x.shape[-1] % factor:
+        raise ValueError(f"height and width must be multiples of {factor}, got {tuple(x.shape[-2:])}: pad first")

@@ -1,0 +1,176 @@
+"""Pictures of any size through a network: the same bytes whatever the pieces, and no more memory than there is."""
+
+import collections
+import functools
+import tracemalloc
+import warnings
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from networks import OTHERS, Samples, portable_weights, random_weights
+from unshrink.errors import ConfigError, UnshrinkError, UnshrinkWarning
+from unshrink.network.layers import Step
+from unshrink.pictures.image import Image
+from unshrink.pictures.io import read, scan, write
+from unshrink.pictures.strips import Rows
+from unshrink.runtime import backends, search
+from unshrink.runtime.pieces import as_values
+from unshrink.runtime.rescaler import Rescaler
+from unshrink.runtime.streaming import Pipeline, padded_strips
+
+RADIUS = 10  # of a published coupling block
+LEAST = {kind: (2 * search.HALO + 1) * scale for kind, scale in {2: 2, 4: 4, "x3": 3, "plain": 2, "pair": 2}.items()}
+
+
+@functools.cache
+def rescaler(kind: int | str, name: str, tile: int = 0) -> Rescaler:
+    weights = random_weights(kind) if name == "torch" else portable_weights(kind)
+    backend = rescaler(kind, name).backend if tile else backends.make(weights, name, threads=1)
+    return Rescaler(weights, backend, tile)
+
+
+def noise(height: int, width: int, channels: int = 3, depth: int = 8) -> np.ndarray:
+    return np.random.default_rng(height * width).integers(0, 2**depth, (height, width, channels), f"uint{depth}")
+
+
+@pytest.mark.xdist_group("export")
+@pytest.mark.parametrize("name", backends.available())
+@settings(deadline=None, max_examples=12)
+@given(
+    kind=st.sampled_from([2, 4, *OTHERS]),
+    height=st.integers(1, 210),
+    width=st.integers(1, 210),
+    room=st.integers(0, 60),
+    channels=st.sampled_from([1, 3]),
+    depth=st.sampled_from([8, 16]),
+)
+def test_tiled_and_whole_are_the_same_bytes(name, kind, height, width, room, channels, depth):
+    whole, tiled = rescaler(kind, name), rescaler(kind, name, LEAST[kind] + room)
+    hr = noise(height, width, channels, depth)
+    lr = whole.downscale(hr)
+    pairs = ((lr, tiled.downscale(hr)), (whole.upscale(lr), tiled.upscale(lr)))
+    for expected, met in pairs:
+        np.testing.assert_array_equal(met, expected)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4, 8])
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=5), st.integers(1, 20))
+def test_strips_are_padded_as_the_whole_would_be(scale, heights, width):
+    pixels = noise(sum(heights), width)
+    strips = iter(np.split(pixels, np.cumsum(heights)[:-1]))
+    padding = [(0, -side % scale) for side in pixels.shape[:2]]
+    padded = np.concatenate(list(padded_strips(Rows(pixels.shape, pixels.dtype, strips), scale)))
+    np.testing.assert_array_equal(padded, np.pad(pixels, [*padding, (0, 0)], mode="reflect"))
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_a_file_goes_by_in_strips_and_is_what_the_array_gives(tmp_path, suffix, channels):
+    image, r = Image(noise(190, 120, channels, 16), dpi=(96, 96)), rescaler(2, "torch", LEAST[2] + 40)
+    write(image, tmp_path / f"large{suffix}")
+    small = r.downscale(tmp_path / f"large{suffix}", tmp_path / f"small{suffix}")
+    assert np.array_equal(read(small).pixels, r.downscale(image).pixels)
+    passing = r.upscale(scan(small))
+    assert isinstance(passing.pixels, np.ndarray if channels == 4 else Rows)
+    large = read(r.upscale(small, tmp_path / f"back{suffix}"))
+    assert np.array_equal(large.pixels, r.upscale(read(small)).pixels)
+    assert np.array_equal(large.pixels, np.asarray(passing.pixels))
+
+
+def test_progress_is_told_strip_by_strip():
+    r, pixels = rescaler(2, "torch", LEAST[2] + 40), noise(390, 120)
+    for way in (r.downscale, r.upscale):
+        told: list[float] = []
+        pixels = way(pixels, progress=told.append)
+        assert (told[0], told[-1]) == (0, 1)
+        assert told == sorted(told)
+        assert len(set(told)) > 4
+
+
+def test_a_damaged_file_is_refused_and_leaves_nothing(tmp_path):
+    source = tmp_path / "large.png"
+    write(Image(noise(190, 120)), source)
+    data = bytearray(source.read_bytes())
+    data[len(data) // 2] ^= 255
+    source.write_bytes(data)
+    with pytest.raises(UnshrinkError, match=r"cannot read .*large\.png: it is damaged"):
+        rescaler(2, "torch").downscale(source)
+    assert [path.name for path in tmp_path.iterdir()] == ["large.png"]
+
+
+class Tight:
+    """A backend with too little memory for more than ``most`` pixels."""
+
+    name = "tight"
+
+    def __init__(self, most: int) -> None:
+        self.most, self.backend = most, rescaler(2, "torch").backend
+
+    def run(self, step: Step, x: np.ndarray) -> np.ndarray:
+        if x.shape[2] * x.shape[3] > self.most:
+            raise RuntimeError("std::bad_alloc")
+        return self.backend.run(step, x)
+
+
+def test_where_memory_is_short_tiles_get_smaller_which_is_said_once():
+    hr, r = noise(400, 410), Rescaler(random_weights(2), Tight(40_000))
+    with pytest.warns(UnshrinkWarning, match="not enough memory: going on with smaller tiles") as told:
+        small = r.downscale(hr)
+    assert len(told) == 1
+    expected = rescaler(2, "torch").downscale(hr)
+    assert np.abs(small.astype(int) - expected).max() <= 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert np.array_equal(r.downscale(hr), small)
+
+
+def test_where_memory_is_too_short_for_anything_or_for_what_was_asked_it_is_an_error():
+    with pytest.warns(UnshrinkWarning), pytest.raises(UnshrinkError, match="the smallest piece"):
+        Rescaler(random_weights(2), Tight(100)).downscale(noise(400, 410))
+    with pytest.raises(UnshrinkError, match=f"tiles of {LEAST[2] + 200}: choose smaller"):
+        Rescaler(random_weights(2), Tight(40_000), LEAST[2] + 200).downscale(noise(400, 410))
+
+
+def test_a_tile_must_hold_more_than_the_surroundings():
+    with pytest.raises(ConfigError, match=f"tile is 9: random-x2 needs {LEAST[2]} or more"):
+        Rescaler(random_weights(2), Tight(1), 9)
+
+
+def test_of_a_tall_picture_few_rows_are_held():
+    weights, tile, read, given = random_weights(4, blocks=[8, 8]), 320, 0, 0
+    reach = 8 * RADIUS * 2 + 8 * RADIUS * 4  # of all blocks, below what has been given
+
+    def strips() -> Iterator[np.ndarray]:
+        nonlocal read
+        for _ in range(100):
+            read += 20
+            yield noise(20, 40)
+
+    pipeline = Pipeline(weights, backends.make(weights, "torch", threads=1), tile)
+    small = pipeline.down(Rows((2000, 40, 3), np.uint8, strips()), as_values, lambda share: None)
+    for strip in small.strips:
+        given += 4 * len(strip)
+        assert given <= 2000
+        assert read - given < reach + 2 * tile
+    assert given == 2000
+
+
+def test_a_block_more_costs_the_memory_of_its_surroundings_and_no_more():
+    def peak(blocks: list[int]) -> int:
+        weights = random_weights(4, blocks=blocks)
+        strips = (np.zeros((64, 1600, 3), np.uint8) for _ in range(20))
+        tracemalloc.start()
+        picture = Rows((1280, 1600, 3), np.uint8, strips)
+        collections.deque(
+            Pipeline(weights, Samples(), 256).down(picture, as_values, lambda share: None).strips, maxlen=0
+        )
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return most
+
+    values = 7 * 2 * RADIUS * (800 * 12 + 400 * 48)  # of seven blocks more at each level
+    assert peak([8, 8]) - peak([1, 1]) < 1.5 * 4 * values
