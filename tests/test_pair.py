@@ -37,7 +37,7 @@ def test_encoder_and_decoder_share_nothing_that_is_learned():
     lr, z = network(torch.rand(1, 3, 8, 8))
     lr.sum().backward()
     assert all((value.grad is None) == name.startswith("decoder") for name, value in network.named_parameters())
-    network.decode(lr.detach(), z).sum().backward()
+    network.decode(lr.detach(), z.detach()).sum().backward()
     assert all(value.grad is not None for value in network.parameters())
 
 

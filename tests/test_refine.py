@@ -152,7 +152,7 @@ def test_effort_0_is_the_network_alone_and_reports_nothing():
 @pytest.mark.parametrize("value", [0, 128, 255])
 def test_where_nothing_can_be_gained_the_plain_one_is_returned(value):
     flat = np.full((20, 24, 3), value, np.uint8)
-    r = Rescaler(weights_of(2), Samples(weights_of(2)))
+    r = Rescaler(weights_of(2), Samples())
     plain, found, [report] = searched(r, flat, 9)
     assert np.array_equal(plain, found)
     assert report == refine.Refined(0.0, 0.0, 0.0)
@@ -166,7 +166,7 @@ class Misleading(Samples):
 
 
 def test_never_worse_even_if_the_gradient_misleads():
-    plain, found, [report] = searched(Rescaler(weights_of(2), Misleading(weights_of(2))), detailed(40, 40))
+    plain, found, [report] = searched(Rescaler(weights_of(2), Misleading()), detailed(40, 40))
     assert np.array_equal(plain, found)
     assert report.gain_rgb == 0
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from networks import Samples, portable_weights, random_weights
 from unshrink.errors import ImageError, UnshrinkError, UnshrinkWarning
+from unshrink.network.layers import Step
 from unshrink.pictures import record as provenance
 from unshrink.pictures.image import Image
 from unshrink.pictures.io import read, write
@@ -56,7 +57,7 @@ def picture(height: int, width: int, channels: int = 3, dtype: type = np.uint8) 
 
 @pytest.mark.parametrize("scale", RESCALERS)
 def test_every_size_comes_back(scale):
-    r = Rescaler(weights_of(scale), Samples(weights_of(scale)))
+    r = Rescaler(weights_of(scale), Samples())
     for height, width in [*np.ndindex(41, 41), (97, 61)]:
         if height and width:
             small = r.downscale(Image(picture(height, width)))
@@ -295,8 +296,8 @@ def test_values_that_are_not_numbers_are_an_error_not_a_black_picture():
     class Broken:
         name = "broken"
 
-        def down(self, layer: int, x: np.ndarray) -> np.ndarray:
-            return np.full((1, 3, x.shape[2] // 2, x.shape[3] // 2), np.nan, np.float32)
+        def run(self, step: Step, x: np.ndarray) -> np.ndarray:
+            return np.full((1, step.channels[1], x.shape[2] // 2, x.shape[3] // 2), np.nan, np.float32)
 
     with pytest.raises(UnshrinkError, match="not numbers: nothing was written"):
         Rescaler(random_weights(2), Broken()).downscale(picture(8, 8))

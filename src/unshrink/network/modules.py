@@ -86,7 +86,7 @@ class LearnedDownsample(nn.Module):
 
 def mixed(x: Tensor, matrices: Tensor) -> Tensor:
     """Each run of B channels of (N, C B, H, W) multiplied by its own of the matrices (C, B, B)."""
-    return nn.functional.conv2d(x, matrices.flatten(0, 1)[..., None, None], groups=len(matrices))
+    return nn.functional.conv2d(x, matrices.to(x.dtype).flatten(0, 1)[..., None, None], groups=len(matrices))
 
 
 class Subnet(nn.Module):

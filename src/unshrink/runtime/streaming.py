@@ -79,8 +79,8 @@ class Pipeline:
             bytes_per_pixel=math.ceil(BYTES_PER_FEATURE * features * self.scale**2),
             bytes_at_once=BYTES_AT_ONCE_OF_GRADIENT,
         )
-        z = np.zeros((self._z_channels, *small), np.float32)
-        inputs = [as_values(planes) for planes in (lr, z, hr)]
+        z = self._drawn(small, 0) or [np.zeros((*small, self._z_channels), np.float32)]
+        inputs = [as_values(lr), *z, as_values(hr)]
         return to_planes(np.concatenate(list(self._pieces.strips(stage, inputs, small, lambda pixels: None))))
 
     def _stages(self, direction: str) -> list[Stage]:
