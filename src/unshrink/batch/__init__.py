@@ -1,10 +1,10 @@
 """Many pictures: folders made small and restored, from Python as on the command line.
 
     >>> from unshrink import batch
-    >>> options = batch.DownscaleOptions(recursive=True, effort=1)
+    >>> options = batch.DownscaleOptions(recursive=True)
     >>> for outcome in batch.downscale("photos", "small", options):
     ...     print(outcome.status, outcome.output, outcome.facts["small_size"])
-    done small/holiday/beach_x2.png (20, 15)
+    done small/holiday/beach_x2.png (20, 12)
     >>> [outcome.status for outcome in batch.downscale("photos", "small", options)]
     ['skipped']
     >>> [outcome.output for outcome in batch.upscale("small", "back", batch.UpscaleOptions(recursive=True))]

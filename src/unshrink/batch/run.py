@@ -198,7 +198,8 @@ def _in_main_thread() -> bool:
 
 def _refuse_in_worker() -> None:
     """So that a script without a guard does not start workers that start workers."""
-    if multiprocessing.current_process().daemon:
+    process = multiprocessing.current_process()
+    if process.daemon or getattr(process, "_inheriting", False):  # while it imports the script; nothing public tells
         raise UsageError(
             "workers import the script that starts them, and this one would start workers again: "
             'put what it does under if __name__ == "__main__":'
