@@ -6,6 +6,7 @@ import doctest
 import json
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -322,3 +323,13 @@ def test_a_wrong_seed_is_named():
 
 def test_efforts_are_those_of_the_search():
     assert range(MOST_EFFORT + 1) == _EFFORTS
+
+
+def test_the_page_about_folders_is_true(photos):
+    page = (Path(__file__).parents[1] / "docs/folders.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    Path("script.py").write_text("\n".join(blocks))
+    ran = python("script.py")
+    assert ran.returncode == 0, ran.stderr
+    assert [line.split()[0] for line in ran.stdout.splitlines()] == ["done"] * 6
+    assert sorted(folders.outputs(Path("back"))) == ["a_restored.png", "b_restored.png", "deep/c_restored.png"]

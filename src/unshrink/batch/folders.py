@@ -19,7 +19,7 @@ from unshrink.batch.manifest import Manifest
 from unshrink.batch.options import DownscaleOptions, UpscaleOptions
 from unshrink.batch.plan import Request, in_shard, intention, plan, settle
 from unshrink.batch.rescale import Downscaler, Upscaler, downscaler, rescale_file, upscaler
-from unshrink.batch.run import Batch, Do, attempt, threads_each, worker_count
+from unshrink.batch.run import Batch, DoItem, attempt, threads_each, worker_count
 from unshrink.pictures import io as images
 from unshrink.pictures.image import Image
 from unshrink.runtime.rescaler import SMALL
@@ -149,7 +149,7 @@ def _counted(outcomes: Generator[Outcome], total: int, progress: Progress | None
             yield outcome
 
 
-def _ready(options: DownscaleOptions | UpscaleOptions) -> Do:
+def _ready(options: DownscaleOptions | UpscaleOptions) -> DoItem:
     """What a worker does with each picture."""
     how = downscaler(options) if isinstance(options, DownscaleOptions) else upscaler(options)
     return functools.partial(rescale_file, how=how)

@@ -74,7 +74,7 @@ class Downscaler:
 
     options: DownscaleOptions
     model: Rescaler
-    command: ClassVar = "downscale"
+    command: ClassVar[str] = "downscale"
 
     def write(self, source: Source, stream: BinaryIO, form: str, progress: Progress | None = None) -> Written:
         """Writes the small picture.
@@ -118,7 +118,7 @@ class Upscaler:
     options: UpscaleOptions
     named: Rescaler | None
     recorded: Callable[[str, str], Rescaler]
-    command: ClassVar = "upscale"
+    command: ClassVar[str] = "upscale"
 
     def write(self, source: Source, stream: BinaryIO, form: str, progress: Progress | None = None) -> Written:
         """Writes the large picture; see `Downscaler.write`.

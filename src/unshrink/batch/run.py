@@ -29,7 +29,7 @@ MOST_WORKERS = 4  # by default: each holds a network and a picture of its own
 TRIES = 3  # of a picture whose worker dies
 TICK = 0.5  # seconds between looks at the clock
 
-Do = Callable[[Item], Outcome]  # raises UnshrinkError for what the user can mend
+DoItem = Callable[[Item], Outcome]  # raises UnshrinkError for what the user can mend
 
 logger = logging.getLogger("unshrink")
 
@@ -44,7 +44,7 @@ def threads_each(asked: int, workers: int) -> int:
     return asked or max(1, (os.cpu_count() or 1) // workers)
 
 
-def attempt(item: Item, do: Do) -> Outcome:
+def attempt(item: Item, do: DoItem) -> Outcome:
     """Does one picture; what the user can mend is no exception but an outcome that says so."""
     try:
         with warnings_about(item.source):
@@ -66,7 +66,7 @@ class Batch:
     """
 
     items: list[Item]
-    prepare: Callable[[], Do]
+    prepare: Callable[[], DoItem]
     manifest: Manifest
     workers: int
     timeout: float
@@ -125,17 +125,17 @@ class Batch:
             if waiting:
                 raise KeyboardInterrupt
 
-    def _hand(self, attempt: "_Try", worker: Worker) -> "_Try":
-        item = attempt.item
+    def _hand(self, tried: "_Try", worker: Worker) -> "_Try":
+        item = tried.item
         ours = item.overwrite or not os.path.exists(item.target)  # what will be there: a retry may replace it
-        if ours and attempt.number == 1:
+        if ours and tried.number == 1:
             self.manifest.write("begun", item.source, item.target)
         worker.send(self.timeout, _do, item)
-        return dataclasses.replace(attempt, ours=ours)
+        return dataclasses.replace(tried, ours=ours)
 
-    def _receive(self, worker: Worker, attempt: "_Try") -> Outcome | None:
+    def _receive(self, worker: Worker, tried: "_Try") -> Outcome | None:
         """What came of a picture; None if it is to be tried again.  What was said about it is logged."""
-        item = attempt.item
+        item = tried.item
         try:
             outcome, said = worker.receive()
         except UnshrinkError as error:
@@ -144,7 +144,7 @@ class Batch:
             return failed(item, f"it took more than {self.timeout:g} s and was given up; allow more with --timeout")
         except WorkerDied as cause:
             died = failed(item, f"the process at work on it died {TRIES} times ({cause})")
-            return died if attempt.number == TRIES else None
+            return died if tried.number == TRIES else None
         except Bug as bug:  # costs this picture alone
             logger.debug(str(bug))
             return failed(item, f"unexpected {str(bug).splitlines()[-1]}; -v shows where")
@@ -171,13 +171,14 @@ class _Interrupt:
         self.heard = self._said = False
 
     def __enter__(self) -> "_Interrupt":
-        self._usual = signal.getsignal(signal.SIGINT)
-        if self._usual != signal.SIG_IGN and _in_main_thread():  # it is ignored in the background of a shell
-            signal.signal(signal.SIGINT, self._hear)
+        usual = signal.getsignal(signal.SIGINT)
+        self._hears = usual not in (None, signal.SIG_IGN) and _in_main_thread()  # shells ignore it in the background
+        if self._hears:
+            self._usual = signal.signal(signal.SIGINT, self._hear)
         return self
 
     def __exit__(self, *error: object) -> None:
-        if _in_main_thread():
+        if self._hears and _in_main_thread():
             signal.signal(signal.SIGINT, self._usual)
 
     def _hear(self, number: int, frame: FrameType | None) -> None:
@@ -215,10 +216,10 @@ def _sweep(folders: set[str]) -> None:
 
 
 _listener = Listener()
-_make: Callable[[], Do]
+_make: Callable[[], DoItem]
 
 
-def _prepare(make: Callable[[], Do], workers: int) -> None:
+def _prepare(make: Callable[[], DoItem], workers: int) -> None:
     global _make
     _make, memory.sharers = cache(make), workers
     logger.addHandler(_listener)
