@@ -27,7 +27,7 @@ from unshrink.runtime.streaming import Progress
 
 SMALL_NAME, LARGE_NAME = "{stem}_x{scale}{ext}", "{stem}_restored{ext}"
 
-Path = str | os.PathLike[str]
+AnyPath = str | os.PathLike[str]
 How = Downscaler | Upscaler
 
 
@@ -53,8 +53,8 @@ class Outcomes(Iterator[Outcome]):
 
 
 def downscale(
-    inputs: Path | Iterable[Path],
-    out: Path | None = None,
+    inputs: AnyPath | Iterable[AnyPath],
+    out: AnyPath | None = None,
     options: DownscaleOptions | None = None,
     *,
     progress: Progress | None = None,
@@ -96,8 +96,8 @@ def downscale(
 
 
 def upscale(
-    inputs: Path | Iterable[Path],
-    out: Path | None = None,
+    inputs: AnyPath | Iterable[AnyPath],
+    out: AnyPath | None = None,
     options: UpscaleOptions | None = None,
     *,
     progress: Progress | None = None,
@@ -155,11 +155,11 @@ def _ready(options: DownscaleOptions | UpscaleOptions) -> DoItem:
     return functools.partial(rescale_file, how=how)
 
 
-def _names(inputs: Path | Iterable[Path]) -> list[str]:
+def _names(inputs: AnyPath | Iterable[AnyPath]) -> list[str]:
     if isinstance(inputs, str | os.PathLike):
         return [os.fspath(inputs)]
     return [os.fspath(name) for name in inputs]
 
 
-def _name(out: Path | None) -> str | None:
+def _name(out: AnyPath | None) -> str | None:
     return None if out is None else os.fspath(out)
