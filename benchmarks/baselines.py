@@ -33,6 +33,7 @@ from PIL import features
 from unshrink import weights as zoo
 from unshrink.cli import evaluate as measure
 from unshrink.cli import main as cli
+from unshrink.cli import terminal
 from unshrink.errors import ImageError, UnshrinkError
 from unshrink.evaluation.protocol import Distance, Measure, Method, Picture, Row, closeness, looks, trips_of
 from unshrink.evaluation.sets import DataSet, Evaluation, data_set
@@ -60,7 +61,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--lpips", metavar="FOLDER", help="also measure LPIPS, as unshrink eval does")
     parser.add_argument("--overwrite", action="store_true")
     args = parser.parse_args(argv)
-    with cli.messages(quiet=False, verbose=False):
+    with terminal.messages(quiet=False, verbose=False):
         try:
             sets, lpips = [data_set(name) for name in args.data], measure.perceptual(args.lpips)
             chosen = [make for name, make in known().items() if any(fnmatch(name, given) for given in args.methods)]

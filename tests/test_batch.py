@@ -12,10 +12,9 @@ import folders
 import numpy as np
 import pytest
 
+from unshrink.batch.items import Item, Outcome
 from unshrink.batch.manifest import Manifest
-from unshrink.batch.plan import Job
 from unshrink.batch.run import TRIES, Batch, _prepare, threads_each, worker_count
-from unshrink.batch.tasks import Result
 from unshrink.batch.worker import Worker
 from unshrink.cli import main as cli
 from unshrink.errors import ImageError, UnshrinkError
@@ -32,24 +31,24 @@ def prepare():
     return do
 
 
-def do(job):
-    order, _, rest = Path(job.source).read_text().partition(" ")
-    with atomic_write(job.target, job.overwrite, error=ImageError) as stream:
+def do(item):
+    order, _, rest = Path(item.source).read_text().partition(" ")
+    with atomic_write(item.target, item.overwrite, error=ImageError) as stream:
         if order == "refuse":
             raise ImageError(rest)
         if order == "bug":
             raise ZeroDivisionError("mine")
         if order == "hang":
             time.sleep(600)
-        if order == "die" and Path(job.source).stat().st_size > (shorter := max(len("die "), len(order + rest))):
-            os.truncate(job.source, shorter)
+        if order == "die" and Path(item.source).stat().st_size > (shorter := max(len("die "), len(order + rest))):
+            os.truncate(item.source, shorter)
             os.kill(os.getpid(), signal.SIGKILL)
-        logging.getLogger("unshrink").warning(f"{job.source}: about to write")
+        logging.getLogger("unshrink").warning(f"{item.source}: about to write")
         stream.write(order.encode())
-    return Result({"input": job.source, "output": job.target})
+    return Outcome(item.source, item.target, "done")
 
 
-def kill(job):
+def kill(item):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -57,12 +56,12 @@ def always_kill():
     return kill
 
 
-def kill_the_first(job):
-    mark = Path(job.source + ".tried")
+def kill_the_first(item):
+    mark = Path(item.source + ".tried")
     if not mark.exists():
         mark.touch()
-        kill(job)
-    return do(job)
+        kill(item)
+    return do(item)
 
 
 def kill_the_first_only():
@@ -70,15 +69,15 @@ def kill_the_first_only():
 
 
 def batch(tmp_path, orders, workers=2, timeout=60.0, make=prepare):
-    jobs = []
+    items = []
     for name, order in orders.items():
         (tmp_path / name).write_text(order)
-        jobs.append(Job(str(tmp_path / name), str(tmp_path / "out" / "deep" / name), "png"))
-    return Batch(jobs, make, Manifest(str(tmp_path / "out"), {"a": 1}), workers, timeout)
+        items.append(Item(str(tmp_path / name), str(tmp_path / "out" / "deep" / name), "png"))
+    return Batch(items, make, Manifest(str(tmp_path / "out"), {"a": 1}), workers, timeout)
 
 
 def by_name(results):
-    return {Path(result.data["input"]).name: result for result in results}
+    return {Path(result.input).name: result for result in results}
 
 
 def made(tmp_path):
@@ -97,15 +96,15 @@ def test_what_breaks_costs_one_picture(tmp_path, caplog):
     orders = {"a": "write", "b": "refuse it is torn", "c": "bug", "d": "write", "e": "write"}
     done = by_name(batch(tmp_path, orders).outcomes())
     assert {name for name, result in done.items() if result.ok} == {"a", "d", "e"}
-    assert done["b"].data["error"] == "it is torn"
-    assert "unexpected ZeroDivisionError: mine" in done["c"].data["error"]
+    assert done["b"].error == "it is torn"
+    assert "unexpected ZeroDivisionError: mine" in done["c"].error
     assert made(tmp_path) == ["a", "d", "e"]
     assert f"{tmp_path}/a: about to write" in caplog.messages
 
 
 def test_a_picture_that_takes_too_long_is_given_up(tmp_path):
     (result,) = batch(tmp_path, {"a": "hang"}, timeout=6).outcomes()
-    assert "more than 6 s" in result.data["error"]
+    assert "more than 6 s" in result.error
     assert not list(tmp_path.rglob("*.part")), "a worker that is ended leaves no temporary file"
 
 
@@ -118,17 +117,17 @@ def test_a_picture_whose_worker_dies_is_tried_again(tmp_path):
 def test_a_picture_that_kills_every_worker_is_given_up(tmp_path):
     done = by_name(batch(tmp_path, {"a": "", "b": ""}, make=always_kill).outcomes())
     for result in done.values():
-        assert f"died {TRIES} times (signal 9" in result.data["error"]
+        assert f"died {TRIES} times (signal 9" in result.error
     assert sorted(states(tmp_path)) == [(f"deep/{name}", state) for name in "ab" for state in ("begun", "failed")]
 
 
 def test_a_retry_replaces_nothing_that_was_there_before(tmp_path):
     work = batch(tmp_path, {"a": "write", "b": "write"}, make=kill_the_first_only)
-    there = Path(work.jobs[0].target)
+    there = Path(work.items[0].target)
     there.parent.mkdir(parents=True)
     there.write_text("precious")
     done = by_name(work.outcomes())
-    assert "exists already" in done["a"].data["error"]
+    assert "exists already" in done["a"].error
     assert there.read_text() == "precious"
     assert done["b"].ok
 

@@ -16,9 +16,10 @@ import numpy as np
 import pytest
 
 from unshrink import weights
-from unshrink.batch.tasks import Result, Task, attempt
+from unshrink.batch import rescale
 from unshrink.cli import main as cli
-from unshrink.cli import pictures as commands
+from unshrink.cli import terminal
+from unshrink.cli.tasks import Result, Task, attempt
 from unshrink.errors import UnshrinkWarning
 from unshrink.pictures import record as provenance
 from unshrink.pictures.image import Image
@@ -67,7 +68,7 @@ def zoo(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def installed(zoo, monkeypatch):
     """The small networks in the place of the shipped ones, and the one of scale 4 as the default."""
-    monkeypatch.setattr(commands, "DEFAULT_SCALE", 4)
+    monkeypatch.setattr(rescale, "DEFAULT_SCALE", 4)
     monkeypatch.setattr(catalogue, "ENTRIES", tuple(row(zoo / f"tiny-x{scale}.safetensors") for scale in (4, 2)))
 
 
@@ -199,7 +200,7 @@ def test_standard_input_and_output_carry_pictures(photo, zoo, tmp_path):
 
 
 def test_a_reader_that_goes_away_is_no_traceback():
-    command = f"{sys.executable} -m unshrink.cli doctor --json | true"
+    command = f"{sys.executable} -m unshrink doctor --json | true"
     done = subprocess.run(["bash", "-c", command], capture_output=True, env=environment())
     assert b"Traceback" not in done.stderr
     assert b"Exception" not in done.stderr
@@ -232,7 +233,7 @@ def test_a_missing_folder_is_an_error(photo, tmp_path, out, capsys):
 
 
 def test_progress_is_for_terminals_and_slow_work(photo, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(cli, "PATIENCE", -1)
+    monkeypatch.setattr(terminal, "PATIENCE", -1)
     assert unshrink("info", photo, photo) == 0
     assert capsys.readouterr().err == ""
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
@@ -326,7 +327,7 @@ def test_errors_of_the_whole_command_are_json_too(photo, capsys):
 
 
 def test_bugs_keep_their_traceback(photo, monkeypatch):
-    monkeypatch.setattr("unshrink.cli.pictures.named_model", lambda args: 1 / 0)
+    monkeypatch.setattr("unshrink.batch.rescale.named_model", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         unshrink("downscale", photo)
 
@@ -335,7 +336,7 @@ def test_ctrl_c_ends_with_130(photo, tmp_path, monkeypatch, capsys):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("unshrink.cli.pictures.read", interrupt)
+    monkeypatch.setattr("unshrink.batch.rescale.read", interrupt)
     assert unshrink("downscale", photo) == 130
     assert capsys.readouterr().err == "unshrink: interrupted\n"
     assert len(list(tmp_path.iterdir())) == 1

@@ -1,4 +1,4 @@
-"""From arguments to jobs: which pictures are meant, where they go, and what is refused before any work."""
+"""From arguments to items: which pictures are meant, where they go, and what is refused before any work."""
 
 import os
 import re
@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from unshrink.batch.manifest import Manifest
-from unshrink.batch.plan import in_shard, is_batch, plan, settle
+from unshrink.batch.options import DownscaleOptions
+from unshrink.batch.plan import Request, in_shard, plan, settle
 from unshrink.cli import main as cli
 from unshrink.cli.arguments import make_parser
+from unshrink.cli.pictures import options_of
 from unshrink.errors import NothingMatchedError, UsageError
 
 
@@ -24,9 +26,14 @@ def tree(tmp_path, monkeypatch):
     return tmp_path
 
 
-def jobs(*arguments):
+def request(*arguments):
     args = make_parser().parse_args(["downscale", *arguments])
-    return {job.source: job.target for job in plan(args, "{stem}_x2{ext}", lambda stem: {"stem": stem, "scale": "2"})}
+    return Request(args.inputs, args.output, options_of(args, DownscaleOptions))
+
+
+def targets(*arguments):
+    items = plan(request(*arguments), "{stem}_x2{ext}", lambda stem: {"stem": stem, "scale": "2"})
+    return {item.source: item.target for item in items}
 
 
 @pytest.mark.parametrize(
@@ -43,15 +50,15 @@ def jobs(*arguments):
     ],
 )
 def test_files_folders_and_patterns(tree, arguments, expected):
-    found = jobs(*arguments, "-o", "o")
+    found = targets(*arguments, "-o", "o")
     assert set(found) == set(expected)
     assert all(found[source] == target for source, target in expected.items() if target)
 
 
 def test_a_name_with_brackets_is_a_file_if_there_is_one(tree):
     Path("p/[a].jpg").touch()
-    assert jobs("p/[a].jpg", "-o", "small.png") == {"p/[a].jpg": "small.png"}
-    assert jobs("p/[b].*", "-o", "o") == {"p/b.PNG": "o/b_x2.png"}
+    assert targets("p/[a].jpg", "-o", "small.png") == {"p/[a].jpg": "small.png"}
+    assert targets("p/[b].*", "-o", "o") == {"p/b.PNG": "o/b_x2.png"}
 
 
 def test_loops_of_links_end_and_what_was_made_is_not_made_smaller_still(tree):
@@ -59,8 +66,8 @@ def test_loops_of_links_end_and_what_was_made_is_not_made_smaller_still(tree):
     os.symlink(tree, "p/x/root")
     Path("p/small").mkdir()
     Path("p/small/a_x2.png").touch()
-    assert set(jobs("p", "-r", "-o", "p/small")) == {"p/a.jpg", "p/b.PNG", "p/x/d.webp", "p/x/y/e.avif"}
-    assert len(jobs("p/**/*", "-o", "p/small")) == 4
+    assert set(targets("p", "-r", "-o", "p/small")) == {"p/a.jpg", "p/b.PNG", "p/x/d.webp", "p/x/y/e.avif"}
+    assert len(targets("p/**/*", "-o", "p/small")) == 4
 
 
 @pytest.mark.parametrize(
@@ -84,7 +91,7 @@ def test_loops_of_links_end_and_what_was_made_is_not_made_smaller_still(tree):
 )
 def test_what_is_refused_before_any_work(tree, arguments, error, message):
     with pytest.raises(error, match=re.escape(message)):
-        jobs(*arguments)
+        targets(*arguments)
     assert not Path("o").exists()
 
 
@@ -92,9 +99,9 @@ def test_what_is_refused_before_any_work(tree, arguments, error, message):
 def test_outputs_are_told_apart_by_more_than_case(tree, other):
     Path(other).touch()
     with pytest.raises(UsageError, match="would both become"):
-        jobs("p", "-o", "o")
+        targets("p", "-o", "o")
     if other == "p/a.png":
-        assert len(jobs("p", "-o", "o", "--name", "{name}_x2{ext}")) == 3
+        assert len(targets("p", "-o", "o", "--name", "{name}_x2{ext}")) == 3
 
 
 def test_a_dry_run_says_what_would_be_and_does_nothing(tree, capsys):
@@ -112,23 +119,22 @@ def test_a_dry_run_says_what_would_be_and_does_nothing(tree, capsys):
 
 
 def test_a_share_is_settled_by_the_name_alone(tree):
-    args = make_parser().parse_args(["downscale", "p", "-r", "-o", "o"])
-    made = plan(args, "{stem}{ext}", lambda stem: {"stem": stem})
-    shares = {job.target: [i for i in (1, 2, 3) if in_shard(job, "o", (i, 3))] for job in made}
+    made = plan(request("p", "-r", "-o", "o"), "{stem}{ext}", lambda stem: {"stem": stem})
+    shares = {item.target: [i for i in (1, 2, 3) if in_shard(item, "o", (i, 3))] for item in made}
     assert all(len(of) == 1 for of in shares.values())
-    assert shares == {job.target: [i for i in (1, 2, 3) if in_shard(job, "./o", (i, 3))] for job in made}
+    assert shares == {item.target: [i for i in (1, 2, 3) if in_shard(item, "./o", (i, 3))] for item in made}
     assert cli.main(["downscale", "p", "-o", "o", "--shard", "0/3"]) == 2
 
 
 def test_what_a_killed_run_began_is_replaced_and_nothing_else(tree):
-    args = make_parser().parse_args(["downscale", "p", "-o", "o"])
-    first, second = plan(args, "{stem}{ext}", lambda stem: {"stem": stem})
+    asked = request("p", "-o", "o")
+    first, second = plan(asked, "{stem}{ext}", lambda stem: {"stem": stem})
     lines = Manifest("o", {})
     lines.open()
     lines.write("begun", first.source, first.target)
     lines.close()
-    for job in (first, second):
-        Path(job.target).touch()
-    assert is_batch(args)
-    assert settle(first, args, Manifest("o", {})).overwrite
-    assert not settle(second, args, Manifest("o", {})).overwrite
+    for item in (first, second):
+        Path(item.target).touch()
+    assert asked.several
+    assert settle(first, "refuse", Manifest("o", {})).overwrite
+    assert not settle(second, "refuse", Manifest("o", {})).overwrite

@@ -12,17 +12,17 @@ done: run it again to go on.  Every object is written whole and once, however of
 import io
 import re
 from collections.abc import Callable
-from functools import cache, partial
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from unshrink import weights as zoo
-from unshrink.errors import ConfigError, MissingDependencyError, ProvenanceError, UnshrinkError
+from unshrink.batch.options import DownscaleOptions, UpscaleOptions
+from unshrink.batch.rescale import Downscaler, Source, Upscaler, downscaler, upscaler
+from unshrink.errors import ConfigError, MissingDependencyError, UnshrinkError
 from unshrink.pictures import io as images
-from unshrink.pictures import record as provenance
 from unshrink.pictures.find import PICTURES, is_picture
-from unshrink.runtime import backends, rescaler
-from unshrink.runtime.rescaler import Rescaler
+from unshrink.runtime.rescaler import SMALL
 
 try:
     import obstore
@@ -36,7 +36,7 @@ except ModuleNotFoundError as error:
 RETRIES = 2  # of a picture whose worker dies
 
 Rows = list[dict[str, str]]
-Change = Callable[[images.Image], images.Image]
+Make = Callable[[], Downscaler | Upscaler]
 
 
 def downscale(source: str, target: str, *, model: str = "irn-x2", workers: int = 2, threads: int = 1) -> Rows:
@@ -58,21 +58,31 @@ def downscale(source: str, target: str, *, model: str = "irn-x2", workers: int =
         ModelNotFoundError: no such weights.
     """
     suffix = f"_x{zoo.load(model).scale}"
-    return _run(source, target, lambda stem: stem + suffix, partial(_downscaler, model, threads), workers, threads)
+    return _run(
+        source,
+        target,
+        lambda stem: stem + suffix,
+        partial(downscaler, DownscaleOptions(model=model, threads=threads)),
+        workers,
+        threads,
+    )
 
 
-def upscale(source: str, target: str, *, workers: int = 2, threads: int = 1) -> Rows:
-    """Restores the large pictures of all small ones below one place, as ``<stem>_restored.png``; see `downscale`."""
+def upscale(source: str, target: str, *, model: str | None = None, workers: int = 2, threads: int = 1) -> Rows:
+    """Restores the large pictures of all small ones below one place, as ``<stem>_restored.png``; see `downscale`.
+
+    Without a model, each picture is restored with the weights that made it.
+    """
 
     def rename(stem: str) -> str:
-        return re.sub(rescaler.SMALL, "", stem) + "_restored"
+        return re.sub(SMALL, "", stem) + "_restored"
 
-    return _run(source, target, rename, partial(_upscaler, threads), workers, threads)
+    return _run(
+        source, target, rename, partial(upscaler, UpscaleOptions(model=model, threads=threads)), workers, threads
+    )
 
 
-def _run(
-    source: str, target: str, rename: Callable[[str], str], make: Callable[[], Change], workers: int, threads: int
-) -> Rows:
+def _run(source: str, target: str, rename: Callable[[str], str], make: Make, workers: int, threads: int) -> Rows:
     rows = _plan(source, rename)
     context = DataContext.get_current()
     context.max_errored_blocks = -1  # a picture that kills its workers costs no other
@@ -110,8 +120,8 @@ def _plan(source: str, rename: Callable[[str], str]) -> Rows:
 class _Worker:
     """Holds a network and does one picture after the other."""
 
-    def __init__(self, source: str, target: str, make: Callable[[], Change]) -> None:
-        self.source, self.target, self.change = _store(source), _store(target), make()
+    def __init__(self, source: str, target: str, make: Make) -> None:
+        self.source, self.target, self.how = _store(source), _store(target), make()
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         """The row of a picture, with what went wrong."""
@@ -127,32 +137,12 @@ class _Worker:
         try:
             obstore.head(self.target, output)
         except FileNotFoundError:
-            stream = io.BytesIO()
-            image = images.read(bytes(obstore.get(self.source, name).bytes()))
-            images.write(self.change(image), stream, format="png")
+            file, stream = bytes(obstore.get(self.source, name).bytes()), io.BytesIO()
+            self.how.write(Source(name, images.scan(file), len(file)), stream, "png")
             try:
                 obstore.put(self.target, output, stream.getvalue(), mode="create")
             except AlreadyExistsError:  # another worker had the same picture, and has made the same of it
                 return
-
-
-def _downscaler(model: str, threads: int) -> Change:
-    return rescaler.load(model, threads=threads).downscale
-
-
-def _upscaler(threads: int) -> Change:
-    @cache
-    def model(name: str, identity: str) -> Rescaler:
-        weights = zoo.find(name, identity)
-        return Rescaler(weights, backends.make(weights, threads=threads))
-
-    def restore(image: images.Image) -> images.Image:
-        record, _ = provenance.extract(image)
-        if record is None:
-            raise ProvenanceError("it has no record of unshrink: not made by unshrink, or its metadata was removed")
-        return model(record.model, record.weights).upscale(image)
-
-    return restore
 
 
 def _store(place: str) -> ObjectStore:

@@ -1,4 +1,4 @@
-"""Which pictures are meant, and where each goes: files, folders and patterns become jobs before any work is done."""
+"""Which pictures are meant, and where each goes: files, folders and patterns become items before any work is done."""
 
 import dataclasses
 import glob
@@ -6,21 +6,19 @@ import itertools
 import logging
 import os
 import re
-import sys
 import unicodedata
 import zlib
-from argparse import Namespace
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from unshrink.batch.items import STANDARD, Item, Outcome
 from unshrink.batch.manifest import Manifest
-from unshrink.batch.tasks import Result
+from unshrink.batch.options import BatchOptions, Existing
 from unshrink.errors import ImageError, NothingMatchedError, UsageError
 from unshrink.pictures import io as images
 from unshrink.pictures.find import is_picture, pictures_in
 
-STANDARD = "-"  # standard input or output
 EXTENSIONS = {form: extensions[0] for form, extensions in (images.LOSSLESS | images.LOSSY).items()}
 
 Fields = Callable[[str], Mapping[str, str]]  # the stem of a source -> what a template may name
@@ -29,43 +27,44 @@ logger = logging.getLogger("unshrink")
 
 
 @dataclass(frozen=True)
-class Job:
-    """One picture.
+class Request:
+    """What is asked for.
 
     Attributes:
-        source: where it comes from.
-        target: where it goes.
-        form: the format of the target.
-        overwrite: whether it may replace what is there.
-        skip: why it is not to be done; "" if it is.
+        inputs: files, folders and patterns, or "-" for standard input.
+        out: a file, a folder, or "-" for standard output; None for files beside the inputs.
+        options: the rest.
     """
 
-    source: str
-    target: str
-    form: str
-    overwrite: bool = False
-    skip: str = ""
+    inputs: Sequence[str]
+    out: str | None
+    options: BatchOptions
+
+    @property
+    def several(self) -> bool:
+        """Whether several pictures are meant, or a folder or pattern, however many it holds."""
+        return is_several(self.inputs)
+
+    @property
+    def folder(self) -> str | None:
+        """The folder that everything goes to; None where ``out`` names a file or is not given."""
+        out = self.out
+        if out in (None, STANDARD) or not (self.several or out.endswith(("/", os.sep)) or os.path.isdir(out)):
+            return None
+        return out
 
 
-def is_batch(args: Namespace) -> bool:
-    """Whether the arguments mean several pictures, or a folder or pattern, however many it holds."""
-    return len(args.inputs) > 1 or any(map(_is_collective, args.inputs))
+def is_several(inputs: Sequence[str]) -> bool:
+    """Whether inputs stand for several pictures, which go through workers."""
+    return len(inputs) > 1 or any(map(_is_collective, inputs))
 
 
-def output_folder(args: Namespace) -> str | None:
-    """The folder that everything goes to; None where -o names a file or is not given."""
-    out: str | None = args.output
-    if out in (None, STANDARD) or not (is_batch(args) or out.endswith(("/", os.sep)) or os.path.isdir(out)):
-        return None
-    return out
-
-
-def plan(args: Namespace, template: str, fields: Fields) -> list[Job]:
+def plan(request: Request, template: str, fields: Fields) -> list[Item]:
     """Where each picture goes and in which format.
 
     Args:
-        args: inputs, output, format, name, recursive, json.
-        template: of the names, unless --name gives one.
+        request: what is asked for.
+        template: of the names, unless the options give one.
         fields: what the template may name, besides {name} and {ext}.
 
     Raises:
@@ -73,39 +72,41 @@ def plan(args: Namespace, template: str, fields: Fields) -> list[Job]:
         NothingMatchedError: folders and patterns without a picture.
         ImageError: a missing folder, or a format that cannot be written.
     """
-    _refuse_unsuitable(args)
-    folder = output_folder(args)
-    form = _format(None if folder else args.output, args.format)
-    sources = [source for name in args.inputs for source in _find(name, args)]
+    _refuse_unsuitable(request)
+    inputs, options, folder = request.inputs, request.options, request.folder
+    form = _format(None if folder else request.out, options.format)
+    sources = [source for name in inputs for source in _find(name, request)]
     if not sources:
-        shallow = not args.recursive and any(map(os.path.isdir, args.inputs))
+        shallow = not options.recursive and any(map(os.path.isdir, inputs))
         subfolders = "; -r looks into subfolders too" if shallow else ""
-        raise NothingMatchedError(f"no pictures in {', '.join(args.inputs)}{subfolders}")
-    out = STANDARD if args.inputs == [STANDARD] and args.output is None else args.output
-    jobs = []
+        raise NothingMatchedError(f"no pictures in {', '.join(inputs)}{subfolders}")
+    out = STANDARD if list(inputs) == [STANDARD] and request.out is None else request.out
+    items = []
     for source, below in sources:
         if folder is None and out is not None:
             target = out
         else:
             path = Path("stdin" if source == STANDARD else source)
             place = path.parent if folder is None else Path(folder) / below
-            target = str(place / _filled(args.name or template, path, form, fields(path.stem)))
-        jobs.append(Job(source, target, form))
-    refuse_clashes(jobs, args.json)
-    return jobs
+            target = str(place / _filled(options.name or template, path, form, fields(path.stem)))
+        items.append(Item(source, target, form))
+    refuse_clashes(items)
+    return items
 
 
-def _refuse_unsuitable(args: Namespace) -> None:
-    folder = output_folder(args)
-    if len(args.inputs) > 1 and STANDARD in (*args.inputs, args.output):
+def _refuse_unsuitable(request: Request) -> None:
+    inputs, folder = request.inputs, request.folder
+    if not inputs:
+        raise UsageError("there are no inputs: name pictures, folders or patterns")
+    if len(inputs) > 1 and STANDARD in (*inputs, request.out):
         raise UsageError("standard input and output take one picture: give files and a folder")
-    if folder is None and any(map(_is_collective, args.inputs)):
+    if folder is None and any(map(_is_collective, inputs)):
         raise UsageError("say with -o in which folder the pictures of a folder or pattern go")
     if folder is not None and not os.path.isdir(folder) and (os.path.exists(folder) or is_picture(folder)):
         raise UsageError(f"{folder} is a file, or named like one: several pictures go to a folder")
-    if folder is not None and not is_batch(args) and not os.path.isdir(folder):
+    if folder is not None and not request.several and not os.path.isdir(folder):
         raise ImageError(f"cannot write to {folder}: there is no such folder; create it first")
-    if args.name and folder is None and args.output is not None:
+    if request.options.name and folder is None and request.out is not None:
         raise UsageError("-o names the file already: --name is for folders")
 
 
@@ -117,22 +118,22 @@ def _is_collective(name: str) -> bool:
     return os.path.isdir(name) or (glob.has_magic(name) and not os.path.lexists(name))
 
 
-def _find(name: str, args: Namespace) -> Iterator[tuple[str, str]]:
+def _find(name: str, request: Request) -> Iterator[tuple[str, str]]:
     """The pictures that an input stands for, each with its folder below that of the input or the pattern."""
     if not _is_collective(name):
         yield name, ""
         return
-    base, pattern = (Path(name), "**/*" if args.recursive else "*") if os.path.isdir(name) else _split(name)
-    root, out = Path(os.path.realpath(base)), Path(os.path.realpath(args.output))
+    base, pattern = (Path(name), "**/*" if request.options.recursive else "*") if os.path.isdir(name) else _split(name)
+    root, out = Path(os.path.realpath(base)), Path(os.path.realpath(str(request.out)))
     if out == root and os.path.isdir(name):
-        raise UsageError(f"{args.output} holds the pictures themselves: choose another folder for what is made")
+        raise UsageError(f"{request.out} holds the pictures themselves: choose another folder for what is made")
     found = False
     for path in _matches(name, base, pattern):
         below = path.relative_to(base)
         if not (out.is_relative_to(root) and out != root and (root / below).is_relative_to(out)):  # made earlier
             found = True
             yield str(path), str(below.parent)
-    if not found and len(args.inputs) > 1:
+    if not found and len(request.inputs) > 1:
         logger.warning(f"no pictures in {name}")
 
 
@@ -155,7 +156,9 @@ def _matches(name: str, base: Path, pattern: str) -> list[Path]:
 
 
 def _format(out: str | None, asked: str | None) -> str:
-    """The format that --format or the name of the output asks for."""
+    """The format that the options or the name of the output ask for."""
+    if asked is not None and asked not in EXTENSIONS:
+        raise UsageError(f"format is {asked!r:.60}: allowed are None, {', '.join(EXTENSIONS)}")
     if out in (None, STANDARD):
         return asked or "png"
     named = images.format_of(out) if asked is None or Path(out).suffix else asked
@@ -179,42 +182,39 @@ def _filled(template: str, source: Path, form: str, fields: Mapping[str, str]) -
     return re.sub(r"\{([^{}]*)\}", value, template)
 
 
-def refuse_clashes(jobs: list[Job], as_json: bool) -> None:
-    """Raises UsageError where a job would replace an input or the output of another, or has nowhere to go."""
-    sources = {os.path.realpath(job.source) for job in jobs if job.source != STANDARD}
+def refuse_clashes(items: list[Item]) -> None:
+    """Raises UsageError where an item would replace an input or the output of another."""
+    sources = {os.path.realpath(item.source) for item in items if item.source != STANDARD}
     makers: dict[str, str] = {}
-    for job in jobs:
-        if job.source == STANDARD and sys.stdin.isatty():
-            raise UsageError("standard input is a terminal: pipe a picture in, or give a file")
-        if job.target == STANDARD:
-            if as_json or sys.stdout.isatty():
-                raise UsageError("standard output is for the picture: name a file with -o, or send it elsewhere")
+    for item in items:
+        if item.target == STANDARD:
             continue
-        place = os.path.realpath(job.target)
+        place = os.path.realpath(item.target)
         if place in sources:
-            raise UsageError(f"{job.target} is an input too: choose another output")
+            raise UsageError(f"{item.target} is an input too: choose another output")
         place = unicodedata.normalize("NFC", place).casefold()  # as the disks of most laptops tell names apart
         if place in makers:
             raise UsageError(
-                f"{makers[place]} and {job.source} would both become {job.target}: do them one by one, "
+                f"{makers[place]} and {item.source} would both become {item.target}: do them one by one, "
                 "or tell them apart with --name '{name}...{ext}'"
             )
-        makers[place] = job.source
+        makers[place] = item.source
 
 
-def settle(job: Job, args: Namespace, manifest: Manifest) -> Job:
-    """The job with what is to be done about a target that is there already, or that a killed run has begun."""
-    if job.target == STANDARD:
-        return job
-    targets = itertools.chain([job.target], (_numbered(job.target, n) for n in itertools.count(2)))
-    for target in targets if args.rename else [job.target]:
-        job = dataclasses.replace(job, target=target)
-        state = manifest.state(job.source, target)
+def settle(item: Item, existing: Existing, manifest: Manifest) -> Item:
+    """The item with what is to be done about a target that is there already, or that a killed run has begun."""
+    if item.target == STANDARD:
+        return item
+    targets = itertools.chain([item.target], (_numbered(item.target, n) for n in itertools.count(2)))
+    overwrite = existing == "overwrite"
+    for target in targets if existing == "rename" else [item.target]:
+        item = dataclasses.replace(item, target=target)
+        state = manifest.state(item.source, target)
         if state == "done":
-            return dataclasses.replace(job, skip="done already")
+            return dataclasses.replace(item, skip="done already")
         if state == "begun" or not os.path.exists(target):
-            return dataclasses.replace(job, overwrite=args.overwrite or state == "begun")
-    return dataclasses.replace(job, overwrite=args.overwrite, skip="exists already" if args.skip else "")
+            return dataclasses.replace(item, overwrite=overwrite or state == "begun")
+    return dataclasses.replace(item, overwrite=overwrite, skip="exists already" if existing == "skip" else "")
 
 
 def _numbered(target: str, number: int) -> str:
@@ -222,24 +222,18 @@ def _numbered(target: str, number: int) -> str:
     return f"{root}-{number}{extension}"
 
 
-def skipped(job: Job) -> Result:
-    """The result of a job that is not to be done."""
-    return Result({"input": job.source, "output": job.target, "skipped": job.skip})
+def intention(item: Item) -> Outcome:
+    """What would become of an item, of which nothing is done."""
+    would = "skip" if item.skip else "write"
+    if not item.skip and item.target != STANDARD and os.path.exists(item.target):
+        would = "replace" if item.overwrite else "refuse to replace"
+    reason = f" ({item.skip})" if item.skip else ""
+    return Outcome(item.source, item.target, "planned", facts={"would": f"{would}{reason}"})
 
 
-def intention(job: Job) -> Result:
-    """What would become of a job, of which nothing is done."""
-    would = "skip" if job.skip else "write"
-    if not job.skip and job.target != STANDARD and os.path.exists(job.target):
-        would = "replace" if job.overwrite else "refuse to replace"
-    reason = f" ({job.skip})" if job.skip else ""
-    data = {"input": job.source, "output": job.target, "would": f"{would}{reason}"}
-    return Result(data, f"{job.source}: would {would} {job.target}{reason}")
-
-
-def in_shard(job: Job, folder: str | None, shard: tuple[int, int] | None) -> bool:
-    """Whether a job is in share i of n: by its name alone, so that new pictures change the share of no other."""
+def in_shard(item: Item, folder: str | None, shard: tuple[int, int] | None) -> bool:
+    """Whether an item is in share i of n: by its name alone, so that new pictures change the share of no other."""
     if shard is None:
         return True
-    name = Path(os.path.relpath(job.target, folder)).as_posix()
+    name = Path(os.path.relpath(item.target, folder)).as_posix()
     return zlib.crc32(name.encode("utf-8", "surrogateescape")) % shard[1] == shard[0] - 1

@@ -1,24 +1,27 @@
 """Many pictures: worker processes of which each may die, and a manifest by which an interrupted run goes on.
 
-A picture whose worker dies is tried again, twice at most; one that takes too long is given up.
+A picture whose worker dies is tried again, twice at most; one that takes too long is given up.  A picture alone is done
+in this process.
 """
 
 import dataclasses
 import logging
+import multiprocessing
 import os
 import signal
+import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from multiprocessing import connection
 from types import FrameType
 
+from unshrink.batch.items import Item, Outcome, failed, skipped
 from unshrink.batch.manifest import Manifest
-from unshrink.batch.plan import Job, skipped
-from unshrink.batch.tasks import Result, Task, attempt, failure
+from unshrink.batch.messages import Listener, Said, warnings_about
 from unshrink.batch.worker import Bug, Worker, WorkerDied
-from unshrink.errors import UnshrinkError
+from unshrink.errors import UnshrinkError, UsageError
 from unshrink.files import sweep
 from unshrink.runtime import memory
 
@@ -26,15 +29,14 @@ MOST_WORKERS = 4  # by default: each holds a network and a picture of its own
 TRIES = 3  # of a picture whose worker dies
 TICK = 0.5  # seconds between looks at the clock
 
-Do = Callable[[Job], Result]
-Messages = list[tuple[int, str]]
+DoItem = Callable[[Item], Outcome]  # raises UnshrinkError for what the user can mend
 
 logger = logging.getLogger("unshrink")
 
 
-def worker_count(asked: int | None, jobs: int) -> int:
+def worker_count(asked: int | None, items: int) -> int:
     """How many workers there are: as many as cores, but few, unless asked for another number."""
-    return max(1, min(asked or min(os.cpu_count() or 1, MOST_WORKERS), jobs))
+    return max(1, min(asked or min(os.cpu_count() or 1, MOST_WORKERS), items))
 
 
 def threads_each(asked: int, workers: int) -> int:
@@ -42,52 +44,61 @@ def threads_each(asked: int, workers: int) -> int:
     return asked or max(1, (os.cpu_count() or 1) // workers)
 
 
+def attempt(item: Item, do: DoItem) -> Outcome:
+    """Does one picture; what the user can mend is no exception but an outcome that says so."""
+    try:
+        with warnings_about(item.source):
+            return do(item)
+    except UnshrinkError as error:
+        return failed(item, str(error))
+
+
 @dataclass(frozen=True)
 class Batch:
     """Pictures to be done by several processes.
 
     Attributes:
-        jobs: the pictures, those to be skipped among them.
-        prepare: what each worker calls first, for the function that does a job.
+        items: the pictures, those to be skipped among them.
+        prepare: what each worker calls first, for the function that does a picture.
         manifest: what is known of earlier runs, and where this one is written down.
         workers: how many processes.
         timeout: seconds that a picture may take.
     """
 
-    jobs: list[Job]
-    prepare: Callable[[], Do]
+    items: list[Item]
+    prepare: Callable[[], DoItem]
     manifest: Manifest
     workers: int
     timeout: float
 
-    def __len__(self) -> int:
-        return len(self.jobs)
-
-    def outcomes(self) -> Iterator[Result]:
-        """Does all, and gives the result of each picture as it comes; what is skipped comes first.
+    def outcomes(self) -> Generator[Outcome]:
+        """Does all, and gives the outcome of each picture as it comes; what is skipped comes first.
 
         Raises:
             UnshrinkError: the manifest cannot be written.
+            UsageError: this process is such a worker itself.
             KeyboardInterrupt: after Ctrl-C: the first ends it after the pictures in hand, the second at once.
         """
-        aside, todo = [job for job in self.jobs if job.skip], [job for job in self.jobs if not job.skip]
-        folders = {os.path.dirname(os.path.realpath(job.target)) for job in self.jobs}
-        failed = 0
+        _refuse_in_worker()
+        aside, todo = [item for item in self.items if item.skip], [item for item in self.items if not item.skip]
+        folders = {os.path.dirname(os.path.realpath(item.target)) for item in self.items}
+        failures = 0
         self.manifest.open()
         try:
             _sweep(folders)
             yield from map(skipped, aside)
-            for job, result in self._work(todo):
-                self.manifest.write("done" if result.ok else "failed", job.source, job.target, result=result.data)
-                failed += not result.ok
-                yield result
+            for item, outcome in self._work(todo):
+                state = "done" if outcome.ok else "failed"
+                self.manifest.write(state, item.source, item.target, result=outcome.as_json())
+                failures += not outcome.ok
+                yield outcome
         finally:
             _sweep(folders)
             self.manifest.close()
-        logger.info(f"{len(todo) - failed} done, {failed} failed, {len(aside)} skipped")
+        logger.info(f"{len(todo) - failures} done, {failures} failed, {len(aside)} skipped")
 
-    def _work(self, jobs: list[Job]) -> Iterator[tuple[Job, Result]]:
-        waiting = deque(_Try(job) for job in jobs)
+    def _work(self, items: list[Item]) -> Iterator[tuple[Item, Outcome]]:
+        waiting = deque(_Try(item) for item in items)
         crew = [Worker(_prepare, self.prepare, self.workers) for _ in range(self.workers)]
         idle = list(crew)
         busy: dict[Worker, _Try] = {}
@@ -102,67 +113,73 @@ class Batch:
                     connection.wait([worker.pipe for worker in busy], TICK)
                     interrupt.acknowledge()
                     for worker in [worker for worker in busy if worker.ready()]:
-                        result = self._receive(worker, task := busy.pop(worker))
+                        outcome = self._receive(worker, tried := busy.pop(worker))
                         idle.append(worker)
-                        if result:
-                            yield task.job, result
+                        if outcome:
+                            yield tried.item, outcome
                         else:
-                            waiting.append(_Try(dataclasses.replace(task.job, overwrite=task.ours), task.number + 1))
+                            waiting.append(tried.again())
             finally:
                 for worker in crew:
                     worker.end()
             if waiting:
                 raise KeyboardInterrupt
 
-    def _hand(self, task: "_Try", worker: Worker) -> "_Try":
-        job = task.job
-        ours = job.overwrite or not os.path.exists(job.target)  # what will be there: a retry may replace it
-        if ours and task.number == 1:
-            self.manifest.write("begun", job.source, job.target)
-        worker.send(self.timeout, _do, job)
-        return dataclasses.replace(task, ours=ours)
+    def _hand(self, tried: "_Try", worker: Worker) -> "_Try":
+        item = tried.item
+        ours = item.overwrite or not os.path.exists(item.target)  # what will be there: a retry may replace it
+        if ours and tried.number == 1:
+            self.manifest.write("begun", item.source, item.target)
+        worker.send(self.timeout, _do, item)
+        return dataclasses.replace(tried, ours=ours)
 
-    def _receive(self, worker: Worker, task: "_Try") -> Result | None:
+    def _receive(self, worker: Worker, tried: "_Try") -> Outcome | None:
         """What came of a picture; None if it is to be tried again.  What was said about it is logged."""
-        name = task.job.source
+        item = tried.item
         try:
-            result, messages = worker.receive()
+            outcome, said = worker.receive()
         except UnshrinkError as error:
-            return failure(name, f"{error}; use fewer --workers")
+            return failed(item, f"{error}; use fewer --workers")
         except TimeoutError:
-            return failure(name, f"it took more than {self.timeout:g} s and was given up; allow more with --timeout")
+            return failed(item, f"it took more than {self.timeout:g} s and was given up; allow more with --timeout")
         except WorkerDied as cause:
-            died = failure(name, f"the process at work on it died {TRIES} times ({cause})")
-            return died if task.number == TRIES else None
+            died = failed(item, f"the process at work on it died {TRIES} times ({cause})")
+            return died if tried.number == TRIES else None
         except Bug as bug:  # costs this picture alone
             logger.debug(str(bug))
-            return failure(name, f"unexpected {str(bug).splitlines()[-1]}; -v shows where")
-        for level, message in messages:
+            return failed(item, f"unexpected {str(bug).splitlines()[-1]}; -v shows where")
+        for level, message in said:
             logger.log(logging.DEBUG if level == logging.INFO else level, message)
-        return result
+        return outcome
 
 
 @dataclass(frozen=True)
 class _Try:
-    job: Job
+    item: Item
     number: int = 1
     ours: bool = False
 
+    def again(self) -> "_Try":
+        """The next one, which may replace what this one has left."""
+        return _Try(dataclasses.replace(self.item, overwrite=self.ours), self.number + 1)
+
 
 class _Interrupt:
-    """Ctrl-C: the first is heard, the second is KeyboardInterrupt."""
+    """Ctrl-C: the first is heard, the second is KeyboardInterrupt.  Only the main thread can hear it."""
 
     def __init__(self) -> None:
         self.heard = self._said = False
 
     def __enter__(self) -> "_Interrupt":
-        self._usual = signal.getsignal(signal.SIGINT)
-        if self._usual != signal.SIG_IGN:  # as in a background job
-            signal.signal(signal.SIGINT, self._hear)
+        usual = signal.getsignal(signal.SIGINT)
+        self._hears = usual not in (None, signal.SIG_IGN) and _in_main_thread()  # shells ignore it in the background
+        if self._hears:
+            self._usual = signal.signal(signal.SIGINT, self._hear)
         return self
 
     def __exit__(self, *error: object) -> None:
-        signal.signal(signal.SIGINT, self._usual)
+        if self._hears and _in_main_thread():
+            signal.signal(signal.SIGINT, self._usual)
 
     def _hear(self, number: int, frame: FrameType | None) -> None:
         if self.heard:
@@ -176,6 +193,20 @@ class _Interrupt:
             self._said = True
 
 
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
+def _refuse_in_worker() -> None:
+    """So that a script without a guard does not start workers that start workers."""
+    process = multiprocessing.current_process()
+    if process.daemon or getattr(process, "_inheriting", False):  # while it imports the script; nothing public tells
+        raise UsageError(
+            "workers import the script that starts them, and this one would start workers again: "
+            'put what it does under if __name__ == "__main__":'
+        )
+
+
 def _sweep(folders: set[str]) -> None:
     for folder in folders:
         sweep(folder)
@@ -184,37 +215,26 @@ def _sweep(folders: set[str]) -> None:
 # -- in the worker -------------------------------------------------------------------------------------------------
 
 
-class _Heard(logging.Handler):
-    """Keeps what is logged, for the parent."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.messages: Messages = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.messages.append((record.levelno, record.getMessage()))
+_listener = Listener()
+_make: Callable[[], DoItem]
 
 
-_heard = _Heard()
-_make: Callable[[], Do]
-
-
-def _prepare(make: Callable[[], Do], workers: int) -> None:
+def _prepare(make: Callable[[], DoItem], workers: int) -> None:
     global _make
     _make, memory.sharers = cache(make), workers
-    logger.addHandler(_heard)
+    logger.addHandler(_listener)
     logger.setLevel(logging.DEBUG)
 
 
-def _do(job: Job) -> tuple[Result, Messages]:
-    """The result of a job and what was said about it."""
-    _heard.messages = []
-    return attempt(Task(job.source, partial(_result, job))), _heard.messages
+def _do(item: Item) -> tuple[Outcome, Said]:
+    """What becomes of an item, and what was said about it."""
+    _listener.said = []
+    return attempt(item, _done), _listener.said
 
 
-def _result(job: Job) -> Result:
+def _done(item: Item) -> Outcome:
     try:
-        os.makedirs(os.path.dirname(job.target) or ".", exist_ok=True)
+        os.makedirs(os.path.dirname(item.target) or ".", exist_ok=True)
     except OSError as error:
-        return failure(job.source, f"cannot write {job.target}: {error.strerror}")
-    return _make()(job)
+        raise UnshrinkError(f"cannot write {item.target}: {error.strerror}") from error
+    return _make()(item)

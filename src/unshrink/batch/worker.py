@@ -1,4 +1,4 @@
-"""A process that does one task at a time: whatever becomes of it, it costs that task alone.
+"""A process that calls one function at a time: whatever becomes of it, it costs that call alone.
 
 Threads would be simpler, but a decoder that crashes would take everything with it, and one that hangs could not be
 stopped.  Each process has a pipe of its own, not a shared pool: killed workers broke Pebble's (5.2.3) as a whole after
@@ -23,15 +23,15 @@ _spawn = multiprocessing.get_context("spawn")  # a fork would copy the locks tha
 
 
 class WorkerDied(Exception):
-    """The process ended in the middle of a task; the message is what ended it."""
+    """The process ended in the middle of a call; the message is what ended it."""
 
 
 class Bug(Exception):
-    """A task failed as no task should; the message is its traceback."""
+    """A function failed as none should; the message is its traceback."""
 
 
 class Worker:
-    """One process, started when there is a task and none is running.  One thread at a time may use it.
+    """One process, started when there is a call and none is running.  One thread at a time may use it.
 
     Args:
         prepare: called once in every new process.
@@ -43,25 +43,25 @@ class Worker:
         self._process: Any = None
         self._killed = False
         self._deadline = math.inf
-        self.pipe: Connection  # to wait for, once there was a task
+        self.pipe: Connection  # to wait for, once there was a call
 
-    def run(self, timeout: float, task: Callable[..., Any], *args: Any) -> Any:
-        """Has the process do one task; waits for it.
+    def run(self, timeout: float, function: Callable[..., Any], *args: Any) -> Any:
+        """Has the process call one function; waits for it.
 
         Raises:
             as `receive`.
         """
-        self.send(timeout, task, *args)
+        self.send(timeout, function, *args)
         return self.receive()
 
-    def send(self, timeout: float, task: Callable[..., Any], *args: Any) -> None:
-        """Has the process begin a task, which may take ``timeout`` seconds."""
+    def send(self, timeout: float, function: Callable[..., Any], *args: Any) -> None:
+        """Has the process begin a call, which may take ``timeout`` seconds."""
         if self._process is None or self._killed or not self._process.is_alive():
             self.end()
             self._start()
         self._deadline = time.monotonic() + timeout
         with contextlib.suppress(OSError):  # it has just died, as `receive` will tell
-            self.pipe.send((task, args))
+            self.pipe.send((function, args))
 
     def ready(self) -> bool:
         """Whether `receive` need not wait."""
@@ -71,13 +71,13 @@ class Worker:
             return True
 
     def receive(self) -> Any:
-        """What became of the task; waits for it.
+        """What the function returns; waits for it.
 
         Raises:
-            UnshrinkError: as the task raised it, or there was not enough memory.
-            Bug: the task raised anything else.
+            UnshrinkError: as the function raised it, or there was not enough memory.
+            Bug: the function raised anything else.
             TimeoutError: it took too long; the process was killed.
-            WorkerDied: the process ended before the task.
+            WorkerDied: the process ended before the function did.
         """
         try:
             late = not self.pipe.poll(max(0.0, self._deadline - time.monotonic()))
@@ -122,11 +122,11 @@ def _work(pipe: Connection, prepare: Callable[..., object], args: tuple[Any, ...
     prepare(*args)
     while True:
         try:
-            task, task_args = pipe.recv()
+            function, its_args = pipe.recv()
         except EOFError:
             return
         try:
-            answer = True, task(*task_args)
+            answer = True, function(*its_args)
         except UnshrinkError as error:
             answer = False, error
         except MemoryError:

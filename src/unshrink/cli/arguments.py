@@ -4,6 +4,7 @@ import argparse
 from typing import Any
 
 from unshrink import __version__
+from unshrink.batch.options import BatchOptions
 
 SCALES = (2, 3, 4, 8)
 LOSSLESS = ("png", "webp", "tiff")
@@ -245,7 +246,7 @@ def _serve(commands: Commands) -> None:
 
 
 def _doctor(commands: Commands) -> None:
-    parser = _command(commands, "doctor", ("information", "doctor"), "check that everything needed is there and works")
+    parser = _command(commands, "doctor", ("doctor", "doctor"), "check that everything needed is there and works")
     _runtime(parser)
 
 
@@ -264,9 +265,13 @@ def _pictures(parser: argparse.ArgumentParser, template: str) -> None:
     )
     parser.add_argument("--format", choices=FORMATS, help="of the output (default: by the name of OUT, else png)")
     existing = parser.add_mutually_exclusive_group()
-    existing.add_argument("--overwrite", action="store_true", help="replace files that exist")
-    existing.add_argument("--skip", action="store_true", help="leave out pictures whose output exists")
-    existing.add_argument("--rename", action="store_true", help="where the output exists, add a number to the name")
+    for flag, text in (
+        ("overwrite", "replace files that exist"),
+        ("skip", "leave out pictures whose output exists"),
+        ("rename", "where the output exists, add a number to the name"),
+    ):
+        existing.add_argument(f"--{flag}", dest="existing", action="store_const", const=flag, help=text)
+    parser.set_defaults(existing=BatchOptions.existing)
     parser.add_argument("--name", metavar="TEMPLATE", help=f"of the files in a folder (default: {template})")
     parser.add_argument("--dry-run", action="store_true", help="only say what would be done")
     parser.add_argument(
@@ -281,7 +286,7 @@ def _pictures(parser: argparse.ArgumentParser, template: str) -> None:
     group.add_argument(
         "--timeout",
         type=_seconds,
-        default=3600,
+        default=BatchOptions.timeout,
         metavar="SECONDS",
         help="give a picture up that takes longer (default: %(default)s)",
     )

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from unshrink import weights as zoo
-from unshrink.batch.tasks import Result, Task
 from unshrink.cli.pictures import load_model
+from unshrink.cli.tasks import Result, Task
 from unshrink.errors import ImageError, MissingDependencyError, UsageError
 from unshrink.evaluation import results
 from unshrink.evaluation.protocol import Distance, trips_of

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import platformdirs
 
-from unshrink.batch.tasks import Result, Task
+from unshrink.cli.tasks import Result, Task
 from unshrink.errors import MissingDependencyError
 
 

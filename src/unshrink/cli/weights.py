@@ -8,7 +8,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from unshrink import weights as zoo
-from unshrink.batch.tasks import Result, Task
+from unshrink.cli.tasks import Result, Task
 from unshrink.errors import MissingDependencyError, UsageError, WeightsError
 
 logger = logging.getLogger("unshrink")

@@ -201,7 +201,7 @@ async def add_job(
     """Have a picture made small or restored in the background: for large ones."""
     given = options.model_dump(exclude_unset=True, exclude={"action"})
     try:
-        allowed = work.TASKS[options.action][1](**given)
+        allowed = work.ACTIONS[options.action][1](**given)
     except ValidationError as invalid:
         raise RequestValidationError(
             [{**fault, "loc": ("query", *fault["loc"])} for fault in invalid.errors()]

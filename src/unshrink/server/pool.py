@@ -9,7 +9,7 @@ from unshrink.batch.worker import Worker
 
 
 class Pool:
-    """Workers, and who may use them: at most ``count`` tasks run at once.
+    """Workers, and who may use them: at most ``count`` calls run at once.
 
     Args:
         count: how many workers.
@@ -27,12 +27,12 @@ class Pool:
         """Waits for an idle worker; `run` gives it back."""
         return await self._idle.get()
 
-    async def run(self, worker: Worker, timeout: float, task: Callable[..., Any], *args: Any) -> Any:
-        """`Worker.run` without blocking.  Where nobody waits any more for the task, its process is killed.
+    async def run(self, worker: Worker, timeout: float, function: Callable[..., Any], *args: Any) -> Any:
+        """`Worker.run` without blocking.  Where nobody waits any more for the call, its process is killed.
 
-        The worker is taken until the task has ended.
+        The worker is taken until the call has ended.
         """
-        future = asyncio.get_running_loop().run_in_executor(self._threads, worker.run, timeout, task, *args)
+        future = asyncio.get_running_loop().run_in_executor(self._threads, worker.run, timeout, function, *args)
 
         def give_back(done: "asyncio.Future[Any]") -> None:
             done.cancelled() or done.exception()  # nobody may be left to ask for it

@@ -169,9 +169,9 @@ class Service:
         return digests[0].hex()
 
     async def answer(
-        self, request: Request, owner: str, task: Callable[[bytes, Any], Answer], options: Options
+        self, request: Request, owner: str, action: Callable[[bytes, Any], Answer], options: Options
     ) -> Answer:
-        """Reads the picture, waits for a worker and has it do the task.
+        """Reads the picture, waits for a worker and has it do the action.
 
         Raises:
             Refusal: full, too often, stopping, too slow, or the client has gone; then the work ends.
@@ -179,7 +179,7 @@ class Service:
         """
         with self.place(request, owner):
             body = await read_body(request, self.settings.max_body)
-            doing = asyncio.ensure_future(self._work(task, body, options))
+            doing = asyncio.ensure_future(self._work(action, body, options))
             gone = asyncio.ensure_future(request.receive())  # after the body comes only the news of that
             stopped = asyncio.ensure_future(self.stopped.wait())
             events: set[asyncio.Future[Any]] = {doing, gone, stopped}
@@ -192,7 +192,7 @@ class Service:
                     event.cancel()
         raise Refusal(503, STOPPING) if stopped.done() else Refusal(499, "the client has gone")
 
-    async def _work(self, task: Callable[[bytes, Any], Answer], body: bytes, options: Options) -> Answer:
+    async def _work(self, action: Callable[[bytes, Any], Answer], body: bytes, options: Options) -> Answer:
         seconds = self.settings.timeout
         try:
             async with asyncio.timeout(seconds):
@@ -200,7 +200,7 @@ class Service:
         except TimeoutError:
             raise Refusal(503, "no worker had time for this picture; try again later") from None
         try:
-            return await self.pool.run(worker, seconds, task, body, options)
+            return await self.pool.run(worker, seconds, action, body, options)
         except TimeoutError:
             raise Refusal(503, f"it took longer than {seconds:g} seconds; send it as a job") from None
         except WorkerDied:

@@ -1,8 +1,9 @@
 """What the workers of the service do: a picture's bytes in, a picture's bytes or figures out, as the command line does.
 
-Everything here runs in a process of its own (`unshrink.worker`) and holds one picture at a time.
+Everything here runs in a process of its own (`unshrink.batch.worker`) and holds one picture at a time.
 """
 
+import io
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -14,8 +15,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from unshrink import weights as zoo
-from unshrink.batch.work import DEFAULT_SCALE, encoded, record_if_sound, refuse_huge, required_record, verified
-from unshrink.errors import UnshrinkWarning, UsageError
+from unshrink.batch import options as asked
+from unshrink.batch import rescale
+from unshrink.batch.rescale import Downscaler, Source, Upscaler
+from unshrink.errors import UnshrinkWarning
 from unshrink.evaluation import compare as comparison
 from unshrink.files import atomic_write
 from unshrink.pictures import io as images
@@ -119,7 +122,7 @@ def prepare(limits: Limits) -> None:
     """Makes a new process ready: the default network is read, so that the first request need not wait for it."""
     global _limits
     _limits, memory.sharers = limits, limits.workers
-    _rescaler(zoo.for_scale(DEFAULT_SCALE).name)
+    _rescaler(zoo.for_scale(rescale.DEFAULT_SCALE).name)
 
 
 def ready() -> bool:
@@ -129,33 +132,22 @@ def ready() -> bool:
 
 def downscale(body: bytes, options: DownscaleOptions, tell: Tell = _nobody) -> Answer:
     """A large picture to a small one."""
-    with _one_picture() as caught:
-        began = time.perf_counter()
-        image = images.read(body, max_pixels=_limits.max_pixels)
-        model = _named(options)
-        image = image.strip() if options.strip else image
-        depth = options.depth or min(image.depth, images.max_depth(f"picture.{options.format}"))
-        small = model.downscale(image, depth=depth, effort=options.effort, progress=tell)
-        file = encoded(small, options.format, options.lossy)
-        psnr = verified(model, image, file, _limits.max_pixels) if options.verify else {}
-        return Answer(file, {**_facts(model, image, began, caught), **psnr})
+    return _rescaled(body, options.format, tell, lambda: _downscaler(options))
 
 
 def upscale(body: bytes, options: UpscaleOptions, tell: Tell = _nobody) -> Answer:
     """A small picture to a large one."""
+    return _rescaled(body, options.format, tell, lambda: _upscaler(options))
+
+
+def _rescaled(body: bytes, form: str, tell: Tell, make: Callable[[], Downscaler | Upscaler]) -> Answer:
     with _one_picture() as caught:
         began = time.perf_counter()
         image = images.read(body, max_pixels=_limits.max_pixels)
-        if options.model:
-            _, image = record_if_sound(image)
-            model = _rescaler(options.model)
-        else:
-            record = required_record(image, NAME)
-            model = _rescaler(_recorded(record.model, record.weights))
-        refuse_huge(image, model.scale, _limits.max_pixels, NAME)
-        large = model.upscale(image, seed=options.seed, progress=tell)
-        file = encoded(large.strip() if options.strip else large, options.format, True)
-        return Answer(file, _facts(model, image, began, caught))
+        stream = io.BytesIO()
+        written = make().write(Source(NAME, image, len(body)), stream, form, tell)
+        psnr = {key: value for key, value in written.facts.items() if key in ("psnr_y", "psnr_rgb")}
+        return Answer(stream.getvalue(), {**_facts(written.model, image, began, caught), **psnr})
 
 
 def compare(body: bytes, options: CompareOptions) -> Answer:
@@ -163,12 +155,12 @@ def compare(body: bytes, options: CompareOptions) -> Answer:
     with _one_picture() as caught:
         began = time.perf_counter()
         image = images.read(body, max_pixels=_limits.max_pixels)
-        model = _named(options)
+        model = rescale.named_model(asked.DownscaleOptions(**options.model_dump()), _rescaler)
         figures = comparison.as_json(comparison.compare(image, model, len(body)))
         return Answer(figures, _facts(model, image, began, caught))
 
 
-TASKS: dict[str, tuple[Callable[..., Answer], type[Options]]] = {
+ACTIONS: dict[str, tuple[Callable[..., Answer], type[Options]]] = {
     "downscale": (downscale, DownscaleOptions),
     "upscale": (upscale, UpscaleOptions),
 }
@@ -176,8 +168,8 @@ TASKS: dict[str, tuple[Callable[..., Answer], type[Options]]] = {
 
 def do_job(jobs: Jobs, job: Job) -> dict[str, Any]:
     """What a request asks for, from file to file; the facts come back."""
-    task, options = TASKS[job.action]
-    answer = task(
+    action, options = ACTIONS[job.action]
+    answer = action(
         jobs.source(job.id).read_bytes(), options(**job.options), lambda progress: jobs.advance(job, progress)
     )
     with atomic_write(jobs.result(job.id), overwrite=True) as stream:
@@ -198,12 +190,15 @@ def _one_picture() -> Iterator[list[warnings.WarningMessage]]:
         memory.trim()  # once for all models
 
 
-def _named(options: CompareOptions) -> Rescaler:
-    """The weights that model and scale ask for."""
-    model = _rescaler(options.model or zoo.for_scale(options.scale or DEFAULT_SCALE).name)
-    if options.scale and options.scale != model.scale:
-        raise UsageError(f"scale {options.scale} contradicts the model: {model.name} has scale {model.scale}")
-    return model
+def _downscaler(options: DownscaleOptions) -> Downscaler:
+    wanted = asked.DownscaleOptions(**options.model_dump(), max_pixels=_limits.max_pixels)
+    return Downscaler(wanted, rescale.named_model(wanted, _rescaler))
+
+
+def _upscaler(options: UpscaleOptions) -> Upscaler:
+    wanted = asked.UpscaleOptions(**options.model_dump(), max_pixels=_limits.max_pixels)
+    named = _rescaler(options.model) if options.model else None
+    return Upscaler(wanted, named, lambda name, identity: _rescaler(_recorded(name, identity)))
 
 
 def _rescaler(name: str) -> Rescaler:

@@ -1,0 +1,165 @@
+"""Folders of pictures, made small or restored: the whole of a batch in one call.
+
+What can be refused is refused in the call, before any work; what goes wrong with one picture costs that picture alone.
+"""
+
+import dataclasses
+import functools
+import io
+import os
+import re
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
+from typing import Any
+
+import numpy as np
+
+from unshrink.batch.items import Item, Outcome, skipped
+from unshrink.batch.manifest import Manifest
+from unshrink.batch.options import DownscaleOptions, UpscaleOptions
+from unshrink.batch.plan import Request, in_shard, intention, plan, settle
+from unshrink.batch.rescale import Downscaler, Upscaler, downscaler, rescale_file, upscaler
+from unshrink.batch.run import Batch, DoItem, attempt, threads_each, worker_count
+from unshrink.pictures import io as images
+from unshrink.pictures.image import Image
+from unshrink.runtime.rescaler import SMALL
+from unshrink.runtime.streaming import Progress
+
+SMALL_NAME, LARGE_NAME = "{stem}_x{scale}{ext}", "{stem}_restored{ext}"
+
+AnyPath = str | os.PathLike[str]
+How = Downscaler | Upscaler
+
+
+class Outcomes(Iterator[Outcome]):
+    """What becomes of each picture, as it comes; ``len`` is how many pictures there are in all.
+
+    Whoever drops or closes it ends the work: the workers end at once, and of what they had in hand nothing is left.
+    The same call goes on from there.
+    """
+
+    def __init__(self, outcomes: Generator[Outcome], total: int) -> None:
+        self._outcomes, self._total = outcomes, total
+
+    def __len__(self) -> int:
+        return self._total
+
+    def __next__(self) -> Outcome:
+        return next(self._outcomes)
+
+    def close(self) -> None:
+        """Ends the work."""
+        self._outcomes.close()
+
+
+def downscale(
+    inputs: AnyPath | Iterable[AnyPath],
+    out: AnyPath | None = None,
+    options: DownscaleOptions | None = None,
+    *,
+    progress: Progress | None = None,
+) -> Outcomes:
+    """Makes pictures small: those of a folder, of a pattern, or several; or one.
+
+    Several are done by worker processes, and the folder that they go to has a manifest: the same call goes on after an
+    interruption, and does nothing twice.  One is done in this process, as the outcome is asked for.
+
+    Args:
+        inputs: a picture, a folder or a pattern like "a/**/*.jpg", or several of these; "-" for standard input.
+        out: a file, a folder, or "-" for standard output; None for ``<stem>_x<scale>.png`` beside each picture.
+            Folders and patterns need a folder, which has the same subfolders afterwards.
+        options: what is asked for with all alike; default: `DownscaleOptions()`.
+        progress: what to call with the share that is done, 0 to 1: of the pictures, or of the one.
+
+    Returns:
+        An iterator of `Outcome`, one for each picture, in the order in which they come.  Nothing is done before it is
+        asked, and Ctrl-C is heard by it: once to finish the pictures in hand, twice to stop at once.
+
+    Raises:
+        UsageError: inputs, out and options contradict each other, or two pictures would become one file.
+        NothingMatchedError: folders and patterns without a picture.
+        ImageError: a missing folder, or a format that cannot be written.
+        UnshrinkError: the weights cannot be found, read or run here; while it is iterated, the manifest cannot be
+            written, or another run is filling the folder.
+
+    Example: see `unshrink.batch`.
+    """
+    options = options or DownscaleOptions()
+    how = downscaler(options)
+    request, scale = Request(_names(inputs), _name(out), options), str(how.model.scale)
+    items = plan(request, SMALL_NAME, lambda stem: {"stem": stem, "scale": scale})
+    images.write(
+        Image(np.zeros((1, 1, 3), np.uint8)), io.BytesIO(), format=items[0].form, lossy=options.lossy
+    )  # refuses
+    shape = {"weights": how.model.weights.identity, "depth": options.depth}
+    return _start(request, items, how, shape | {"effort": options.effort, "lossy": options.lossy}, progress)
+
+
+def upscale(
+    inputs: AnyPath | Iterable[AnyPath],
+    out: AnyPath | None = None,
+    options: UpscaleOptions | None = None,
+    *,
+    progress: Progress | None = None,
+) -> Outcomes:
+    """Restores the large pictures of small ones, as ``<stem>_restored.png``; for all else see `downscale`."""
+    options = options or UpscaleOptions()
+    how = upscaler(options)
+    request = Request(_names(inputs), _name(out), options)
+    items = plan(request, LARGE_NAME, lambda stem: {"stem": re.sub(SMALL, "", stem)})
+    return _start(request, items, how, {"model": options.model, "seed": options.seed}, progress)
+
+
+def _start(request: Request, items: list[Item], how: How, shape: dict[str, Any], progress: Progress | None) -> Outcomes:
+    """Settles what is to be done about what is there, and hands the pictures to this process or to workers.
+
+    Args:
+        request: what is asked for.
+        items: the pictures.
+        how: what does them, in this process.
+        shape: what shapes the results, beside command, format and strip: what was done with another is done again.
+        progress: see `downscale`.
+    """
+    options, folder = request.options, request.folder if request.several else None
+    shape = {"command": how.command, "format": items[0].form, "strip": options.strip, **shape}
+    manifest = Manifest(folder, shape, options.shard)
+    items = [settle(item, options.existing, manifest) for item in items if in_shard(item, folder, options.shard)]
+    if options.dry_run:
+        return Outcomes((intention(item) for item in items), len(items))
+    if not request.several:
+        return Outcomes(_alone(items, how, progress), len(items))
+    workers = worker_count(options.workers, len(items))
+    shared = dataclasses.replace(how.options, threads=threads_each(options.threads, workers))
+    batch = Batch(items, functools.partial(_ready, shared), manifest, workers, options.timeout)
+    return Outcomes(_counted(batch.outcomes(), len(items), progress), len(items))
+
+
+def _alone(items: list[Item], how: How, progress: Progress | None) -> Generator[Outcome]:
+    for item in items:
+        do = functools.partial(rescale_file, how=how, progress=progress)
+        yield skipped(item) if item.skip else attempt(item, do)
+
+
+def _counted(outcomes: Generator[Outcome], total: int, progress: Progress | None) -> Generator[Outcome]:
+    """Says how many of the pictures there are before each outcome is given."""
+    with closing(outcomes):
+        for number, outcome in enumerate(outcomes, 1):
+            if progress:
+                progress(number / total)
+            yield outcome
+
+
+def _ready(options: DownscaleOptions | UpscaleOptions) -> DoItem:
+    """What a worker does with each picture."""
+    how = downscaler(options) if isinstance(options, DownscaleOptions) else upscaler(options)
+    return functools.partial(rescale_file, how=how)
+
+
+def _names(inputs: AnyPath | Iterable[AnyPath]) -> list[str]:
+    if isinstance(inputs, str | os.PathLike):
+        return [os.fspath(inputs)]
+    return [os.fspath(name) for name in inputs]
+
+
+def _name(out: AnyPath | None) -> str | None:
+    return None if out is None else os.fspath(out)

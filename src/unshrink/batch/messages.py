@@ -1,0 +1,39 @@
+"""What is said about a picture while it is worked on, in this process or in a worker."""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from unshrink.errors import UnshrinkWarning
+
+logger = logging.getLogger("unshrink")
+
+Said = list[tuple[int, str]]  # level and text of each message
+
+
+class Listener(logging.Handler):
+    """Keeps what a worker logs, for its parent."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: Said = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keeps one message."""
+        self.said.append((record.levelno, record.getMessage()))
+
+
+@contextmanager
+def warnings_about(name: str) -> Iterator[None]:
+    """Logs UnshrinkWarnings with the name of what they are about; what libraries warn of, for --verbose alone."""
+
+    def show_warning(message: Warning | str, category: type[Warning], *where: Any, **options: Any) -> None:
+        level = logging.WARNING if issubclass(category, UnshrinkWarning) else logging.DEBUG
+        logger.log(level, f"{name}: {message}")
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show_warning
+        warnings.simplefilter("always", UnshrinkWarning)
+        yield

@@ -1,0 +1,296 @@
+"""What is done with one picture: read, rescaled, written; alike for folders, the service and a cluster."""
+
+import dataclasses
+import functools
+import io
+import logging
+import os
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, BinaryIO, ClassVar
+
+from unshrink import weights as zoo
+from unshrink.batch.items import STANDARD, Item, Outcome
+from unshrink.batch.options import BatchOptions, DownscaleOptions, UpscaleOptions
+from unshrink.errors import ImageError, ModelNotFoundError, ProvenanceError, UnshrinkWarning, UsageError
+from unshrink.files import atomic_write
+from unshrink.pictures import io as images
+from unshrink.pictures import metrics
+from unshrink.pictures import record as provenance
+from unshrink.pictures.colour import over_white
+from unshrink.pictures.image import Image
+from unshrink.pictures.record import Record
+from unshrink.runtime import backends, rescaler
+from unshrink.runtime.rescaler import Rescaler
+from unshrink.runtime.search import Refined
+from unshrink.runtime.streaming import Progress
+from unshrink.weights import catalogue
+
+DEFAULT_SCALE = 2  # what comes back is hard to tell from the original; at 4, fine detail is softer
+
+logger = logging.getLogger("unshrink")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A picture that was read.
+
+    Attributes:
+        name: what messages call it.
+        image: the picture.
+        bytes: of its file.
+    """
+
+    name: str
+    image: Image
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Written:
+    """A picture that was made and written.
+
+    Attributes:
+        model: what made it.
+        facts: what is said of it; see `Outcome`.
+    """
+
+    model: Rescaler
+    facts: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Downscaler:
+    """Makes pictures small.
+
+    Attributes:
+        options: what is asked for.
+        model: the weights, ready to run.
+    """
+
+    options: DownscaleOptions
+    model: Rescaler
+    command: ClassVar[str] = "downscale"
+
+    def write(self, source: Source, stream: BinaryIO, form: str, progress: Progress | None = None) -> Written:
+        """Writes the small picture.
+
+        Args:
+            source: the large picture.
+            stream: what to write to.
+            form: the format.
+            progress: what to call with the share that is done, 0 to 1.
+
+        Raises:
+            ImageError: the picture cannot be decoded or used, or the format changes values and that is not allowed.
+        """
+        options, model = self.options, self.model
+        image = source.image.strip() if options.strip else source.image
+        image = images.whole(image) if options.verify else image  # it is needed once more
+        depth = options.depth or min(image.depth, images.max_depth(f"picture.{form}"))
+        refined: list[Refined] = []
+        small = model.downscale(image, depth=depth, effort=options.effort, report=refined.append, progress=progress)
+        memory = io.BytesIO() if options.verify or not stream.seekable() else None
+        images.write(small, memory or stream, format=form, lossy=options.lossy)
+        size = _copied(memory, stream)
+        facts: dict[str, Any] = {"size": image.size, "small_size": small.size, "depth": depth}
+        facts |= {"bytes": source.bytes, "small_bytes": size, "effort": options.effort}
+        facts |= {f"effort_{key}": value for one in refined for key, value in dataclasses.asdict(one).items()}
+        if options.verify and memory:
+            facts |= _verified(model, image, memory.getvalue(), _limit(options))
+        return Written(model, facts)
+
+
+@dataclass(frozen=True)
+class Upscaler:
+    """Restores large pictures.
+
+    Attributes:
+        options: what is asked for.
+        named: the weights that are asked for, ready to run; None for those that made each picture.
+        recorded: gives these, by their name and identity.
+    """
+
+    options: UpscaleOptions
+    named: Rescaler | None
+    recorded: Callable[[str, str], Rescaler]
+    command: ClassVar[str] = "upscale"
+
+    def write(self, source: Source, stream: BinaryIO, form: str, progress: Progress | None = None) -> Written:
+        """Writes the large picture; see `Downscaler.write`.
+
+        Raises:
+            ImageError: the picture cannot be decoded or used, or would become larger than is allowed.
+            ModelNotFoundError: the weights that made it are not installed.
+            ProvenanceError: no weights are asked for, and the picture has no record that tells them.
+        """
+        options, name = self.options, source.name
+        model, record, image = self._model(source)
+        _refuse_huge(image, model.scale, _limit(options), name)
+        image = images.whole(image)  # the small one is held, the large one passes by
+        large = model.upscale(images.passing(image), seed=options.seed, progress=progress)
+        memory = None if stream.seekable() else io.BytesIO()
+        images.write(large.strip() if options.strip else large, memory or stream, format=form, lossy=True)
+        size = _copied(memory, stream)
+        unchanged = record.pixels == provenance.checksum(image.pixels) if record else None
+        facts: dict[str, Any] = {"size": large.size, "small_size": image.size, "depth": large.depth}
+        return Written(model, facts | {"bytes": size, "small_bytes": source.bytes, "unchanged": unchanged})
+
+    def _model(self, source: Source) -> tuple[Rescaler, Record | None, Image]:
+        """The weights for a picture, its record, and the picture, without a record that cannot be used."""
+        if self.named:
+            return self.named, *_record_if_sound(source.image)
+        record = _required_record(source.image, source.name)
+        return self.recorded(record.model, record.weights), record, source.image
+
+
+def rescale_file(item: Item, how: Downscaler | Upscaler, progress: Progress | None = None) -> Outcome:
+    """Does one picture from file to file.
+
+    Raises:
+        UnshrinkError: what the user can mend; nothing was written.
+    """
+    began = time.perf_counter()
+    with opened(item.target, item.overwrite) as stream:
+        written = how.write(read(item.source, how.options.max_pixels), stream, item.form, progress)
+    facts = {**about(written.model, began), **written.facts}
+    return Outcome(item.source, item.target, "done", facts=facts)
+
+
+def about(model: Rescaler, began: float) -> dict[str, Any]:
+    """What made a picture, and in how many seconds since ``began``, a time of `time.perf_counter`."""
+    return {
+        "model": model.weights.name,
+        "weights": model.weights.identity[: zoo.IDENTITY_DIGITS],
+        "scale": model.scale,
+        "backend": model.backend.name,
+        "fast": model.backend.fast,
+        "seconds": round(time.perf_counter() - began, 3),
+    }
+
+
+# -- weights -------------------------------------------------------------------------------------------------------
+
+
+def downscaler(options: DownscaleOptions) -> Downscaler:
+    """What makes pictures small as the options say.
+
+    Raises:
+        UsageError: the scale is not that of the model.
+        UnshrinkError: the weights cannot be found, read or run here.
+    """
+    return Downscaler(options, named_model(options, functools.partial(load, options)))
+
+
+def upscaler(options: UpscaleOptions) -> Upscaler:
+    """What restores pictures as the options say.
+
+    Raises:
+        UnshrinkError: the weights that are asked for cannot be found, read or run here.
+    """
+    named = load(options, options.model) if options.model else None
+    return Upscaler(options, named, functools.cache(functools.partial(_recorded, options)))
+
+
+def named_model(options: DownscaleOptions, load: Callable[[str], Rescaler]) -> Rescaler:
+    """The weights that model and scale ask for, of those that ``load`` gives.
+
+    Raises:
+        UsageError: the scale is not that of the model.
+    """
+    model = load(options.model or zoo.for_scale(options.scale or DEFAULT_SCALE).name)
+    if options.scale and options.scale != model.scale:
+        raise UsageError(f"scale {options.scale} contradicts the model: {model.name} has scale {model.scale}")
+    return model
+
+
+def load(options: BatchOptions, name: str) -> Rescaler:
+    """Weights by name or path, ready to run as the options say."""
+    backend, device, threads = options.backend, options.device, options.threads
+    return rescaler.load(name, backend=backend, device=device, threads=threads, tile=options.tile, fast=options.fast)
+
+
+def _recorded(options: UpscaleOptions, name: str, identity: str) -> Rescaler:
+    try:
+        weights = zoo.find(name, identity)
+    except ModelNotFoundError as error:
+        raise ModelNotFoundError(f"{error} (--model FILE{zoo.SUFFIX})") from None
+    backend = backends.make(weights, options.backend, threads=options.threads, device=options.device, fast=options.fast)
+    return Rescaler(weights, backend, options.tile)
+
+
+# -- files ---------------------------------------------------------------------------------------------------------
+
+
+def opened(target: str, overwrite: bool) -> AbstractContextManager[BinaryIO]:
+    """What to write to; opened before the work, so that a place that cannot be written to is found out first."""
+    if target == STANDARD:
+        return nullcontext(sys.stdout.buffer)
+    return atomic_write(target, overwrite, error=ImageError)
+
+
+def read(name: str, max_pixels: int | None) -> Source:
+    """A picture, its pixels where possible as `Rows`; what had to be converted is said."""
+    file: str | bytes = sys.stdin.buffer.read() if name == STANDARD else name
+    image = images.scan(file, max_pixels=max_pixels or images.MAX_PIXELS)
+    for note in image.notes:
+        logger.info(f"{name}: {note}")
+    return Source(name, image, len(file) if isinstance(file, bytes) else os.path.getsize(file))
+
+
+def _copied(memory: io.BytesIO | None, stream: BinaryIO) -> int:
+    """The size of a file that was written to a stream, or to memory to be copied there now."""
+    if memory is None:
+        return stream.tell()
+    stream.write(memory.getbuffer())
+    return memory.tell()
+
+
+def _limit(options: BatchOptions) -> int:
+    return options.max_pixels or images.MAX_PIXELS
+
+
+# -- pictures ------------------------------------------------------------------------------------------------------
+
+
+def _verified(model: Rescaler, image: Image, file: bytes, max_pixels: int) -> dict[str, float]:
+    """PSNR in dB of the picture that the file of a small one brings back, in 8 bits over white."""
+    restored = model.upscale(images.read(file, max_pixels=max_pixels))
+    pair = over_white(image), over_white(restored)
+    return {"psnr_y": metrics.psnr_y(*pair, model.scale), "psnr_rgb": metrics.psnr(*pair, model.scale)}
+
+
+def _required_record(image: Image, name: str) -> Record:
+    """The record of a small picture, called ``name`` in messages.  Raises ProvenanceError where there is none."""
+    record, _ = provenance.extract(image)
+    if record is None:
+        installed = ", ".join(row.name for row in catalogue.ENTRIES) or "none"
+        raise ProvenanceError(
+            f"{name} has no record of unshrink: it was not made by unshrink, or its metadata was removed; "
+            f"name weights with --model to enlarge it anyway (installed: {installed})"
+        )
+    return record
+
+
+def _record_if_sound(image: Image) -> tuple[Record | None, Image]:
+    """The record, or, where it cannot be used, none and the picture without it: the user has named the weights."""
+    try:
+        return provenance.extract(image)[0], image
+    except ProvenanceError:
+        reason = "its record is malformed or from a newer version of unshrink, and is left aside"
+        warnings.warn(reason, UnshrinkWarning, stacklevel=2)
+        return None, dataclasses.replace(image, xmp=None)
+
+
+def _refuse_huge(image: Image, scale: int, max_pixels: int, name: str) -> None:
+    """Raises ImageError where a small picture, called ``name``, would become one of more than ``max_pixels``."""
+    width, height = image.size
+    if width * height * scale**2 > max_pixels:
+        raise ImageError(
+            f"{name} would become {width * scale} x {height * scale} pixels, more than the limit of {max_pixels:,}; "
+            "raise it with --max-pixels if the file can be trusted"
+        )
