@@ -19,12 +19,12 @@ from unshrink import weights as zoo
 from unshrink.batch.plan import STANDARD
 from unshrink.batch.tasks import Result, Task
 from unshrink.errors import ProvenanceError, UnshrinkError
-from unshrink.evaluation.compare import align, human_bytes
 from unshrink.pictures import io as images
 from unshrink.pictures import record as provenance
 from unshrink.pictures.image import Image
 from unshrink.runtime import backends, rescaler
 from unshrink.runtime.backends.machine import cpu_features
+from unshrink.text import align, human_bytes
 from unshrink.weights import catalogue
 
 CHANNELS = {1: "grey", 2: "grey and alpha", 3: "RGB", 4: "RGB and alpha"}

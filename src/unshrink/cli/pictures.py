@@ -38,7 +38,7 @@ from unshrink.batch.tasks import PATIENCE, Result, Task, steps
 from unshrink.batch.work import DEFAULT_SCALE, encoded, record_if_sound, refuse_huge, required_record, verified
 from unshrink.errors import ImageError, ModelNotFoundError, UsageError
 from unshrink.evaluation import compare as comparison
-from unshrink.evaluation.compare import decibels, human_bytes
+from unshrink.evaluation.drawing import figure
 from unshrink.files import atomic_write
 from unshrink.pictures import io as images
 from unshrink.pictures import record as provenance
@@ -46,6 +46,7 @@ from unshrink.pictures.image import Image
 from unshrink.runtime import backends, rescaler
 from unshrink.runtime.rescaler import Rescaler
 from unshrink.runtime.search import Refined
+from unshrink.text import decibels, human_bytes
 
 SMALL_NAME, LARGE_NAME = "{stem}_x{scale}{ext}", "{stem}_restored{ext}"
 
@@ -166,7 +167,7 @@ def _compare(args: Namespace, model: Rescaler, job: Job) -> Result:
     with opened(job.target, job.overwrite) as stream:
         image, file_bytes = read(job.source, args.max_pixels)
         result = comparison.compare(images.whole(image), model, file_bytes)
-        comparison.figure(result).save(stream, format=job.form)
+        figure(result).save(stream, format=job.form)
     logger.info(f"the figure is {job.target}")
     return Result({**_about(job, model, began), **comparison.as_json(result)}, comparison.table(result))
 

@@ -9,10 +9,12 @@ import pytest
 from networks import random_weights
 from unshrink import weights
 from unshrink.cli import main as cli
-from unshrink.evaluation import protocol as evaluate
+from unshrink.errors import ImageError, UsageError
+from unshrink.evaluation import evaluate, protocol
 from unshrink.evaluation.environment import commit
 from unshrink.evaluation.protocol import round_trip, trips_of
-from unshrink.evaluation.sets import DataSet, Evaluation, data_set, set_hash
+from unshrink.evaluation.run import Evaluation
+from unshrink.evaluation.sets import PictureSet, find_set, set_hash
 from unshrink.pictures.image import Image
 from unshrink.pictures.io import write
 
@@ -85,6 +87,27 @@ def test_json_is_a_line_for_each_picture_and_one_for_the_set(photos, model, tmp_
     assert whole["mean"]["psnr_rgb"] == pytest.approx(np.mean([line["psnr_rgb"] for line in pictures]))
 
 
+def test_from_python_any_method_is_measured_over_any_folder(photos, model, tmp_path):
+    out = tmp_path / "results"
+    made = evaluate([str(model), Nearest()], [photos], out)
+    first, second = made
+    assert [first["method"], second["method"]] == ["random-x2", "nearest-x2"]
+    assert list(first["skipped"]) == list(second["skipped"]) == ["broken.png", "tiny.png"]
+    assert first["weights"] == weights.load(model).identity
+    assert first["set_hash"] == second["set_hash"]
+    assert [json.loads((out / one["method"] / "photos.json").read_text()) for one in (first, second)] == [first, second]
+
+
+def test_from_python_nothing_is_measured_where_a_result_could_not_be_written(photos, tmp_path):
+    (tmp_path / "nearest-x2").mkdir()
+    (tmp_path / "nearest-x2" / "photos.json").write_text("precious")
+    with pytest.raises(ImageError, match="exists already"):
+        evaluate([Nearest()], [photos], tmp_path)
+    with pytest.raises(UsageError, match="two results would both become"):
+        evaluate([Nearest(), Nearest()], [photos], tmp_path, overwrite=True)
+    assert (tmp_path / "nearest-x2" / "photos.json").read_text() == "precious"
+
+
 def test_nothing_to_measure_is_a_failure(photos, model, tmp_path, capsys):
     for path in photos.rglob("*.png"):
         path.write_bytes(b"no picture")
@@ -108,7 +131,7 @@ def test_sets_are_folders_or_names(photos, model, tmp_path, monkeypatch, capsys)
     monkeypatch.setenv("UNSHRINK_DATA", str(tmp_path))
     (tmp_path / "test").mkdir()
     photos.rename(tmp_path / "test" / "Holiday")
-    assert data_set("Holiday").name == data_set(str(tmp_path / "test" / "Holiday")).name == "Holiday"
+    assert find_set("Holiday").name == find_set(tmp_path / "test" / "Holiday").name == "Holiday"
     assert unshrink("eval", model, "--data", "Holidays") == 1
     assert "are Holiday" in capsys.readouterr().err
     monkeypatch.delenv("UNSHRINK_DATA")
@@ -131,16 +154,16 @@ def test_figures_of_a_round_trip_are_those_of_its_file():
     hr = noise(32, 48)
     row = round_trip(Nearest(), hr)
     small = Nearest().downscale(Image(hr))
-    expected = evaluate.figures(hr, small.pixels, Nearest().upscale(small).pixels, 2)
+    expected = protocol.figures(hr, small.pixels, Nearest().upscale(small).pixels, 2)
     assert {key: row[key] for key in vars(expected)} == vars(expected)
-    assert row["png_bytes"] == len(evaluate.encoded(small, "png"))
-    assert row["webp_bits_per_pixel"] == 8 * len(evaluate.encoded(small, "webp")) / (32 * 48)
+    assert row["png_bytes"] == len(protocol.encoded(small, "png"))
+    assert row["webp_bits_per_pixel"] == 8 * len(protocol.encoded(small, "webp")) / (32 * 48)
     assert row["up_seconds_per_megapixel"] > 0
 
 
 def test_equal_pictures_are_null_in_json(tmp_path):
     write(Image(np.full((32, 32, 3), 7, np.uint8)), tmp_path / "flat.png")
-    flat = Evaluation("nearest-x2", 2, DataSet("flat", tmp_path, (tmp_path / "flat.png",)), trips_of(Nearest()))
+    flat = Evaluation("nearest-x2", 2, PictureSet("flat", tmp_path, (tmp_path / "flat.png",)), trips_of(Nearest()))
     flat.add(tmp_path / "flat.png")
     result = flat.result()
     assert result["mean"]["psnr_y"] is None
@@ -151,7 +174,7 @@ def test_equal_pictures_are_null_in_json(tmp_path):
 def test_the_hash_of_a_set_depends_on_its_pixels_alone(tmp_path):
     hashes = set()
     for names in (("a.png", "b.png"), ("2.webp", "1.tif")):
-        made = Evaluation("nearest-x2", 2, DataSet("any", tmp_path, ()), trips_of(Nearest()))
+        made = Evaluation("nearest-x2", 2, PictureSet("any", tmp_path, ()), trips_of(Nearest()))
         for name, size in zip(names, (20, 33), strict=True):
             write(Image(noise(size, 24)), tmp_path / name)
             made.add(tmp_path / name)

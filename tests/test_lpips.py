@@ -7,7 +7,7 @@ from unshrink.cli import main as cli
 from unshrink.errors import ConfigError
 from unshrink.evaluation.lpips import LPIPS
 from unshrink.evaluation.protocol import trips_of
-from unshrink.evaluation.sets import data_set
+from unshrink.evaluation.sets import find_set
 from unshrink.pictures.image import Image
 from unshrink.pictures.io import read, write
 
@@ -43,5 +43,5 @@ def test_a_folder_without_its_weights_is_named(tmp_path, capsys):
         LPIPS(tmp_path)
     write(Image(np.zeros((32, 32, 3), np.uint8)), tmp_path / "a.png")
     (tmp_path / "squeezenet1_1_x.pth").write_bytes(b"no weights")
-    assert cli.main(["eval", "irn-x2", "--data", str(data_set(str(tmp_path)).folder), "--lpips", str(tmp_path)]) == 1
+    assert cli.main(["eval", "irn-x2", "--data", str(find_set(str(tmp_path)).folder), "--lpips", str(tmp_path)]) == 1
     assert "no weights of LPIPS" in capsys.readouterr().err
