@@ -323,32 +323,11 @@ def command_ways(threads: int) -> list[Way]:
 
 
 def ceiling(threads: int) -> Row:
-    """GFLOP/s that this machine reaches in a large convolution and a large matrix product."""
-    code = f"import backends, json; print(json.dumps(backends.measure_ceiling({threads})))"
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=HERE)
+    """GFLOP/s that this machine reaches, by ceiling.py: in a process of its own, as threads are set for all of it."""
+    done = subprocess.run(
+        [sys.executable, HERE / "ceiling.py", str(threads)], check=True, capture_output=True, text=True
+    )
     found: Row = json.loads(done.stdout)
-    return found
-
-
-def measure_ceiling(threads: int) -> Row:
-    import torch
-
-    torch.set_num_threads(threads)
-    found: Row = {"threads": threads}
-    layers = {"convolution": (torch.nn.Conv2d(128, 128, 3, padding=1), (1, 128, 256, 256), 2 * 9 * 128 * 128 * 256**2)}
-    layers["product"] = torch.nn.Linear(2048, 2048), (2048, 2048), 2 * 2048**3
-    for precision in ("float32", "bfloat16"):
-        for name, (layer, shape, count) in layers.items():
-            layer, x = layer.to(getattr(torch, precision)), torch.rand(shape).to(getattr(torch, precision))
-            if x.ndim == 4:
-                layer, x = (thing.to(memory_format=torch.channels_last) for thing in (layer, x))
-            seconds = []
-            with torch.inference_mode():
-                for _ in range(8):
-                    start = time.perf_counter()
-                    layer(x)
-                    seconds.append(time.perf_counter() - start)
-            found[f"{name}_{precision}"] = round(count / min(seconds) / 1e9)
     return found
 
 

@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 
+from figures import Nearest
 from networks import random_weights
 from unshrink import weights
 from unshrink.cli import main as cli
@@ -17,18 +18,6 @@ from unshrink.evaluation.run import Evaluation
 from unshrink.evaluation.sets import PictureSet, find_set, set_hash
 from unshrink.pictures.image import Image
 from unshrink.pictures.io import write
-
-
-class Nearest:
-    """Every second value, and back by repeating it."""
-
-    name, scale = "nearest-x2", 2
-
-    def downscale(self, picture):
-        return Image(np.ascontiguousarray(picture.pixels[::2, ::2]))
-
-    def upscale(self, picture):
-        return Image(picture.pixels.repeat(2, 0).repeat(2, 1))
 
 
 @pytest.fixture

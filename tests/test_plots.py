@@ -61,8 +61,11 @@ def test_names_stand_beside_their_points_and_cover_nothing():
 
 
 def test_nothing_is_written_outside():
+    beside = Series(
+        "one more name, beside its point, that is longer than the drawing is wide", ((1.5, 2.0),), label=True
+    )
     long = Series("a very long name of a series, longer than most of those that there are", ((1.0, 1.0), (2.0, 5000.0)))
-    drawing = Plot([long], "what x is, with its unit", "what y is, at some length, and its unit, in full").svg()
+    drawing = Plot([long, beside], "what x is, with its unit", "what y is, at some length, and its unit, in full").svg()
     width, height = map(float, re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', drawing).groups())
     for words, (left, top, right, bottom) in texts(drawing):
         assert -1 < left < right < width + 1, words
@@ -90,6 +93,10 @@ def test_the_fingerprint_stands_for_what_is_drawn():
     assert one.svg() == same.svg()
     others = plot(Series("a", ((1.0, 1.5),))), plot(Series("b", ((1.0, 1.0),))), plot(*one.series, logarithmic=True)
     assert len({one.fingerprint, *(other.fingerprint for other in others)}) == 4
+
+
+def test_names_are_written_as_they_are():
+    assert "$a_b$ & <i>" in [words for words, _ in texts(plot(Series("$a_b$ & <i>", ((1.0, 1.0),))).svg())]
 
 
 def test_nothing_to_draw():

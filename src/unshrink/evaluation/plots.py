@@ -36,6 +36,7 @@ STYLE: dict[Any, Any] = {
     "grid.alpha": 0.4,
     "grid.color": "#808080",
     "legend.frameon": False,
+    "text.parse_math": False,  # a dollar is a dollar
     "svg.fonttype": "none",  # text stays text
     "svg.hashsalt": "unshrink",  # the same names inside for the same drawing
 }
@@ -124,7 +125,8 @@ def _drawn(plot: Plot) -> "Figure":
     axes.margins(0.08, 0.1)
     if entries:
         figure.legend(loc="outside lower center", ncols=COLUMNS)
-    figure.draw_without_rendering()  # so that places on the page are known
+    figure.draw_without_rendering()  # so that places on the page are known,
+    figure.set_layout_engine("none")  # and stay
     _name(axes, marked)
     return figure
 
@@ -142,7 +144,7 @@ def _scale(axes: "Axes", plot: Plot) -> None:
     axes.yaxis.set_major_formatter(FuncFormatter(_number))
 
 
-def _number(value: float, place: Any = None) -> str:
+def _number(value: float, position: object = None) -> str:
     """0.5, 40, 10k, 1M."""
     if abs(value) < 1e4:
         return f"{value:.4g}"
@@ -170,7 +172,8 @@ def _name(axes: "Axes", series: Sequence[Series]) -> None:
     taken = [Bbox.from_bounds(x - 4, y - 4, 8, 8) for x, y in places]
     for one in (one for one in series if one.label):
         for drawn, box in _tried(axes, one):
-            if axes.bbox.containsx(box.x0) and axes.bbox.containsx(box.x1) and not box.count_overlaps(taken):
+            inside = axes.bbox.contains(box.x0, box.y0) and axes.bbox.contains(box.x1, box.y1)
+            if inside and not box.count_overlaps(taken):
                 break
             drawn.remove()
         else:
@@ -188,6 +191,5 @@ def _tried(axes: "Axes", one: Series) -> Iterator[tuple[Any, "Bbox"]]:
             textcoords="offset points",
             horizontalalignment="left" if right > 0 else "right" if right else "center",
             verticalalignment="center" if right else "bottom" if up > 0 else "top",
-            in_layout=False,
         )
         yield drawn, drawn.get_window_extent()

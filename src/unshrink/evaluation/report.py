@@ -79,7 +79,7 @@ def _head(results: Results) -> str:
 
 
 def _study(study: Study) -> str:
-    panels = (f"<h3>{text(name)}</h3>{_panels(found)}" for name, found in (study.panels or {}).items())
+    panels = (f"<h3>{text(name)}</h3>{_panels(found)}" for name, found in study.panels.items())
     return (
         f"<h2>{text(study.title)}</h2><p>{text(study.text)} Made by <code>{text(study.command)}</code>.</p>"
         + "".join(map(_table, study.tables))

@@ -8,7 +8,7 @@ results/<method>/<set>.json     what quality costs, codecs among it, and what in
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -41,7 +41,7 @@ class Study:
     text: str
     tables: tuple[Table, ...] = ()
     plots: tuple[Plot, ...] = ()
-    panels: Mapping[str, Sequence[tuple[str, Path]]] | None = None
+    panels: Mapping[str, Sequence[tuple[str, Path]]] = field(default_factory=dict)
 
 
 def studies(results: Results, folder: Path) -> list[Study]:
