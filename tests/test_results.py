@@ -79,6 +79,14 @@ def test_damaged_results_are_named(folder, text):
         results.read(folder)
 
 
+def test_what_is_committed_is_written_again_byte_for_byte(tmp_path):
+    files = [path for path in (ROOT / "results").glob("*/*.json") if b'"schema"' in path.read_bytes()]
+    assert len(files) > 100
+    for path in files:
+        results.write(json.loads(path.read_bytes()), tmp_path / "again.json")
+        assert (tmp_path / "again.json").read_bytes() == path.read_bytes(), path
+
+
 def test_other_files_are_left_alone(folder):
     (folder / "other").mkdir()
     (folder / "other" / "trials.json").write_text("[]")
