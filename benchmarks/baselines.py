@@ -75,8 +75,9 @@ def measure(args: argparse.Namespace) -> int:
         raise ImageError(f"no such method; there are {', '.join(known())}")
     evaluations = (make(pictures, Path(args.output), lpips) for make in chosen for pictures in sets)
     skipped: dict[str, str] = {}
+    results = run(evaluations, args.output, args.overwrite)
     print(tables.heading())
-    for result in run(evaluations, args.output, args.overwrite):
+    for result in results:
         print(tables.line(result), flush=True)
         skipped |= {f"{result['set']}/{name}": why for name, why in result["skipped"].items()}
     for why in skipped.values():
