@@ -35,6 +35,8 @@ from typing import Any
 import numpy as np
 
 from unshrink import weights as zoo
+from unshrink.evaluation import environment
+from unshrink.evaluation.environment import forget_peak_memory
 from unshrink.network.layers import operations
 from unshrink.pictures.image import Image
 from unshrink.pictures.io import read, write
@@ -213,7 +215,7 @@ def serve(way: Way, weights: Path, folder: Path, pipe: Connection) -> None:
         if (direction, planes.shape) not in warm and planes.size < 3 * LARGE:
             run(direction, planes)
         warm.add((direction, planes.shape))
-        reset_peak()
+        forget_peak_memory()
         start, busy = time.perf_counter(), time.process_time()
         result = run(direction, planes)
         taken = time.perf_counter() - start, time.process_time() - busy, peak_megabytes()
@@ -247,13 +249,8 @@ def runner(way: Way, weights: Weights) -> Callable[[str, np.ndarray], np.ndarray
     return run
 
 
-def reset_peak() -> None:
-    if os.path.exists("/proc/self/clear_refs"):
-        Path("/proc/self/clear_refs").write_text("5")
-
-
 def peak_megabytes() -> int:
-    """The most memory held since `reset_peak`; 0 where the system does not tell."""
+    """The most memory held since `forget_peak_memory`; 0 where the system does not tell."""
     status = Path("/proc/self/status")
     lines = status.read_text().splitlines() if status.exists() else []
     return next((int(line.split()[1]) // 1024 for line in lines if line.startswith("VmHWM")), 0)
@@ -326,32 +323,11 @@ def command_ways(threads: int) -> list[Way]:
 
 
 def ceiling(threads: int) -> Row:
-    """GFLOP/s that this machine reaches in a large convolution and a large matrix product."""
-    code = f"import backends, json; print(json.dumps(backends.measure_ceiling({threads})))"
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=HERE)
+    """GFLOP/s that this machine reaches, by ceiling.py: in a process of its own, as threads are set for all of it."""
+    done = subprocess.run(
+        [sys.executable, HERE / "ceiling.py", str(threads)], check=True, capture_output=True, text=True
+    )
     found: Row = json.loads(done.stdout)
-    return found
-
-
-def measure_ceiling(threads: int) -> Row:
-    import torch
-
-    torch.set_num_threads(threads)
-    found: Row = {"threads": threads}
-    layers = {"convolution": (torch.nn.Conv2d(128, 128, 3, padding=1), (1, 128, 256, 256), 2 * 9 * 128 * 128 * 256**2)}
-    layers["product"] = torch.nn.Linear(2048, 2048), (2048, 2048), 2 * 2048**3
-    for precision in ("float32", "bfloat16"):
-        for name, (layer, shape, count) in layers.items():
-            layer, x = layer.to(getattr(torch, precision)), torch.rand(shape).to(getattr(torch, precision))
-            if x.ndim == 4:
-                layer, x = (thing.to(memory_format=torch.channels_last) for thing in (layer, x))
-            seconds = []
-            with torch.inference_mode():
-                for _ in range(8):
-                    start = time.perf_counter()
-                    layer(x)
-                    seconds.append(time.perf_counter() - start)
-            found[f"{name}_{precision}"] = round(count / min(seconds) / 1e9)
     return found
 
 
@@ -391,10 +367,8 @@ def print_table(rows: list[Row]) -> None:
 
 def machine() -> Row:
     """What the figures depend on besides the code."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
     return {
-        "cpu": next((line.split(": ")[1] for line in lines if line.startswith("model name")), platform.processor()),
+        "cpu": environment.machine()["cpu"],
         "instructions": sorted(flag for flag in cpu_features() if flag.startswith(("avx", "amx"))),
         "cores": os.cpu_count(),
         "load": os.getloadavg(),

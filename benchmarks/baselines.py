@@ -31,12 +31,11 @@ from PIL import Image as PIL
 from PIL import features
 
 from unshrink import weights as zoo
-from unshrink.cli import evaluate as measure
-from unshrink.cli import main as cli
-from unshrink.cli import terminal
 from unshrink.errors import ImageError, UnshrinkError
-from unshrink.evaluation.protocol import Distance, Measure, Method, Picture, Row, closeness, looks, trips_of
-from unshrink.evaluation.sets import DataSet, Evaluation, data_set
+from unshrink.evaluation import tables
+from unshrink.evaluation.protocol import Distance, Measure, Method, NamedFigures, Picture, closeness, looks
+from unshrink.evaluation.run import Evaluation, evaluation_of, load_lpips, run
+from unshrink.evaluation.sets import PictureSet, find_set
 from unshrink.pictures.colour import to_uint8
 from unshrink.pictures.image import Image
 from unshrink.pictures.resize import KERNELS, resize
@@ -61,20 +60,32 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--lpips", metavar="FOLDER", help="also measure LPIPS, as unshrink eval does")
     parser.add_argument("--overwrite", action="store_true")
     args = parser.parse_args(argv)
-    with terminal.messages(quiet=False, verbose=False):
-        try:
-            sets, lpips = [data_set(name) for name in args.data], measure.perceptual(args.lpips)
-            chosen = [make for name, make in known().items() if any(fnmatch(name, given) for given in args.methods)]
-            if not chosen:
-                raise ImageError(f"no such method; there are {', '.join(known())}")
-            work = (make(data, Path(args.output), lpips) for make in chosen for data in sets)
-            return cli.perform(measure.tasks(work, args.output, args.overwrite), as_json=False)
-        except UnshrinkError as error:
-            cli.logger.error(error)
-            return cli.FAILED
+    try:
+        return measure(args)
+    except UnshrinkError as error:
+        print(error, file=sys.stderr)
+        return 1
 
 
-Make = Callable[[DataSet, Path, Distance | None], Evaluation]  # a set, the folder of results, LPIPS
+def measure(args: argparse.Namespace) -> int:
+    """A line for each result; 1 where a picture had to be left out."""
+    sets, lpips = [find_set(name) for name in args.data], load_lpips(args.lpips) if args.lpips else None
+    chosen = [make for name, make in known().items() if any(fnmatch(name, given) for given in args.methods)]
+    if not chosen:
+        raise ImageError(f"no such method; there are {', '.join(known())}")
+    evaluations = (make(pictures, Path(args.output), lpips) for make in chosen for pictures in sets)
+    skipped: dict[str, str] = {}
+    results = run(evaluations, args.output, args.overwrite)
+    print(tables.heading())
+    for result in results:
+        print(tables.line(result), flush=True)
+        skipped |= {f"{result['set']}/{name}": why for name, why in result["skipped"].items()}
+    for why in skipped.values():
+        print(why, file=sys.stderr)
+    return int(bool(skipped))
+
+
+Make = Callable[[PictureSet, Path, Distance | None], Evaluation]  # a set, the folder of results, LPIPS
 
 
 def known() -> dict[str, Make]:
@@ -101,8 +112,8 @@ def methods_of(scale: int) -> Iterator[Method]:
         yield from TRIALS
 
 
-def of_method(method: Method, data: DataSet, results: Path, lpips: Distance | None) -> Evaluation:
-    return Evaluation(method.name, method.scale, data, trips_of(method, lpips), getattr(method, "about", {}))
+def of_method(method: Method, pictures: PictureSet, results: Path, lpips: Distance | None) -> Evaluation:
+    return evaluation_of(method, pictures, lpips)
 
 
 # -- methods that make small pictures ------------------------------------------------------------------------------
@@ -143,16 +154,22 @@ class SuperResolved(Resized):
     def __init__(self, network: str, scale: int) -> None:
         super().__init__("bicubic", scale)
         self.name, self.network = f"{network}-x{scale}", network
+        folder = Path(os.environ.get("UNSHRINK_DATA", "")) / "baselines"
+        self.checkpoint = folder / CHECKPOINTS[network].format(scale)
+
+    @property
+    def is_here(self) -> bool:
+        """Whether its checkpoint is where it is looked for."""
+        return self.checkpoint.is_file()
 
     @property
     def about(self) -> dict[str, Any]:
-        weights = hashlib.sha256(self._checkpoint.read_bytes()).hexdigest()
         import torch
         from operations import operations
 
         network, small = self._loaded, torch.rand(1, 3, 96, 96)
         return {
-            "weights": weights,
+            "weights": hashlib.sha256(self.checkpoint.read_bytes()).hexdigest(),
             "parameters": sum(values.numel() for values in network.parameters()),
             "operations": operations(lambda: network(small), (96 * self.scale) ** 2),
             "backend": f"torch {importlib.metadata.version('torch')}",
@@ -168,19 +185,14 @@ class SuperResolved(Resized):
             large = network(small * (network.peak / 255))[0] * (255 / network.peak)
         return Image(to_uint8(large.numpy().transpose(1, 2, 0)))
 
-    @property
-    def _checkpoint(self) -> Path:
-        path = Path(os.environ.get("UNSHRINK_DATA", "")) / "baselines" / CHECKPOINTS[self.network].format(self.scale)
-        if not path.is_file():
-            raise ImageError(f"no checkpoint {path}: set UNSHRINK_DATA to the folder that holds baselines/")
-        return path
-
     @cached_property
     def _loaded(self) -> Any:
         import torch
         from super_resolution import BSRN, RLFN
 
-        values = torch.load(self._checkpoint, weights_only=True, map_location="cpu")
+        if not self.is_here:
+            raise ImageError(f"no checkpoint {self.checkpoint}: set UNSHRINK_DATA to the folder that holds baselines/")
+        values = torch.load(self.checkpoint, weights_only=True, map_location="cpu")
         network = {"rlfn": RLFN, "bsrn": BSRN}[self.network](self.scale)
         network.load_state_dict(values.get("params", values))
         return network.eval()
@@ -190,22 +202,22 @@ class SuperResolved(Resized):
 
 
 def of_codec(
-    form: str, scale: int, file: str, data: DataSet, results: Path, lpips: Distance | None = None
+    form: str, scale: int, file: str, pictures: PictureSet, results: Path, lpips: Distance | None = None
 ) -> Evaluation:
     """A codec with the bytes that the small files of weights take, picture by picture."""
-    path = results / WEIGHTS[scale] / f"{data.name}.json"
+    path = results / WEIGHTS[scale] / f"{pictures.name}.json"
     if not path.is_file():
         raise ImageError(f"no result {path}, which says how many bytes {form} may use: run unshrink eval first")
     result = json.loads(path.read_text())
     budgets = {name: row[f"{file}_bytes"] for name, row in result["pictures"].items() if f"{file}_bytes" in row}
     about = {"bytes_of": {"method": result["method"], "weights": result["weights"], "file": file}}
-    return Evaluation(f"{form}-{WEIGHTS[scale]}-{file}", scale, data, at_bytes(form, scale, budgets, lpips), about)
+    return Evaluation(f"{form}-{WEIGHTS[scale]}-{file}", scale, pictures, at_bytes(form, scale, budgets, lpips), about)
 
 
 def at_bytes(form: str, scale: int, budgets: dict[str, int], lpips: Distance | None = None) -> Measure:
     """The best file of a codec that is no larger than a picture's budget; where none is, its smallest file."""
 
-    def measured(name: str, hr: Picture) -> Row:
+    def measured(name: str, hr: Picture) -> NamedFigures:
         if name not in budgets:
             raise ImageError(f"the small file of {name} was not measured: run unshrink eval again")
         quality, file = max(

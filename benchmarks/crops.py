@@ -8,20 +8,18 @@ The place is where bicubic errs most.  The row of a super-resolution network (bs
 
 import argparse
 import json
-import os
 from pathlib import Path
 
 import numpy as np
-from baselines import CHECKPOINTS, WEIGHTS, SuperResolved
+from baselines import WEIGHTS, SuperResolved
 from PIL import Image as PIL
 
 import unshrink
 from unshrink.evaluation.compare import Box, compare, worst_place
 from unshrink.evaluation.protocol import Picture
 from unshrink.pictures import metrics
-from unshrink.pictures.colour import to_uint8
 from unshrink.pictures.image import Image
-from unshrink.pictures.resize import crop_to_multiple, resize
+from unshrink.pictures.resize import crop_to_multiple
 
 ROOT = Path(__file__).parents[1]
 PHOTOS = ("astronaut.png", "coffee.png")
@@ -46,11 +44,10 @@ def save(folder: Path, name: str, hr: Picture, rescaler: unshrink.Rescaler) -> N
     """Writes the crops, the whole picture and crop.json."""
     found, scale = compare(Image(hr), rescaler), rescaler.scale
     box = worst_place(found)
-    bicubic_small = to_uint8(resize(hr, (hr.shape[1] // scale, hr.shape[0] // scale)))
+    network = SuperResolved(NETWORK, scale)
     panels = [("original", hr), (f"small, {rescaler.name}", found.small), (f"bicubic-x{scale}", found.bicubic)]
-    if (Path(os.environ.get("UNSHRINK_DATA", "")) / "baselines" / CHECKPOINTS[NETWORK].format(scale)).is_file():
-        network = SuperResolved(NETWORK, scale)
-        panels.append((network.name, network.upscale(Image(bicubic_small)).pixels))
+    if network.is_here:
+        panels.append((network.name, network.upscale(network.downscale(Image(hr))).pixels))
     panels.append((rescaler.name, found.restored))
     folder.mkdir(parents=True, exist_ok=True)
     listed = []

@@ -9,23 +9,21 @@ of the differences to effort 0, the worst of them, and seconds of the whole down
 
 import argparse
 import json
-import os
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from backends import machine
+from samples import sample
 
 import unshrink
 from unshrink import weights as zoo
 from unshrink.evaluation.protocol import Figures, figures
-from unshrink.pictures.find import find_pictures
 from unshrink.pictures.resize import crop_to_multiple
 from unshrink.training.data import read_rgb
 
 HERE = Path(__file__).parent
-DATA = Path(os.environ.get("UNSHRINK_DATA", HERE.parents[1] / "shared" / "data")) / "test"
 
 
 def main() -> None:
@@ -55,12 +53,6 @@ def main() -> None:
     identities = {name: zoo.load(name).identity[: zoo.IDENTITY_DIGITS] for name in measured}
     result["identities"] = earlier["identities"] | identities
     options.out.write_text(json.dumps(result, indent=1) + "\n")
-
-
-def sample(name: str, most: int) -> list[Path]:
-    """At most so many pictures of a test set, taken evenly from it."""
-    pictures = find_pictures(DATA / name)
-    return pictures[:: -(-len(pictures) // most)]
 
 
 def warm_up(rescaler: unshrink.Rescaler) -> None:

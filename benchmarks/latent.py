@@ -18,15 +18,15 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image as PIL
+from samples import middle
 from torch import Tensor
 
 import unshrink
 from unshrink import weights
 from unshrink.evaluation.environment import commit
-from unshrink.evaluation.sets import data_set
-from unshrink.network.build import build
-from unshrink.network.irn import IRN
-from unshrink.network.layers import quantize
+from unshrink.evaluation.sets import find_set
+from unshrink.network.modules import quantize
+from unshrink.network.network import Network, build
 from unshrink.pictures import metrics
 from unshrink.pictures.colour import to_uint8
 from unshrink.pictures.resize import crop_to_multiple
@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=128, help="of the middle that is taken of each picture, in pixels")
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "latent.json")
     options = parser.parse_args()
-    pictures = [middle(unshrink.read(path).pixels, options.side) for path in data_set(options.data).files]
+    pictures = [middle(unshrink.read(path).pixels, options.side) for path in find_set(options.data).files]
     about = {"set": options.data, "pictures": len(pictures), "side": options.side, "draws": DRAWS, "commit": commit()}
     installed = unshrink.list_models()
     earlier = json.loads(options.out.read_text())["weights"] if options.out.exists() else {}
@@ -60,12 +60,6 @@ def main() -> None:
         studies[name] = about | study(made, pictures) | {"crops": crops(made, options.out.with_suffix("") / name)}
         print(name, json.dumps({k: v for k, v in studies[name].items() if k not in ("histogram", "crops")}))
     options.out.write_text(json.dumps({"schema": 1, "weights": dict(sorted(studies.items()))}, indent=1) + "\n")
-
-
-def middle(picture: np.ndarray, side: int) -> np.ndarray:
-    """(H, W, 3) -> at most (side, side, 3)."""
-    top, left = (max(0, length - side) // 2 for length in picture.shape[:2])
-    return picture[top : top + side, left : left + side]
 
 
 @torch.inference_mode()
@@ -94,7 +88,7 @@ def study(made: weights.Weights, pictures: list[np.ndarray]) -> dict[str, Any]:
     }
 
 
-def loaded(made: weights.Weights) -> IRN:
+def loaded(made: weights.Weights) -> Network:
     network = build(made.architecture, made.config)
     network.load_state_dict({name: torch.from_numpy(v.astype(np.float32)) for name, v in made.tensors.items()})
     return network
@@ -108,10 +102,10 @@ def z_of(latents: Iterable[tuple[Tensor, Tensor]]) -> list[Tensor]:
     return [z for _, z in latents]
 
 
-def restorations(network: IRN, hr: np.ndarray, lr: Tensor, z: Tensor) -> dict[str, Any]:
+def restorations(network: Network, hr: np.ndarray, lr: Tensor, z: Tensor) -> dict[str, Any]:
     """PSNR-RGB in dB with the own z, none, shares of it, and draws."""
     small, none = quantize(lr), torch.zeros_like(z)
-    kept = to_picture(network.inverse(lr, z))
+    kept = to_picture(network.decode(lr, z))
     return {
         "values_exact_with_z": float((kept == hr).mean()),
         "kept_rounded": psnr(network, hr, small, z),
@@ -121,7 +115,7 @@ def restorations(network: IRN, hr: np.ndarray, lr: Tensor, z: Tensor) -> dict[st
     }
 
 
-def draws(network: IRN, hr: np.ndarray, small: Tensor, z: Tensor) -> dict[str, Any]:
+def draws(network: Network, hr: np.ndarray, small: Tensor, z: Tensor) -> dict[str, Any]:
     """Several draws of z for each of `SPREADS`: PSNR and its deviation in dB, and how far pixels differ, in levels."""
     found = [restored_by_draws(network, small, z, spread, DRAWS if spread else 1) for spread in SPREADS]
     quality = [[metrics.psnr(hr, one) for one in restored] for restored in found]
@@ -132,12 +126,12 @@ def draws(network: IRN, hr: np.ndarray, small: Tensor, z: Tensor) -> dict[str, A
     }
 
 
-def restored_by_draws(network: IRN, small: Tensor, z: Tensor, spread: float, count: int) -> list[np.ndarray]:
+def restored_by_draws(network: Network, small: Tensor, z: Tensor, spread: float, count: int) -> list[np.ndarray]:
     """Pictures of as many draws of z."""
     random = torch.Generator().manual_seed(0)
     unit = torch.ones(1) if network.config.latent == "gaussian" else z.std(dim=(2, 3), keepdim=True)
     drawn = [spread * unit * torch.randn(z.shape, generator=random) for _ in range(count)]
-    return [to_picture(network.inverse(small, one)) for one in drawn]
+    return [to_picture(network.decode(small, one)) for one in drawn]
 
 
 def difference(pictures: list[np.ndarray]) -> np.ndarray:
@@ -165,8 +159,8 @@ def crops(made: weights.Weights, folder: Path) -> list[dict[str, str]]:
     return [{"title": title, "file": f"{number}.webp"} for number, title in enumerate(panels)]
 
 
-def psnr(network: IRN, hr: np.ndarray, lr: Tensor, z: Tensor) -> float:
-    return metrics.psnr(hr, to_picture(network.inverse(lr, z)))
+def psnr(network: Network, hr: np.ndarray, lr: Tensor, z: Tensor) -> float:
+    return metrics.psnr(hr, to_picture(network.decode(lr, z)))
 
 
 def mean_of(rows: Rows) -> dict[str, Any]:

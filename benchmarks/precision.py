@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from backends import machine
-from effort import sample
+from samples import middle, sample
 
 import unshrink
 from unshrink.evaluation.protocol import closeness
@@ -51,7 +51,7 @@ def measure(pair: list[unshrink.Rescaler], pictures: list[Path]) -> dict[str, An
     """The mean PSNR-Y in dB by what is fast; of all but float32, the difference to it."""
     found: dict[str, list[float]] = {sides: [] for sides in SIDES}
     for path in pictures:
-        hr = crop_to_multiple(middle(read_rgb(path)), pair[0].scale)
+        hr = crop_to_multiple(middle(read_rgb(path), SIDE), pair[0].scale)
         small = [rescaler.downscale(hr) for rescaler in pair]
         for sides, (encoder, decoder) in SIDES.items():
             restored = pair[decoder].upscale(small[encoder])
@@ -59,12 +59,6 @@ def measure(pair: list[unshrink.Rescaler], pictures: list[Path]) -> dict[str, An
     means = {sides: float(np.mean(values)) for sides, values in found.items()}
     plain = means.pop("float32")
     return {"float32": round(plain, 3), **{sides: round(value - plain, 4) for sides, value in means.items()}}
-
-
-def middle(pixels: np.ndarray) -> np.ndarray:
-    """(H, W, 3) -> the same, at most `SIDE` a side."""
-    top, left = (max(0, (side - SIDE) // 2) for side in pixels.shape[:2])
-    return pixels[top : top + SIDE, left : left + SIDE]
 
 
 if __name__ == "__main__":

@@ -12,19 +12,10 @@ from PIL import Image as PIL
 from PIL import ImageDraw, ImageFont
 
 import unshrink
-from unshrink.evaluation.compare import (
-    FAINT,
-    INK,
-    MARK,
-    Box,
-    Comparison,
-    as_json,
-    compare,
-    human_bytes,
-    pixels,
-    worst_place,
-)
+from unshrink.evaluation.compare import Box, Comparison, as_json, compare, pixels, worst_place
+from unshrink.evaluation.drawing import FAINT, INK, enlarged, mark
 from unshrink.pictures import metrics
+from unshrink.text import human_bytes
 
 ROOT = Path(__file__).parents[1]
 PHOTO = ROOT / "examples" / "astronaut.png"
@@ -60,11 +51,17 @@ def figure(found: list[Comparison]) -> PIL.Image:
     for one in found:
         place = (x + GAP, MARGIN + sizes[1] - one.small.shape[0])
         x = panel(page, place, PIL.fromarray(one.small), f"x{one.scale}", human_bytes(one.small_bytes))
-    panel(page, (MARGIN, top), enlarged(original, box), "original", "")
+    panel(page, (MARGIN, top), enlarged(original, box, ENLARGED), "original", "")
     for number, one in enumerate(found, 1):
         x = MARGIN + number * (side + GAP)
         for y, what, picture in ((top, "unshrink", one.restored), (top + side + LABELS, "bicubic", one.bicubic)):
-            panel(page, (x, y), enlarged(picture, box), f"{what} x{one.scale}", f"{one.quality[what].psnr_y:.2f} dB")
+            panel(
+                page,
+                (x, y),
+                enlarged(picture, box, ENLARGED),
+                f"{what} x{one.scale}",
+                f"{one.quality[what].psnr_y:.2f} dB",
+            )
     return page
 
 
@@ -83,16 +80,8 @@ def panel(page: PIL.Image, place: tuple[int, int], picture: PIL.Image, name: str
 
 def marked(picture: np.ndarray, box: Box) -> PIL.Image:
     image = PIL.fromarray(picture)
-    draw = ImageDraw.Draw(image)
-    left, top, right, bottom = box
-    draw.rectangle((left - 3, top - 3, right + 2, bottom + 2), outline="white", width=4)
-    draw.rectangle((left - 2, top - 2, right + 1, bottom + 1), outline=MARK, width=2)
+    mark(image, box, width=2)
     return image
-
-
-def enlarged(picture: np.ndarray, box: Box) -> PIL.Image:
-    place = PIL.fromarray(picture).crop(box)
-    return place.resize((ENLARGED * place.width, ENLARGED * place.height), PIL.Resampling.NEAREST)
 
 
 if __name__ == "__main__":

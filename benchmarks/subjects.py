@@ -9,12 +9,11 @@ place's luma.  The pictures are in the public domain or CC0: examples/, and thos
 """
 
 import argparse
-import os
 from pathlib import Path
 
 import numpy as np
 import skimage
-from baselines import CHECKPOINTS, WEIGHTS, SuperResolved
+from baselines import WEIGHTS, SuperResolved
 from PIL import Image as PIL
 from PIL import ImageDraw, ImageFont
 
@@ -22,9 +21,8 @@ import unshrink
 from unshrink.evaluation.compare import ordinary_round_trip
 from unshrink.evaluation.protocol import Picture
 from unshrink.pictures import metrics
-from unshrink.pictures.colour import to_uint8
 from unshrink.pictures.image import Image
-from unshrink.pictures.resize import crop_to_multiple, resize
+from unshrink.pictures.resize import crop_to_multiple
 from unshrink.training.data import read_rgb
 
 ROOT = Path(__file__).parents[1]
@@ -57,10 +55,9 @@ def panels(rescaler: unshrink.Rescaler, path: Path, left: int, top: int) -> list
     hr = crop_to_multiple(read_rgb(path), scale)
     small = rescaler.downscale(hr)
     ways = {"bicubic": ordinary_round_trip(hr, scale, "bicubic")[1]}
-    checkpoint = CHECKPOINTS[NETWORK].format(scale)
-    if (Path(os.environ.get("UNSHRINK_DATA", "")) / "baselines" / checkpoint).is_file():
-        bicubic_small = to_uint8(resize(hr, (hr.shape[1] // scale, hr.shape[0] // scale)))
-        ways["bicubic, BSRN"] = SuperResolved(NETWORK, scale).upscale(Image(bicubic_small)).pixels
+    network = SuperResolved(NETWORK, scale)
+    if network.is_here:
+        ways["bicubic, BSRN"] = network.upscale(network.downscale(Image(hr))).pixels
     ways[rescaler.name] = rescaler.upscale(small)
     place = np.s_[top : top + SIDE, left : left + SIDE]
     of_small = small.repeat(scale, axis=0).repeat(scale, axis=1)[place]

@@ -15,12 +15,13 @@ BASE = {"errors", "files"}
 ROOMS: dict[str, set[str]] = {  # each may import from itself and from these
     "errors": set(),
     "files": {"errors"},
+    "text": set(),
     "pictures": BASE,
     "network": {"pictures"} | BASE,
     "weights": {"network", "pictures"} | BASE,
     "runtime": {"weights", "network", "pictures"} | BASE,
     "batch": {"runtime", "weights", "network", "pictures"} | BASE,
-    "evaluation": {"runtime", "weights", "network", "pictures"} | BASE,
+    "evaluation": {"runtime", "weights", "network", "pictures", "text"} | BASE,
     "training": {"evaluation", "weights", "network", "pictures"} | BASE,
     "cli": {
         "server",
@@ -31,10 +32,11 @@ ROOMS: dict[str, set[str]] = {  # each may import from itself and from these
         "weights",
         "network",
         "pictures",
+        "text",
         "files",
         "errors",
     },
-    "server": {"evaluation", "batch", "runtime", "weights", "network", "pictures"} | BASE,
+    "server": {"evaluation", "batch", "runtime", "weights", "network", "pictures", "text"} | BASE,
     "cluster": {"batch"},
     "__main__": {"cli"},
 }

@@ -1,22 +1,19 @@
 import numpy as np
 import pytest
 
-from unshrink.evaluation import protocol as evaluate
+from unshrink.evaluation import protocol
 from unshrink.evaluation.compare import (
     CROP,
-    WIDTH,
     Comparison,
-    align,
     as_json,
     compare,
-    figure,
     gain,
-    human_bytes,
     ordinary_round_trip,
     over_white,
     table,
     worst_place,
 )
+from unshrink.evaluation.drawing import WIDTH, figure
 from unshrink.pictures.image import Image
 
 
@@ -35,7 +32,7 @@ class Ordinary:
 
     def upscale(self, image):
         width, height = (side * self.scale for side in image.size)
-        large = evaluate.to_uint8(evaluate.resize(image.pixels, (width, height)))
+        large = protocol.to_uint8(protocol.resize(image.pixels, (width, height)))
         return Image(large[: self.size[1], : self.size[0]])
 
 
@@ -58,7 +55,7 @@ def test_any_size_is_compared_and_drawn(height, width, scale):
 
 def test_multiples_of_the_scale_follow_the_protocol_of_evaluate():
     result = compared(noise(64, 80))
-    expected = evaluate.figures(result.original, result.small, result.restored, 4)
+    expected = protocol.figures(result.original, result.small, result.restored, 4)
     assert result.quality["unshrink"].psnr_y == expected.psnr_y
     assert result.quality["unshrink"].ssim_y == expected.ssim_y
     assert result.fidelity.ssim_y == expected.lr_ssim_y
@@ -114,15 +111,3 @@ def test_flat_pictures_are_exact_and_said_to_be():
     result = compared(np.full((16, 16, 3), 100, np.uint8))
     assert gain(result) == "as exact as bicubic"
     assert "exact" in table(result)
-
-
-def test_columns_align_and_bytes_are_short():
-    assert align([("a", "1", "x"), ("bbb", "22", "")]) == ["a     1  x", "bbb  22"]
-    assert [human_bytes(n) for n in (0, 999, 1000, 411_600, 999_600, 3_149_000)] == [
-        "0 B",
-        "999 B",
-        "1 kB",
-        "412 kB",
-        "1.0 MB",
-        "3.1 MB",
-    ]

@@ -15,11 +15,11 @@ from unshrink import __version__
 from unshrink import weights as zoo
 from unshrink.cli.pictures import load_model
 from unshrink.cli.tasks import Result, Task
-from unshrink.evaluation.compare import align, human_bytes
 from unshrink.pictures import io as images
 from unshrink.pictures.image import Image
 from unshrink.runtime import backends
 from unshrink.runtime.backends.machine import cpu_features
+from unshrink.text import align, human_bytes
 from unshrink.weights import catalogue
 
 

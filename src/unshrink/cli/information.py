@@ -13,10 +13,10 @@ from unshrink import weights as zoo
 from unshrink.batch.items import STANDARD
 from unshrink.cli.tasks import Result, Task
 from unshrink.errors import ProvenanceError, UnshrinkError
-from unshrink.evaluation.compare import align, human_bytes
 from unshrink.pictures import io as images
 from unshrink.pictures import record as provenance
 from unshrink.pictures.image import Image
+from unshrink.text import align, human_bytes
 from unshrink.weights import catalogue
 
 CHANNELS = {1: "grey", 2: "grey and alpha", 3: "RGB", 4: "RGB and alpha"}

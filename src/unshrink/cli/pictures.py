@@ -19,9 +19,10 @@ from unshrink.cli import terminal
 from unshrink.cli.tasks import Result, Results, Task
 from unshrink.errors import UsageError
 from unshrink.evaluation import compare as comparison
-from unshrink.evaluation.compare import decibels, human_bytes
+from unshrink.evaluation.drawing import figure
 from unshrink.pictures import io as images
 from unshrink.runtime.rescaler import Rescaler
+from unshrink.text import decibels, human_bytes
 
 Options = TypeVar("Options", bound=BatchOptions)
 Facts = Mapping[str, Any]
@@ -143,7 +144,7 @@ def _compare(item: Item, model: Rescaler, max_pixels: int | None) -> Result:
     with rescale.opened(item.target, item.overwrite) as stream:
         source = rescale.read(item.source, max_pixels)
         result = comparison.compare(images.whole(source.image), model, source.bytes)
-        comparison.figure(result).save(stream, format=item.form)
+        figure(result).save(stream, format=item.form)
     logger.info(f"the figure is {item.target}")
     facts = rescale.about(model, began)
     _say_seconds(item.source, facts)

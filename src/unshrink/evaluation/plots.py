@@ -1,18 +1,46 @@
-"""Small plots as SVG, readable on a phone and in the dark: the text takes the colour of the page around it."""
+"""Small plots as SVG, by matplotlib: readable in the dark, as text and axes take the colour of the page around them."""
 
+import hashlib
 import html
+import io
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-WIDTH, HEIGHT = 420, 320  # in units of the drawing; the text is 12 of them high
-LEFT, RIGHT, TOP, BOTTOM = 52, 22, 10, 42  # room for axes
-LINE, LETTER = 13, 7  # least distance between labels; width of a letter
+from unshrink.errors import MissingDependencyError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.transforms import Bbox
+
+WIDTH, HEIGHT, ENTRY = 5.4, 3.6, 0.2  # inches: of a plot without its legend, and of a line of that
+COLUMNS = 2  # of the legend
 MARKED = 15  # a line through more points is drawn without circles
+INK = "#123456"  # stands for the colour of the text until the plot is SVG
 COLOURS = (
     *("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b08500", "#3fa9d5"),
     *("#808080", "#8a6fd1", "#7a9a2b", "#c0504d", "#2f9e9e", "#a0622d"),
 )
+INKED = ("text.color", "axes.edgecolor", "axes.labelcolor", "axes.titlecolor", "xtick.color", "ytick.color")
+STYLE: dict[Any, Any] = {
+    **dict.fromkeys(INKED, INK),
+    "axes.grid": True,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlesize": "medium",
+    "font.family": "sans-serif",
+    "font.size": 11,
+    "grid.alpha": 0.4,
+    "grid.color": "#808080",
+    "legend.frameon": False,
+    "text.parse_math": False,  # a dollar is a dollar
+    "svg.fonttype": "none",  # text stays text
+    "svg.hashsalt": "unshrink",  # the same names inside for the same drawing
+}
+BESIDE = ((7, 0), (-7, 0), (0, 7), (0, -7), (7, 11), (7, -11), (-7, 11), (-7, -11))  # places of a name, in points
 
 
 @dataclass(frozen=True)
@@ -24,7 +52,7 @@ class Series:
         points: (x, y).
         joined: with a line through them.
         hollow: circles that are not filled.
-        label: also write the name beside the first point, and leave it out of the legend.
+        label: the name stands beside the first point, and not in the legend.
     """
 
     name: str
@@ -34,142 +62,134 @@ class Series:
     label: bool = False
 
 
-def plot(series: Sequence[Series], across: str, up: str, logarithmic: bool = False) -> str:
-    """A figure element: the drawing and its legend; "" where there is nothing to draw.
+@dataclass(frozen=True)
+class Plot:
+    """What is drawn.
 
-    Args:
+    Attributes:
         series: each in its own colour; those without points are left out.
         across: what x is, with its unit.
         up: what y is, with its unit.
         logarithmic: x in powers of ten.
     """
-    series = [one for one in series if one.points]
-    if not series:
-        return ""
-    x = _Axis.of([px for one in series for px, _ in one.points], LEFT, WIDTH - RIGHT, logarithmic)
-    heights = [py for one in series for _, py in one.points]
-    room = 0.1 * (max(heights) - min(heights)) if any(one.label for one in series) else 0  # for labels at the edges
-    y = _Axis.of([*heights, min(heights) - room, max(heights) + room / 2], HEIGHT - BOTTOM, TOP)
-    parts = [_grid(x, y), _captions(across, up)]
-    labels, marked = [], []
-    for number, one in enumerate(series):
-        colour = COLOURS[number % len(COLOURS)]
-        places = [(x.place(px), y.place(py)) for px, py in one.points]
-        parts.append(_marks(places, colour, one))
-        marked += places
-        if one.label:
-            labels.append((*places[0], one.name))
-    parts.append(_labels(labels, marked))
-    drawing = f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{_text(f"{up} by {across}")}">'
-    return f"<figure class=plot>{drawing}{''.join(parts)}</svg>{_legend(series)}</figure>"
 
-
-@dataclass(frozen=True)
-class _Axis:
-    """Values from low to high, drawn from start to end."""
-
-    low: float
-    high: float
-    start: float
-    end: float
-    ticks: tuple[float, ...]
+    series: Sequence[Series]
+    across: str
+    up: str
     logarithmic: bool = False
 
-    @classmethod
-    def of(cls, values: Sequence[float], start: float, end: float, logarithmic: bool = False) -> "_Axis":
-        if logarithmic:
-            bottom = math.floor(math.log10(min(values)))
-            top = max(math.ceil(math.log10(max(values))), bottom + 1)
-            return cls(bottom, top, start, end, tuple(10.0**power for power in range(bottom, top + 1)), True)
-        low, high = min(values), max(values)
-        step = _step((high - low) or abs(high) or 1.0)
-        first, last = math.floor(low / step), math.ceil(high / step)
-        last = max(last, first + 1)
-        return cls(first * step, last * step, start, end, tuple(i * step for i in range(first, last + 1)))
+    @property
+    def fingerprint(self) -> str:
+        """Sixteen hexadecimal digits that stand for all that is drawn; the SVG holds them."""
+        drawn = tuple(self.series), self.across, self.up, self.logarithmic
+        return hashlib.sha256(repr(drawn).encode()).hexdigest()[:16]
 
-    def place(self, value: float) -> float:
-        """Where a value is drawn."""
-        at = math.log10(value) if self.logarithmic else value
-        return self.start + (self.end - self.start) * (at - self.low) / (self.high - self.low)
+    def svg(self, ink: str = "currentColor") -> str:
+        """The drawing as an SVG element, with text and axes in a colour; "" where there is nothing to draw.
 
+        Raises:
+            MissingDependencyError: matplotlib is not installed.
+        """
+        if not any(one.points for one in self.series):
+            return ""
+        try:
+            import matplotlib
+        except ImportError:
+            raise MissingDependencyError('plots need matplotlib: pip install "unshrink[report]"') from None
+        with matplotlib.rc_context(STYLE):
+            return self._element(_drawn(self)).replace(INK, ink)
 
-def _step(span: float) -> float:
-    """A round distance that cuts the span into about five."""
-    power = 10.0 ** math.floor(math.log10(span / 5))
-    return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= span / 5)
-
-
-def _grid(x: _Axis, y: _Axis) -> str:
-    lines = []
-    for tick in x.ticks:
-        at = x.place(tick)
-        lines.append(f'<path d="M{at:.1f} {TOP}V{HEIGHT - BOTTOM}" class=grid />')
-        lines.append(f'<text x="{at:.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{_number(tick)}</text>')
-    for tick in y.ticks:
-        at = y.place(tick)
-        lines.append(f'<path d="M{LEFT} {at:.1f}H{WIDTH - RIGHT}" class=grid />')
-        lines.append(f'<text x="{LEFT - 6}" y="{at + 4:.1f}" text-anchor="end">{_number(tick)}</text>')
-    return "".join(lines)
+    def _element(self, figure: "Figure") -> str:
+        stream = io.StringIO()
+        untold = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        figure.savefig(stream, format="svg", metadata=untold, bbox_inches="tight")  # with room for a long legend
+        drawing = stream.getvalue()
+        drawing = re.sub(r' id="[a-zA-Z0-9]+_\d+"', "", drawing[drawing.index("<svg") :])  # not once in a page of many
+        about = f'role="img" aria-label="{html.escape(f"{self.up} by {self.across}")}" data-of="{self.fingerprint}"'
+        return drawing.replace("<svg", f"<svg {about}", 1)
 
 
-def _number(value: float) -> str:
+def _drawn(plot: Plot) -> "Figure":
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    entries = sum(not one.label for one in plot.series if one.points)
+    figure = Figure((WIDTH, HEIGHT + ENTRY * math.ceil(entries / COLUMNS)), layout="constrained", facecolor="none")
+    FigureCanvasAgg(figure)  # which measures text
+    axes = figure.add_subplot(facecolor="none", xlabel=plot.across)
+    axes.set_title(plot.up, loc="left")  # level, and so never longer than its side
+    _scale(axes, plot)
+    marked = [one for one in plot.series if one.points]
+    for number, one in enumerate(marked):
+        _mark(axes, one, COLOURS[number % len(COLOURS)])
+    axes.margins(0.08, 0.1)
+    if entries:
+        figure.legend(loc="outside lower center", ncols=COLUMNS)
+    figure.draw_without_rendering()  # so that places on the page are known,
+    figure.set_layout_engine("none")  # and stay
+    _name(axes, marked)
+    return figure
+
+
+def _scale(axes: "Axes", plot: Plot) -> None:
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    if plot.logarithmic:
+        axes.set_xscale("log")
+        values = [x for one in plot.series for x, _ in one.points]
+        few = max(values) / min(values) < 100
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,)))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_major_formatter(FuncFormatter(_number))
+    axes.yaxis.set_major_formatter(FuncFormatter(_number))
+
+
+def _number(value: float, position: object = None) -> str:
     """0.5, 40, 10k, 1M."""
     if abs(value) < 1e4:
         return f"{value:.4g}"
     return f"{value / 1e3:.4g}k" if abs(value) < 1e6 else f"{value / 1e6:.4g}M"
 
 
-def _captions(across: str, up: str) -> str:
-    middle = (TOP + HEIGHT - BOTTOM) / 2
-    return (
-        f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 5}" text-anchor="middle">{_text(across)}</text>'
-        f'<text transform="translate(12 {middle}) rotate(-90)" text-anchor="middle">{_text(up)}</text>'
+def _mark(axes: "Axes", one: Series, colour: str) -> None:
+    axes.plot(
+        *zip(*one.points, strict=True),
+        color=colour,
+        linestyle="-" if one.joined else "none",
+        marker="" if one.joined and len(one.points) > MARKED else "o",
+        markeredgewidth=1.8,
+        markersize=5,
+        markerfacecolor="none" if one.hollow else colour,
+        label="_" if one.label else one.name,  # matplotlib's legend leaves out what begins so
     )
 
 
-def _marks(places: Sequence[tuple[float, float]], colour: str, one: Series) -> str:
-    fill = "none" if one.hollow else colour
-    marks = [
-        f'<circle cx="{px:.1f}" cy="{py:.1f}" r="4" fill="{fill}" stroke="{colour}" stroke-width="2">'
-        f"<title>{_text(one.name)}: {vx:.4g}, {vy:.4g}</title></circle>"
-        for (px, py), (vx, vy) in zip(places, one.points, strict=True)
-        if not one.joined or len(places) <= MARKED
-    ]
-    if one.joined:
-        line = " ".join(f"{px:.1f},{py:.1f}" for px, py in places)
-        marks.insert(0, f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="1.5" />')
-    return "".join(marks)
+def _name(axes: "Axes", series: Sequence[Series]) -> None:
+    """Names beside their points, each where it covers neither a point nor another name and stays inside."""
+    from matplotlib.transforms import Bbox
+
+    places = axes.transData.transform([point for one in series for point in one.points])
+    taken = [Bbox.from_bounds(x - 4, y - 4, 8, 8) for x, y in places]
+    for one in (one for one in series if one.label):
+        for drawn, box in _tried(axes, one):
+            inside = axes.bbox.contains(box.x0, box.y0) and axes.bbox.contains(box.x1, box.y1)
+            if inside and not box.count_overlaps(taken):
+                break
+            drawn.remove()
+        else:
+            drawn, box = next(_tried(axes, one))
+        taken.append(box)
 
 
-def _labels(labels: Sequence[tuple[float, float, str]], marked: Sequence[tuple[float, float]]) -> str:
-    """Names beside points: towards the middle unless a point lies there, and moved down where two would overlap."""
-    drawn: list[str] = []
-    taken = {True: -math.inf, False: -math.inf}  # the lowest label so far, on either side
-    for px, py, name in sorted(labels, key=lambda label: label[1]):
-        inward, length = px < (LEFT + WIDTH) / 2, 8 + LETTER * len(name)
-        room = px > length if inward else px + length < WIDTH  # on the other side
-        right = inward != (room and _covers(px, py, length if inward else -length, marked))
-        at = max(py + 4, taken[right] + LINE)
-        taken[right] = at
-        anchor, x = ("start", px + 8) if right else ("end", px - 8)
-        drawn.append(f'<text x="{x:.1f}" y="{at:.1f}" text-anchor="{anchor}">{_text(name)}</text>')
-    return "".join(drawn)
-
-
-def _covers(px: float, py: float, length: float, marked: Sequence[tuple[float, float]]) -> bool:
-    """Whether a name beside a point, to the left if its length is negative, would cover another point."""
-    return any(0 < (x - px) / length < 1 and abs(y - py) < LINE for x, y in marked)
-
-
-def _legend(series: Sequence[Series]) -> str:
-    entries = [
-        f'<span><i style="border-color:{COLOURS[n % len(COLOURS)]};'
-        f'background:{"none" if one.hollow else COLOURS[n % len(COLOURS)]}"></i>{_text(one.name)}</span>'
-        for n, one in enumerate(series)
-        if not one.label
-    ]
-    return f"<figcaption>{' '.join(entries)}</figcaption>" if entries else ""
-
-
-def _text(text: str) -> str:
-    return html.escape(text, quote=True)
+def _tried(axes: "Axes", one: Series) -> Iterator[tuple[Any, "Bbox"]]:
+    """The name in one place after another, and the room that it takes."""
+    for right, up in BESIDE:
+        drawn = axes.annotate(
+            one.name,
+            one.points[0],
+            (right, up),
+            textcoords="offset points",
+            horizontalalignment="left" if right > 0 else "right" if right else "center",
+            verticalalignment="center" if right else "bottom" if up > 0 else "top",
+        )
+        yield drawn, drawn.get_window_extent()

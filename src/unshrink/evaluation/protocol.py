@@ -11,7 +11,7 @@ import io
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +23,8 @@ from unshrink.pictures.image import Image
 from unshrink.pictures.resize import resize
 
 Picture = NDArray[np.uint8]
-Row = dict[str, float]  # figures by name, of one picture or the mean of several; infinite PSNR where nothing differs
-Measure = Callable[[str, Picture], Row]  # a picture's name in its set and its pixels -> its figures
+NamedFigures = dict[str, float]  # of one picture or the mean of several; infinite PSNR where nothing differs
+Measure = Callable[[str, Picture], NamedFigures]  # a picture's name in its set and its pixels -> its figures
 Distance = Callable[[metrics.Picture, metrics.Picture], float]  # of two pictures: LPIPS
 
 FILES = ("png", "webp")  # lossless formats in which the small picture is weighed
@@ -71,7 +71,7 @@ def figures(hr: Picture, lr: Picture, restored: Picture, scale: int) -> Figures:
     )
 
 
-def closeness(hr: Picture, restored: Picture, scale: int) -> Row:
+def closeness(hr: Picture, restored: Picture, scale: int) -> NamedFigures:
     """PSNR and SSIM of luma and RGB, without a border of ``scale`` pixels."""
     return {
         "psnr_y": metrics.psnr_y(hr, restored, scale),
@@ -81,20 +81,33 @@ def closeness(hr: Picture, restored: Picture, scale: int) -> Row:
     }
 
 
-def looks(hr: Picture, restored: Picture, scale: int, lpips: Distance | None) -> Row:
+def looks(hr: Picture, restored: Picture, scale: int, lpips: Distance | None) -> NamedFigures:
     """LPIPS without the same border, if there is what measures it."""
     return {"lpips": lpips(metrics.cut(hr, scale), metrics.cut(restored, scale))} if lpips else {}
 
 
-def mean(rows: list[Figures]) -> Figures:
+def mean(found: Iterable[Figures]) -> Figures:
     """The mean of each figure over pictures, as the field reports it."""
-    return Figures(**mean_row(map(asdict, rows)))
+    return Figures(**mean_by_name(map(asdict, found)))
 
 
-def mean_row(rows: Iterable[Row]) -> Row:
+def mean_by_name(found: Iterable[NamedFigures]) -> NamedFigures:
     """The mean of each figure over pictures, all of which have the same figures."""
-    rows = list(rows)
+    rows = list(found)
     return {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
+
+
+def described(scale: int) -> dict[str, Any]:
+    """How the figures are made, for readers of a result."""
+    return {
+        "large": f"8-bit RGB over white, cut to a multiple of {scale}",
+        "small": "8 bits, through a PNG file",
+        "luma": "BT.601, 16 to 235, not rounded",
+        "border": scale,
+        "ssim": "Gaussian window 11x11, sigma 1.5, valid region",
+        "small_reference": "MATLAB's bicubic, rounded to 8 bits, whole",
+        "mean": "of the pictures' figures",
+    }
 
 
 # -- one round trip ------------------------------------------------------------------------------------------------
@@ -118,7 +131,7 @@ class Method(Protocol):
         """What a file of the small picture gives -> (H, W, 3) of 8 bits."""
 
 
-def round_trip(method: Method, hr: Picture, lpips: Distance | None = None) -> Row:
+def round_trip(method: Method, hr: Picture, lpips: Distance | None = None) -> NamedFigures:
     """Figures of one picture that goes through a PNG file; seconds are of the method alone, without files.
 
     Returns:
@@ -134,12 +147,12 @@ def round_trip(method: Method, hr: Picture, lpips: Distance | None = None) -> Ro
     read = time.perf_counter()
     restored = method.upscale(small)
     done = time.perf_counter()
-    row = asdict(figures(hr, small.pixels, restored.pixels, method.scale))
-    row |= looks(hr, restored.pixels, method.scale, lpips)
+    found = asdict(figures(hr, small.pixels, restored.pixels, method.scale))
+    found |= looks(hr, restored.pixels, method.scale, lpips)
     for form, file in files.items():
-        row |= {f"{form}_bytes": len(file), f"{form}_bits_per_pixel": 8 * len(file) / pixels}
+        found |= {f"{form}_bytes": len(file), f"{form}_bits_per_pixel": 8 * len(file) / pixels}
     seconds = {"down": downscaled - began, "up": done - read}
-    return row | {f"{way}_seconds_per_megapixel": 1e6 * value / pixels for way, value in seconds.items()}
+    return found | {f"{way}_seconds_per_megapixel": 1e6 * value / pixels for way, value in seconds.items()}
 
 
 def encoded(image: Image, form: str) -> bytes:
@@ -153,7 +166,7 @@ def trips_of(method: Method, lpips: Distance | None = None) -> Measure:
     """Round trips of a method, after one that is not measured: the first run of a network compiles it."""
     warm_up = functools.cache(lambda: round_trip(method, np.zeros((16 * method.scale, 16 * method.scale, 3), np.uint8)))
 
-    def measure(name: str, hr: Picture) -> Row:
+    def measure(name: str, hr: Picture) -> NamedFigures:
         warm_up()
         return round_trip(method, hr, lpips)
 

@@ -6,15 +6,16 @@ Besides what `results` reads, there may be:
     what `studies` shows
 """
 
-import json
+import base64
+import html
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from unshrink.errors import ConfigError
-from unshrink.evaluation import results as tables
-from unshrink.evaluation.results import Results, Table
-from unshrink.evaluation.studies import GUIDANCE, LATENT, guidance, invertibility, latent, picture, prices, text
+from unshrink.evaluation.plots import Plot
+from unshrink.evaluation.results import Results
+from unshrink.evaluation.studies import Study, read, studies
+from unshrink.evaluation.tables import Table, checked, tables
 
 CROPS = "crops/*/crop.json"
 
@@ -31,10 +32,7 @@ th:first-child, td:first-child { position: sticky; left: 0; background: Canvas; 
 .plots, .panels { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(min(20rem, 100%), 1fr)); }
 .panels { grid-template-columns: repeat(auto-fit, minmax(9rem, 1fr)); gap: 0.5rem; }
 figure { margin: 0; } figcaption { font-size: 0.85rem; }
-.plot svg { width: 100%; font-size: 14px; } .plot text { fill: currentColor; } .grid { stroke: var(--line); }
-.plot span { margin-right: 0.75rem; white-space: nowrap; }
-.plot i { display: inline-block; width: 0.5rem; height: 0.5rem; border: 2px solid; border-radius: 50%; }
-.plot i { margin-right: 0.3rem; }
+.plot svg { width: 100%; height: auto; }
 .panels img { width: 100%; image-rendering: pixelated; display: block; }
 .whole { position: relative; max-width: 24rem; margin: 0.5rem 0; } .whole img { width: 100%; display: block; }
 .whole span { position: absolute; border: 2px solid var(--mark); outline: 1px solid white; }
@@ -46,16 +44,14 @@ def page(results: Results, folder: Path) -> str:
 
     Raises:
         ConfigError: a crop or a study is not as the benchmarks write it.
+        MissingDependencyError: matplotlib is not installed.
     """
     parts = [
         _head(results),
-        *_part("The same place, restored by each", _read(folder, CROPS, crop)),
-        *_part("Quality and its price", prices(results)),
-        *_part("What z does", _read(folder, LATENT, latent)),
-        *_part("The weight of the guidance", _read(folder, GUIDANCE, guidance)),
-        *_part("Invertible or not", invertibility(results)),
-        *_part("Measured here", (_table(t) for t in tables.tables(results) if not t.published)),
-        *_part("Published by others", (_table(t) for t in tables.tables(results) if t.published)),
+        *_part("The same place, restored by each", read(folder, CROPS, crop)),
+        *map(_study, studies(results, folder)),
+        *_part("Measured here", (_table(t) for t in tables(results) if not t.published)),
+        *_part("Published by others", (_table(t) for t in tables(results) if t.published)),
         _sources(results),
     ]
     return (
@@ -82,6 +78,29 @@ def _head(results: Results) -> str:
     )
 
 
+def _study(study: Study) -> str:
+    panels = (f"<h3>{text(name)}</h3>{_panels(found)}" for name, found in study.panels.items())
+    return (
+        f"<h2>{text(study.title)}</h2><p>{text(study.text)} Made by <code>{text(study.command)}</code>.</p>"
+        + "".join(map(_table, study.tables))
+        + f"<div class=plots>{''.join(map(_plot, study.plots))}</div>"
+        + "".join(panels)
+    )
+
+
+def _plot(plot: Plot) -> str:
+    drawing = plot.svg()
+    return f"<figure class=plot>{drawing}</figure>" if drawing else ""
+
+
+def _panels(panels: Iterable[tuple[str, Path]]) -> str:
+    figures = (
+        f'<figure><img src="{picture(path)}" alt="{text(title)}"><figcaption>{text(title)}</figcaption></figure>'
+        for title, path in panels
+    )
+    return f"<div class=panels>{''.join(figures)}</div>"
+
+
 def _table(table: Table) -> str:
     """A table that scrolls by itself where the screen is narrow."""
     kind = " class=published" if table.published else ""
@@ -106,7 +125,7 @@ def _source(source: Mapping[str, str]) -> str:
     title = text(source["title"])
     if source.get("url", "").startswith("https://"):
         title = f'<a href="{text(source["url"])}">{title}</a>'
-    return f"{title}; {text(tables.checked(source))}"
+    return f"{title}; {text(checked(source))}"
 
 
 # -- crops ---------------------------------------------------------------------------------------------------------
@@ -123,15 +142,11 @@ def crop(about: Mapping[str, Any], path: Path) -> str:
         "height": (bottom - top) / height,
     }
     marked = ";".join(f"{side}:{100 * share:.3f}%" for side, share in box.items())
-    panels = "".join(
-        f'<figure><img src="{picture(folder / panel["file"])}" alt="{text(panel["title"])}">'
-        f"<figcaption>{text(panel['title'])}{_decibels(panel)}</figcaption></figure>"
-        for panel in about["panels"]
-    )
+    panels = _panels((panel["title"] + _decibels(panel), folder / panel["file"]) for panel in about["panels"])
     return (
         f"<h3>{text(about['picture'])}, x{int(about['scale'])}</h3>"
         f'<div class=whole><img src="{picture(folder / "whole.webp")}" alt="the whole picture">'
-        f'<span style="{marked}"></span></div><div class=panels>{panels}</div>'
+        f'<span style="{marked}"></span></div>{panels}'
         "<p><small>The place is where bicubic errs most; PSNR-Y is of the whole picture.</small></p>"
     )
 
@@ -140,14 +155,14 @@ def _decibels(panel: Mapping[str, Any]) -> str:
     return f", {panel['psnr_y']:.2f} dB" if panel["psnr_y"] is not None else ""
 
 
-# -- files ---------------------------------------------------------------------------------------------------------
+# -- helpers -------------------------------------------------------------------------------------------------------
 
 
-def _read(folder: Path, pattern: str, show: Any) -> list[str]:
-    found = []
-    for path in sorted(folder.glob(pattern)):
-        try:
-            found.append(show(json.loads(path.read_bytes()), path))
-        except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-            raise ConfigError(f"{path} is not as the benchmarks write it ({error!r}): make it again") from error
-    return found
+def picture(path: Path) -> str:
+    """A WebP file as an address that needs no file."""
+    return "data:image/webp;base64," + base64.b64encode(path.read_bytes()).decode()
+
+
+def text(words: object) -> str:
+    """Anything as HTML."""
+    return html.escape(str(words), quote=True)

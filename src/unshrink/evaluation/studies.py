@@ -1,113 +1,186 @@
-"""What the studies show: each as plots, a sentence or two, and the command that makes it, for the page and for docs/.
+"""What the studies show: each with the command that makes it, as tables and plots, for the page and for docs/.
 
 results/latent.json             what z does, as benchmarks/latent.py writes it
 results/ablations/guide-*.json  the weight of the guidance, as tools/ablate.py writes it
 results/<method>/<set>.json     what quality costs, codecs among it, and what invertibility does
 """
 
-import base64
-import html
+import json
 import math
-import operator
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from unshrink.evaluation.plots import Series, plot
-from unshrink.evaluation.results import Measured, Results, codec
+from unshrink.errors import ConfigError
+from unshrink.evaluation.plots import Plot, Series
+from unshrink.evaluation.results import Result, Results, psnr_y
+from unshrink.evaluation.tables import Table, codec
+
+T = TypeVar("T")
 
 LATENT, GUIDANCE = "latent.json", "ablations/guide-*.json"
+TRADE = "small picture against bicubic, PSNR-Y in dB", "restored, PSNR-Y in dB"  # the axes of one against the other
 
-Pairs = tuple[tuple[float, float], ...]
+
+@dataclass(frozen=True)
+class Study:
+    """One question and what was measured about it.
+
+    Attributes:
+        title: a few words.
+        command: what makes it.
+        text: how it was measured, a sentence or two.
+        tables: the figures; none where the tables of `tables.tables` hold them already.
+        plots: what they look like.
+        panels: pictures, each with a title and its file, under the name of what made them.
+    """
+
+    title: str
+    command: str
+    text: str
+    tables: tuple[Table, ...] = ()
+    plots: tuple[Plot, ...] = ()
+    panels: Mapping[str, Sequence[tuple[str, Path]]] = field(default_factory=dict)
+
+
+def studies(results: Results, folder: Path) -> list[Study]:
+    """All that a folder holds.
+
+    Raises:
+        ConfigError: one is not as the benchmarks write it.
+    """
+    found = [price(results, scale, results.sets(scale)[0]) for scale in results.scales()]
+    found += read(folder, LATENT, latent)
+    found += read(folder, GUIDANCE, guidance)
+    return found + [invertibility(trials) for trials in short_trainings(results)]
+
+
+def read(folder: Path, pattern: str, make: Callable[[Any, Path], T]) -> list[T]:
+    """What is made of each JSON file of a pattern.
+
+    Raises:
+        ConfigError: a file is not as the benchmarks write it.
+    """
+    found = []
+    for path in sorted(folder.glob(pattern)):
+        try:
+            found.append(make(json.loads(path.read_bytes()), path))
+        except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+            raise ConfigError(f"{path} is not as the benchmarks write it ({error!r}): make it again") from error
+    return found
 
 
 # -- what z does ---------------------------------------------------------------------------------------------------
 
 
-def latent(about: Mapping[str, Any], path: Path) -> str:
+def latent(about: Mapping[str, Any], path: Path) -> Study:
     """Restoring with shares of a picture's own z and with draws, and how normal z is."""
-    studies = about["weights"]
-    lines = {
-        key: [Series(name, _pairs(study[key]), joined=True) for name, study in studies.items()]
-        for key in ("shares", "drawn", "drawn_psnr_deviation", "drawn_pixel_deviation", "histogram")
+    networks = about["weights"]
+    width = "how wide z is drawn"
+    axes = {
+        "shares": ("share of the picture's own z", "PSNR-RGB in dB"),
+        "drawn": (width, "PSNR-RGB in dB, mean of draws"),
+        "drawn_pixel_deviation": (width, "deviation of a value over draws, in levels"),
+        "drawn_psnr_deviation": (width, "deviation of PSNR over draws, in dB"),
+        "histogram": ("z, in standard deviations", "density"),
     }
+    lines = {key: [Series(name, _pairs(one[key]), joined=True) for name, one in networks.items()] for key in axes}
     places = [x for x, _ in lines["histogram"][0].points]
     normal = tuple((x, math.exp(-x * x / 2) / math.sqrt(2 * math.pi)) for x in places)
-    width = "how wide z is drawn"
-    return (
-        f"<p>Made by <code>make eval-latent</code>. {text(WIDTHS)}</p>"
-        "<div class=plots>"
-        + plot(lines["shares"], "share of the picture's own z", "PSNR-RGB in dB")
-        + plot(lines["drawn"], width, "PSNR-RGB in dB, mean of draws")
-        + plot(lines["drawn_pixel_deviation"], width, "deviation of a value over draws, in levels")
-        + plot(lines["drawn_psnr_deviation"], width, "deviation of PSNR over draws, in dB")
-        + plot([*lines["histogram"], Series("normal", normal, joined=True)], "z, in standard deviations", "density")
-        + "</div>"
-        + "".join(_latent_of(name, study, path.with_suffix("") / name) for name, study in studies.items())
+    lines["histogram"].append(Series("normal", normal, joined=True))
+    return Study(
+        "What z does",
+        "make eval-latent",
+        "A picture comes back with its own z, without, and with draws. A draw of width 1 is as wide as in training, "
+        "N(0, 1); for weights that are trained with z = 0, as wide as the picture's own z, channel by channel.",
+        (_restored_with_z(networks), _shape_of_z(networks)),
+        tuple(Plot(lines[key], *axes[key]) for key in axes),
+        {
+            name: [(crop["title"], path.with_suffix("") / name / crop["file"]) for crop in one["crops"]]
+            for name, one in networks.items()
+        },
     )
 
 
-TRADE = "small picture against bicubic, PSNR-Y in dB", "restored, PSNR-Y in dB"  # the axes of one against the other
-WIDTHS = (
-    "A draw of width 1 is as wide as in training, N(0, 1); for weights that are trained with z = 0, as wide as the "
-    "picture's own z, channel by channel."
-)
-
-
-def _latent_of(name: str, study: Mapping[str, Any], folder: Path) -> str:
-    panels = "".join(
-        f'<figure><img src="{picture(folder / crop["file"])}" alt="{text(crop["title"])}">'
-        f"<figcaption>{text(crop['title'])}</figcaption></figure>"
-        for crop in study["crops"]
+def _restored_with_z(networks: Mapping[str, Mapping[str, Any]]) -> Table:
+    rows = []
+    for name, one in networks.items():
+        shares, drawn, spread, levels = (
+            dict(_pairs(one[key])) for key in ("shares", "drawn", "drawn_psnr_deviation", "drawn_pixel_deviation")
+        )
+        psnr = shares[1], one["zero_unrounded"], shares[0], drawn[1], drawn[2]
+        over = f"{one['pictures']} of {one['set']}, {one['side']} wide, {one['draws']} draws"
+        exact = f"{one['values_exact_with_z']:.2%}"
+        rows.append((name, over, exact, *(f"{value:.2f}" for value in psnr), f"{spread[1]:.3f}", f"{levels[1]:.1f}"))
+    return Table(
+        "What comes back with z, and without",
+        "The share of 8-bit values that are exact with its own z and the small picture not rounded; PSNR-RGB in dB "
+        "where only the small picture is rounded, where only z is dropped, where both are, and with draws of width 1 "
+        "and 2; over draws of width 1, the standard deviation of the PSNR in dB and of a value in levels.",
+        (
+            "weights",
+            "middles of pictures",
+            "exact",
+            "rounded",
+            "z dropped",
+            "both",
+            "width 1",
+            "width 2",
+            "dB",
+            "levels",
+        ),
+        tuple(rows),
     )
-    return f"<h3>{text(name)}</h3><p>{text(latent_sentence(study))}</p><div class=panels>{panels}</div>"
 
 
-def latent_sentence(study: Mapping[str, Any]) -> str:
-    """What the study says of one network."""
-    keys = ("shares", "drawn", "drawn_pixel_deviation", "drawn_psnr_deviation")
-    shares, drawn, levels, spread = (dict(_pairs(study[key])) for key in keys)
-    least, most = study["rms_z_of_pictures"]
-    return (
-        f"Over the middles, {study['side']} pixels wide, of {study['pictures']} pictures of {study['set']}, with "
-        f"{study['draws']} draws of each: with its own z and the small picture not rounded, "
-        f"{study['values_exact_with_z']:.2%} of the 8-bit "
-        f"values come back exactly. Rounding the small picture alone leaves {shares[1]:.2f} dB, dropping z alone "
-        f"{study['zero_unrounded']:.2f} dB, both {shares[0]:.2f} dB. Draws of width 1 give {drawn[1]:.2f} dB, with a "
-        f"standard deviation of {spread[1]:.3f} dB, and differ by {levels[1]:.1f} levels in a value; twice as wide "
-        f"they give {drawn[2]:.2f} dB. The root mean square of z is {study['rms_z']:.3f}, by picture "
-        f"from {least:.3f} to {most:.3f}; that of the Haar details {study['rms_haar_details']:.3f}. Its kurtosis is "
-        f"{study['kurtosis']:.1f} (3 were it normal), and its size correlates with the detail of the small picture by "
-        f"{study['correlation_with_detail']:.2f} (0 were it independent)."
+def _shape_of_z(networks: Mapping[str, Mapping[str, Any]]) -> Table:
+    rows = []
+    for name, one in networks.items():
+        least, most = one["rms_z_of_pictures"]
+        size = f"{one['rms_z']:.3f} ({least:.3f} to {most:.3f})", f"{one['rms_haar_details']:.3f}"
+        rows.append((name, *size, f"{one['kurtosis']:.1f}", f"{one['correlation_with_detail']:.2f}"))
+    return Table(
+        "What z looks like",
+        "Its root mean square, and by picture the least and the most; that of the Haar details, which z is before "
+        "training; its kurtosis, 3 were it normal; and how its size correlates with the detail of the small picture, "
+        "0 were it independent.",
+        ("weights", "z", "Haar details", "kurtosis", "correlation"),
+        tuple(rows),
     )
+
+
+def _pairs(points: Iterable[Iterable[float]]) -> tuple[tuple[float, float], ...]:
+    return tuple((float(x), float(y)) for x, y in points)
 
 
 # -- the guidance --------------------------------------------------------------------------------------------------
 
 
-def guidance(trials: Sequence[Mapping[str, Any]], path: Path) -> str:
+def guidance(trials: Sequence[Mapping[str, Any]], path: Path) -> Study:
     """What comes back, and how ordinary the small picture is, by the weight of the guidance."""
-    points = sorted((_weight(trial), trial["psnr_y"], trial["lr_psnr_y"]) for trial in trials)
+    points = sorted((_weight(trial), trial["psnr_y"], trial["lr_psnr_y"], trial["steps"]) for trial in trials)
     large, small = (tuple((point[0], point[i]) for point in points) for i in (1, 2))
-    trade = tuple((lr, hr) for _, hr, lr in points)
+    trade = tuple((lr, hr) for _, hr, lr, _ in points)
     lines = [Series("restored", large, joined=True), Series("small, against bicubic", small, joined=True)]
-    return (
-        f"<h3>{text(path.stem)}</h3><p>{text(guidance_sentence(trials))} Made by <code>python tools/ablate.py "
-        f"results/ablations/{text(path.stem)}.toml</code>.</p><div class=plots>"
-        + plot(lines, "weight of the guidance", "PSNR-Y in dB", logarithmic=True)
-        + plot([Series("from the weakest guidance to the strongest", trade, joined=True)], *TRADE)
-        + "</div>"
-    )
-
-
-def guidance_sentence(trials: Sequence[Mapping[str, Any]]) -> str:
-    """What the weight of the guidance buys and costs."""
-    first, *_, last = sorted(trials, key=_weight)
-    return (
-        f"After {first['steps']} steps with the weight {_weight(first):g}, {first['psnr_y']:.2f} dB come back from "
-        f"small pictures {first['lr_psnr_y']:.2f} dB close to the bicubic ones; with {_weight(last):g}, "
-        f"{last['psnr_y']:.2f} dB from {last['lr_psnr_y']:.2f} dB: {first['psnr_y'] - last['psnr_y']:+.2f} dB of the "
-        f"restored picture for {first['lr_psnr_y'] - last['lr_psnr_y']:+.2f} dB of the small one."
+    rows = [(f"{weight:g}", f"{hr:.2f}", f"{lr:.2f}", str(steps)) for weight, hr, lr, steps in points]
+    return Study(
+        f"The weight of the guidance: {path.stem}",
+        f"python tools/ablate.py results/ablations/{path.stem}.toml",
+        "The loss that holds the small picture to the bicubic one has a weight: a restored picture that is closer "
+        "is paid for with a small one that is less ordinary.",
+        (
+            Table(
+                "What the guidance buys and costs",
+                "PSNR-Y in dB on Set5, by the weight of the guidance.",
+                ("weight", "restored", "small, against bicubic", "steps"),
+                tuple(rows),
+            ),
+        ),
+        (
+            Plot(lines, "weight of the guidance", "PSNR-Y in dB", logarithmic=True),
+            Plot([Series("from the weakest guidance to the strongest", trade, joined=True)], *TRADE),
+        ),
     )
 
 
@@ -118,86 +191,23 @@ def _weight(trial: Mapping[str, Any]) -> float:
 # -- quality and its price -----------------------------------------------------------------------------------------
 
 
-def prices(results: Results) -> list[str]:
-    """For each scale, over the first set: quality by bytes, by parameters and by operations."""
-    words = (
+def price(results: Results, scale: int, data: str) -> Study:
+    """Over a set: quality by bytes, by parameters and by operations."""
+    by_work = {
+        "parameters": by_size(results, scale, data, "parameters"),
+        "multiply-adds per pixel of the large picture": by_size(results, scale, data, "operations"),
+    }
+    return Study(
+        f"Quality and its price: x{scale}, {data}",
+        "make eval-weights eval-codecs eval-older",
         "What comes back for the bytes of the small file (PNG and lossless WebP joined), beside the large picture in a "
         "lossy codec; for the parameters of each network; and for its multiply-adds, both ways together. Hollow: "
-        "published. Made by <code>make eval-weights eval-codecs eval-older</code>."
+        "published by others.",
+        plots=(
+            Plot(by_bytes(results, scale, data), "bits per pixel of the large picture", "PSNR-Y in dB"),
+            *(Plot(found, axis, "PSNR-Y in dB", True) for axis, found in by_work.items() if len(found) > 1),
+        ),
     )
-    found = [_price(results, scale, data) for scale in results.scales() for data in results.sets(scale)[:1]]
-    return [f"<p>{words}</p>", *found] if found else []
-
-
-def _price(results: Results, scale: int, data: str) -> str:
-    across = {"parameters": "parameters", "operations": "multiply-adds per pixel of the large picture"}
-    return (
-        f"<h3>x{scale}, {text(data)}</h3><p>{text(price_sentence(results, scale, data))}</p><div class=plots>"
-        + plot(by_bytes(results, scale, data), "bits per pixel of the large picture", "PSNR-Y in dB")
-        + "".join(
-            plot(series, axis, "PSNR-Y in dB", logarithmic=True)
-            for key, axis in across.items()
-            if len(series := by_size(results, scale, data, key)) > 1
-        )
-        + "</div>"
-    )
-
-
-def price_sentence(results: Results, scale: int, data: str) -> str:
-    """Weights beside codecs, the published network of most parameters, and the measured one of least work.
-
-    The best weights, or the best of those whose bytes were given to codecs.
-    """
-    ours = [one for one in _networks(results, scale, data) if one["method"].startswith("irn-")]
-    others = [one for one in _networks(results, scale, data) if one not in ours]
-    large = [row for row in results.published if _comparable(row, scale, data) and not row["method"].startswith("IRN")]
-    if not (ours and "operations" in ours[0]):
-        return ""
-    best = max(ours, key=lambda one: bool(codec_sentence(results, one["method"], data)))
-    sentence = f"{best['method']}: {_quality(best):.2f} dB with {_size(best)}."
-    sentence += codec_sentence(results, best["method"], data)
-    if large:
-        most = max(large, key=_parameters)
-        times = _parameters(most) / best["parameters"]
-        sentence += (
-            f" {most['method']} (published): {most[data][0]:.2f} dB with {most['parameters']} parameters, {times:.0f} "
-            "times as many."
-        )
-    if others:
-        least = min(others, key=lambda one: float(one["operations"]))
-        times = best["operations"] / least["operations"]
-        sentence += (
-            f" {least['method']}: {_quality(least):.2f} dB with {_size(least)}, {times:.0f} times fewer operations."
-        )
-    return sentence
-
-
-def codec_sentence(results: Results, weights: str, data: str) -> str:
-    """What codecs keep of the large picture in the bytes of the small PNG files of weights."""
-    made_for = {"method": weights, "file": "png"}
-    found = [
-        one for one in results.measured if one["set"] == data and made_for.items() <= one.get("bytes_of", {}).items()
-    ]
-    kept = ", ".join(f"{codec(one)} {_quality(one):.2f} dB" for one in sorted(found, key=_quality, reverse=True))
-    return f" Codecs keep of the large picture itself, in the bytes of its small PNG file: {kept}." if kept else ""
-
-
-def _size(one: Measured) -> str:
-    return f"{one['parameters'] / 1e6:.2f} M parameters and {one['operations'] / 1e3:.0f} k multiply-adds a pixel"
-
-
-def _networks(results: Results, scale: int, data: str) -> list[Measured]:
-    """Measured networks of full trainings, the best first."""
-    found = [results.one(method, data) for method in results.methods(scale)]
-    return [one for one in found if one and "operations" in one and "training" not in one]
-
-
-def _comparable(row: Mapping[str, Any], scale: int, data: str) -> bool:
-    return row["scale"] == scale and data in row and "parameters" in row
-
-
-def _parameters(row: Mapping[str, Any]) -> float:
-    return float(row["parameters"].partition(" ")[0]) * 1e6
 
 
 def by_bytes(results: Results, scale: int, data: str) -> list[Series]:
@@ -206,10 +216,10 @@ def by_bytes(results: Results, scale: int, data: str) -> list[Series]:
     for method in results.methods(scale):
         one = results.one(method, data)
         if one and "bytes_of" in one:
-            found.setdefault(codec(one), []).append((one["mean"]["file_bits_per_pixel"], _quality(one)))
+            found.setdefault(codec(one), []).append((one["mean"]["file_bits_per_pixel"], psnr_y(one)))
         elif one and "training" not in one:
             bits = (one["mean"]["webp_bits_per_pixel"], one["mean"]["png_bits_per_pixel"])
-            found[method] = [(x, _quality(one)) for x in bits]
+            found[method] = [(x, psnr_y(one)) for x in bits]
     return [Series(name, tuple(sorted(filter(_finite, points))), joined=True) for name, points in found.items()]
 
 
@@ -217,19 +227,15 @@ def by_size(results: Results, scale: int, data: str, key: str) -> list[Series]:
     """PSNR-Y by "parameters" or "operations" of both ways together."""
     found = []
     for row in results.published:
-        if _comparable(row, scale, data) and key in row and not results.one(row.get("ours", ""), data):
-            count = _parameters(row) if key == "parameters" else float(row[key])
+        known = row["scale"] == scale and data in row and "parameters" in row and key in row
+        if known and not results.one(row.get("ours", ""), data):
+            count = float(row["parameters"].partition(" ")[0]) * 1e6 if key == "parameters" else float(row[key])
             found.append(Series(row["method"], ((count, row[data][0]),), hollow=True, label=True))
     for method in results.methods(scale):
         one = results.one(method, data)
         if one and key in one and "training" not in one:
-            found.append(Series(method, ((one[key], _quality(one)),), label=True))
+            found.append(Series(method, ((one[key], psnr_y(one)),), label=True))
     return found
-
-
-def _quality(one: Measured) -> float:
-    value = one["mean"]["psnr_y"]
-    return math.inf if value is None else float(value)
 
 
 def _finite(point: tuple[float, float]) -> bool:
@@ -239,19 +245,9 @@ def _finite(point: tuple[float, float]) -> bool:
 # -- invertible or not ---------------------------------------------------------------------------------------------
 
 
-def invertibility(results: Results) -> list[str]:
-    """For each set with networks of short trainings: what comes back, beside how ordinary the small picture is."""
-    return [
-        f"<p>{text(invertibility_sentence(trials))} Made by <code>make eval-invertibility</code>.</p><div class=plots>"
-        + plot([Series(one["method"], (_pair(one),), label=True) for one in trials], *TRADE)
-        + "</div>"
-        for trials in short_trainings(results)
-    ]
-
-
-def short_trainings(results: Results) -> list[list[Measured]]:
+def short_trainings(results: Results) -> list[list[Result]]:
     """For each set, the networks that were trained to be held against each other: the invertible one first."""
-    found: dict[str, list[Measured]] = {}
+    found: dict[str, list[Result]] = {}
     for one in results.measured:
         if "training" in one:
             found.setdefault(one["set"], []).append(one)
@@ -259,40 +255,13 @@ def short_trainings(results: Results) -> list[list[Measured]]:
     return [sorted(trials, key=lambda one: "irn" not in one["method"]) for trials in compared]
 
 
-def invertibility_sentence(trials: Sequence[Measured]) -> str:
-    """What the invertible network gains or loses against encoders and decoders."""
-    invertible, *others = trials
-    large, small = (invertible["mean"][key] for key in ("psnr_y", "lr_psnr_y"))
-    against = "; ".join(
-        f"{one['method']} {one['mean']['psnr_y'] - large:+.2f} dB and {one['mean']['lr_psnr_y'] - small:+.2f} dB"
-        for one in others
+def invertibility(trials: Sequence[Result]) -> Study:
+    """What comes back, beside how ordinary the small picture is."""
+    points = {one["method"]: (one["mean"]["lr_psnr_y"], one["mean"]["psnr_y"]) for one in trials}
+    return Study(
+        f"Invertible or not: {trials[0]['set']}",
+        "make eval-invertibility",
+        "An invertible network beside encoders and decoders that need not undo each other, trained for as much work. "
+        "One training of each, with one seed: how much of the difference is chance is not known.",
+        plots=(Plot([Series(name, (point,), label=True) for name, point in points.items()], *TRADE),),
     )
-    better = [one["method"] for one in others if all(map(operator.gt, _pair(one), _pair(invertible)))]
-    verdict = f"invertibility gains nothing here, as {' and '.join(better)} do better in both" if better else ""
-    return (
-        f"After {invertible['training']['steps']} steps {invertible['method']} gives {large:.2f} dB of "
-        f"{invertible['set']} back from small pictures {small:.2f} dB close to the bicubic ones; against it, after as "
-        f"much work, {against}: {verdict or 'none does better in both'}. "
-        "One training of each, with one seed: how much of this is chance is not known."
-    )
-
-
-def _pair(one: Measured) -> tuple[float, float]:
-    return one["mean"]["lr_psnr_y"], one["mean"]["psnr_y"]
-
-
-# -- helpers -------------------------------------------------------------------------------------------------------
-
-
-def picture(path: Path) -> str:
-    """A WebP file as an address that needs no file."""
-    return "data:image/webp;base64," + base64.b64encode(path.read_bytes()).decode()
-
-
-def text(words: object) -> str:
-    """Anything as HTML."""
-    return html.escape(str(words), quote=True)
-
-
-def _pairs(points: Iterable[Iterable[float]]) -> Pairs:
-    return tuple((float(x), float(y)) for x, y in points)

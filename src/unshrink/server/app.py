@@ -19,13 +19,13 @@ from unshrink import __version__
 from unshrink import weights as zoo
 from unshrink.batch.plan import EXTENSIONS
 from unshrink.errors import UnshrinkError
-from unshrink.evaluation.compare import decibels
 from unshrink.server import work
 from unshrink.server.docs import docs_page
 from unshrink.server.jobs import Job
 from unshrink.server.service import Refusal, Service, Settings
 from unshrink.server.watch import Watch
 from unshrink.server.work import CompareOptions, DownscaleOptions, UpscaleOptions
+from unshrink.text import decibels
 from unshrink.weights import catalogue
 
 WEB = Path(__file__).parents[1] / "web"

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
+from figures import Nearest
 from unshrink.cli import main as cli
 from unshrink.errors import ConfigError
 from unshrink.evaluation.lpips import LPIPS
 from unshrink.evaluation.protocol import trips_of
-from unshrink.evaluation.sets import data_set
+from unshrink.evaluation.sets import find_set
 from unshrink.pictures.image import Image
 from unshrink.pictures.io import read, write
 
@@ -24,18 +25,9 @@ def test_the_example_of_its_authors(data, lpips, name, expected):
 
 
 def test_it_is_measured_without_the_border_and_only_if_asked_for():
-    class Same:
-        name, scale = "same", 2
-
-        def downscale(self, picture):
-            return Image(np.ascontiguousarray(picture.pixels[::2, ::2]))
-
-        def upscale(self, picture):
-            return Image(picture.pixels.repeat(2, 0).repeat(2, 1))
-
     hr = np.zeros((32, 48, 3), np.uint8)
-    assert trips_of(Same(), lambda a, b: float(a.shape == b.shape == (28, 44, 3)))("a", hr)["lpips"] == 1
-    assert "lpips" not in trips_of(Same())("a", hr)
+    assert trips_of(Nearest(), lambda a, b: float(a.shape == b.shape == (28, 44, 3)))("a", hr)["lpips"] == 1
+    assert "lpips" not in trips_of(Nearest())("a", hr)
 
 
 def test_a_folder_without_its_weights_is_named(tmp_path, capsys):
@@ -43,5 +35,5 @@ def test_a_folder_without_its_weights_is_named(tmp_path, capsys):
         LPIPS(tmp_path)
     write(Image(np.zeros((32, 32, 3), np.uint8)), tmp_path / "a.png")
     (tmp_path / "squeezenet1_1_x.pth").write_bytes(b"no weights")
-    assert cli.main(["eval", "irn-x2", "--data", str(data_set(str(tmp_path)).folder), "--lpips", str(tmp_path)]) == 1
+    assert cli.main(["eval", "irn-x2", "--data", str(find_set(str(tmp_path)).folder), "--lpips", str(tmp_path)]) == 1
     assert "no weights of LPIPS" in capsys.readouterr().err

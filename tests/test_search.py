@@ -12,8 +12,7 @@ from unshrink import weights as zoo
 from unshrink.errors import ConfigError, WeightsError
 from unshrink.pictures import metrics
 from unshrink.pictures.image import Image
-from unshrink.runtime import backends
-from unshrink.runtime import search as refine
+from unshrink.runtime import backends, search
 from unshrink.runtime.rescaler import Rescaler
 
 SHAPE = (3, 6, 7)
@@ -57,7 +56,7 @@ def test_a_quadratic_is_solved_in_a_few_steps():
     lowest = np.random.default_rng(1).uniform(0.3, 0.7, SHAPE).astype(np.float32)
     gradient, error = quadratic(lowest)
     start = np.full(SHAPE, 0.5, np.float32)
-    errors = [error(refine.descend(gradient, start, steps, rate=0.05)) for steps in (1, 2, 3, 5, 8)]
+    errors = [error(search.descend(gradient, start, steps, rate=0.05)) for steps in (1, 2, 3, 5, 8)]
     assert errors == sorted(errors, reverse=True)
     assert errors[0] < 0.7 * error(start)
     assert errors[-1] < 1e-3 * error(start)
@@ -70,10 +69,10 @@ def test_one_gradient_a_step_and_none_left_over():
         calls.append(planes)
         return planes - np.float32(0.5)
 
-    refine.descend(gradient, np.full(SHAPE, 0.25, np.float32), 1, 0.1)
+    search.descend(gradient, np.full(SHAPE, 0.25, np.float32), 1, 0.1)
     assert len(calls) == 1
     calls.clear()
-    refine.descend(gradient, np.full(SHAPE, 0.5, np.float32), 9, 0.1)
+    search.descend(gradient, np.full(SHAPE, 0.5, np.float32), 9, 0.1)
     assert len(calls) == 2, "there is nothing to search at the bottom"
 
 
@@ -81,7 +80,7 @@ def test_values_stay_within_bounds():
     gradient, error = quadratic(np.where(np.arange(7) % 2, 1.6, -0.6).astype(np.float32))
     start = np.full(SHAPE, 0.5, np.float32)
     for steps in range(1, 7):
-        found = refine.descend(gradient, start, steps, 0.05)
+        found = search.descend(gradient, start, steps, 0.05)
         assert found.min() >= 0
         assert found.max() <= 1
         assert error(found) < error(start)
@@ -97,9 +96,9 @@ def test_the_small_picture_stays_close_to_bicubic(distance):
     reference = to_grid(draw.uniform(0.3, 0.7, SHAPE).astype(np.float32))
     start = to_grid(reference + draw.normal(0, 0.03, SHAPE).astype(np.float32))
     found = (start + draw.normal(0, distance, SHAPE)).astype(np.float32)
-    near = refine.stay_close(found, start, reference, to_grid)
-    for before, after in zip(refine.fidelity(start, reference), refine.fidelity(near, reference), strict=True):
-        assert after >= before - refine.LOSS
+    near = search.stay_close(found, start, reference, to_grid)
+    for before, after in zip(search.fidelity(start, reference), search.fidelity(near, reference), strict=True):
+        assert after >= before - search.LOSS
     assert np.array_equal(near, to_grid(near))
     if distance < 0.01:
         assert np.array_equal(near, to_grid(found)), "what is close already is taken whole"
@@ -107,7 +106,7 @@ def test_the_small_picture_stays_close_to_bicubic(distance):
 
 def test_a_perfect_small_picture_is_left_alone():
     start = np.full(SHAPE, 0.4, np.float32)
-    assert np.array_equal(refine.stay_close(start + np.float32(0.2), start, start, lambda planes: planes), start)
+    assert np.array_equal(search.stay_close(start + np.float32(0.2), start, start, lambda planes: planes), start)
 
 
 # -- with a network ------------------------------------------------------------------------------------------------
@@ -124,7 +123,7 @@ def test_more_comes_back_and_the_report_says_how_much(scale, channels, dtype):
     gain = psnr(large, r.upscale(found, size=(74, 61))) - psnr(large, r.upscale(plain, size=(74, 61)))
     assert gain > 0.01
     assert report.gain_rgb == pytest.approx(gain, abs=1e-4)
-    assert report.lr_change >= -refine.LOSS
+    assert report.lr_change >= -search.LOSS
 
 
 @pytest.mark.parametrize("scale", RESCALERS)
@@ -155,7 +154,7 @@ def test_where_nothing_can_be_gained_the_plain_one_is_returned(value):
     r = Rescaler(weights_of(2), Samples())
     plain, found, [report] = searched(r, flat, 9)
     assert np.array_equal(plain, found)
-    assert report == refine.Refined(0.0, 0.0, 0.0)
+    assert report == search.Refined(0.0, 0.0, 0.0)
 
 
 class Misleading(Samples):

@@ -6,27 +6,17 @@ import sys
 import numpy as np
 import pytest
 
+from figures import Nearest
 from networks import random_weights
 from unshrink import weights
 from unshrink.cli import main as cli
-from unshrink.evaluation import protocol as evaluate
-from unshrink.evaluation.environment import commit
-from unshrink.evaluation.protocol import round_trip, trips_of
-from unshrink.evaluation.sets import DataSet, Evaluation, data_set, set_hash
+from unshrink.errors import ImageError, UsageError
+from unshrink.evaluation import evaluate
+from unshrink.evaluation.protocol import trips_of
+from unshrink.evaluation.run import Evaluation
+from unshrink.evaluation.sets import PictureSet, find_set, set_hash
 from unshrink.pictures.image import Image
 from unshrink.pictures.io import write
-
-
-class Nearest:
-    """Every second value, and back by repeating it."""
-
-    name, scale = "nearest-x2", 2
-
-    def downscale(self, picture):
-        return Image(np.ascontiguousarray(picture.pixels[::2, ::2]))
-
-    def upscale(self, picture):
-        return Image(picture.pixels.repeat(2, 0).repeat(2, 1))
 
 
 @pytest.fixture
@@ -85,6 +75,27 @@ def test_json_is_a_line_for_each_picture_and_one_for_the_set(photos, model, tmp_
     assert whole["mean"]["psnr_rgb"] == pytest.approx(np.mean([line["psnr_rgb"] for line in pictures]))
 
 
+def test_from_python_any_method_is_measured_over_any_folder(photos, model, tmp_path):
+    out = tmp_path / "results"
+    made = evaluate([str(model), Nearest()], [photos], out)
+    first, second = made
+    assert [first["method"], second["method"]] == ["random-x2", "nearest-x2"]
+    assert list(first["skipped"]) == list(second["skipped"]) == ["broken.png", "tiny.png"]
+    assert first["weights"] == weights.load(model).identity
+    assert first["set_hash"] == second["set_hash"]
+    assert [json.loads((out / one["method"] / "photos.json").read_text()) for one in (first, second)] == [first, second]
+
+
+def test_from_python_nothing_is_measured_where_a_result_could_not_be_written(photos, tmp_path):
+    (tmp_path / "nearest-x2").mkdir()
+    (tmp_path / "nearest-x2" / "photos.json").write_text("precious")
+    with pytest.raises(ImageError, match="exists already"):
+        evaluate([Nearest()], [photos], tmp_path)
+    with pytest.raises(UsageError, match="two results would both become"):
+        evaluate([Nearest(), Nearest()], [photos], tmp_path, overwrite=True)
+    assert (tmp_path / "nearest-x2" / "photos.json").read_text() == "precious"
+
+
 def test_nothing_to_measure_is_a_failure(photos, model, tmp_path, capsys):
     for path in photos.rglob("*.png"):
         path.write_bytes(b"no picture")
@@ -108,7 +119,7 @@ def test_sets_are_folders_or_names(photos, model, tmp_path, monkeypatch, capsys)
     monkeypatch.setenv("UNSHRINK_DATA", str(tmp_path))
     (tmp_path / "test").mkdir()
     photos.rename(tmp_path / "test" / "Holiday")
-    assert data_set("Holiday").name == data_set(str(tmp_path / "test" / "Holiday")).name == "Holiday"
+    assert find_set("Holiday").name == find_set(tmp_path / "test" / "Holiday").name == "Holiday"
     assert unshrink("eval", model, "--data", "Holidays") == 1
     assert "are Holiday" in capsys.readouterr().err
     monkeypatch.delenv("UNSHRINK_DATA")
@@ -127,20 +138,9 @@ def test_it_runs_without_torch(tmp_path):
     assert list((tmp_path / "out/irn-x2").iterdir())
 
 
-def test_figures_of_a_round_trip_are_those_of_its_file():
-    hr = noise(32, 48)
-    row = round_trip(Nearest(), hr)
-    small = Nearest().downscale(Image(hr))
-    expected = evaluate.figures(hr, small.pixels, Nearest().upscale(small).pixels, 2)
-    assert {key: row[key] for key in vars(expected)} == vars(expected)
-    assert row["png_bytes"] == len(evaluate.encoded(small, "png"))
-    assert row["webp_bits_per_pixel"] == 8 * len(evaluate.encoded(small, "webp")) / (32 * 48)
-    assert row["up_seconds_per_megapixel"] > 0
-
-
 def test_equal_pictures_are_null_in_json(tmp_path):
     write(Image(np.full((32, 32, 3), 7, np.uint8)), tmp_path / "flat.png")
-    flat = Evaluation("nearest-x2", 2, DataSet("flat", tmp_path, (tmp_path / "flat.png",)), trips_of(Nearest()))
+    flat = Evaluation("nearest-x2", 2, PictureSet("flat", tmp_path, (tmp_path / "flat.png",)), trips_of(Nearest()))
     flat.add(tmp_path / "flat.png")
     result = flat.result()
     assert result["mean"]["psnr_y"] is None
@@ -151,14 +151,10 @@ def test_equal_pictures_are_null_in_json(tmp_path):
 def test_the_hash_of_a_set_depends_on_its_pixels_alone(tmp_path):
     hashes = set()
     for names in (("a.png", "b.png"), ("2.webp", "1.tif")):
-        made = Evaluation("nearest-x2", 2, DataSet("any", tmp_path, ()), trips_of(Nearest()))
+        made = Evaluation("nearest-x2", 2, PictureSet("any", tmp_path, ()), trips_of(Nearest()))
         for name, size in zip(names, (20, 33), strict=True):
             write(Image(noise(size, 24)), tmp_path / name)
             made.add(tmp_path / name)
         hashes.add(made.result()["set_hash"])
     assert len(hashes) == 1
     assert set_hash(["0", "1"]) != set_hash(["0", "2"])
-
-
-def test_the_commit_is_that_of_this_repository():
-    assert commit() is None or len(commit().rstrip("+")) >= 7

@@ -1,0 +1,182 @@
+"""What benchmarks/*.json hold, as the tables and the plot of docs/performance.md and docs/effort.md."""
+
+from statistics import median
+from typing import Any
+
+from unshrink.evaluation.plots import Plot, Series
+from unshrink.evaluation.tables import markdown
+
+Row = dict[str, Any]
+
+
+def backends(measured: Row) -> str:
+    """The plot and tables of backends.json, and the machine."""
+    rows, machine = measured["rows"], measured["machine"]
+    features = " ".join(feature for feature in machine["instructions"] if "bf16" in feature) or "no bfloat16"
+    where = f"{machine['cores']} cores ({machine['cpu']}, {features}), at a load of {machine['load'][0]:.0f}"
+    shown = [
+        "![Megapixels per processor second by the size of the picture](images/speed.svg)\n",
+        commands([r for r in rows if r["what"] == "command"]),
+        starts(measured["starts"]),
+        networks([r for r in rows if r["what"] == "network"]),
+        f"Measured on {where}, Python {machine['python']}. What is installed, and what the machine reached, GFLOP/s:\n",
+        installed(machine),
+        ceilings(measured["ceilings"]),
+    ]
+    return "\n".join(shown)
+
+
+def commands(rows: list[Row]) -> str:
+    headings = ("whole command", "size", "way", "backend", "seconds (min to max)", "against plain")
+    return markdown(
+        headings,
+        [(r["weights"], r["size"], r["direction"], way(r), spread(r), f"{r['times_faster']:.1f}x") for r in rows],
+    )
+
+
+def starts(rows: list[Row]) -> str:
+    headings = ("downscale 256x256 from cold", "backend", "compiled network kept", "seconds (min to max)")
+    return markdown(headings, [(r["weights"], way(r), r["compiled_network_kept"], spread(r)) for r in rows])
+
+
+def networks(rows: list[Row]) -> str:
+    headings = (
+        *("network", "size", "way", "threads", "backend", "seconds (min to max)", "MP/s", "against plain"),
+        *("in processor seconds", "GFLOP/s", "of the ceiling", "peak MB", "dB to plain"),
+    )
+    lines = [
+        (
+            *(r["weights"], r["size"], r["direction"], r["threads"], way(r), spread(r)),
+            f"{r['megapixels_per_second']:.2f}",
+            f"{r['times_faster']:.1f}x",
+            f"{r['times_less_cpu']:.1f}x",
+            f"{r['gflops']:.0f}",
+            f"{r['share_of_ceiling']:.0%}",
+            r["peak_megabytes"],
+            "equal" if r["psnr"] is None else f"{r['psnr']:.0f}",
+        )
+        for r in rows
+    ]
+    return markdown(headings, lines)
+
+
+def installed(machine: Row) -> str:
+    sizes = machine["installed_megabytes"].items()
+    return markdown(("runtime", "version", "MB"), [(name, machine["versions"][name], mb) for name, mb in sizes])
+
+
+def ceilings(limits: list[Row]) -> str:
+    keys = ("convolution_float32", "convolution_bfloat16", "product_float32", "product_bfloat16")
+    headings = ("threads", *(key.replace("_", ", ") for key in keys))
+    return markdown(headings, [(limit["threads"], *(limit[key] for key in keys)) for limit in limits])
+
+
+def way(row: Row) -> str:
+    """What ran it."""
+    return f"{row['backend']} {row['precision']}"
+
+
+def spread(row: Row) -> str:
+    return f"{row['seconds']:.2f} ({row['spread'][0]:.2f} to {row['spread'][1]:.2f})"
+
+
+def speed(measured: Row) -> Plot:
+    """Megapixels per processor second by the size of the picture, of irn-x4 downscaling with all threads."""
+    points: dict[str, list[tuple[float, float]]] = {}
+    most = max(r["threads"] for r in measured["rows"])
+    for r in measured["rows"]:
+        if (r["what"], r["weights"], r["direction"], r["threads"]) == ("network", "irn-x4", "down", most):
+            width, height = map(int, r["size"].split("x"))
+            place = width * height / 1e6, width * height / 1e6 / r["cpu_seconds"]
+            points.setdefault(way(r), []).append(place)
+    series = tuple(Series(name, tuple(found), joined=True) for name, found in points.items())
+    return Plot(series, "megapixels", "megapixels per processor second", logarithmic=True)
+
+
+def memory(measured: Row) -> str:
+    """The table of memory.json."""
+    headings = (
+        *("weights", "backend", "precision", "tile", "format", "megapixels", "way"),
+        *("peak memory, MB", "processor seconds"),
+    )
+    keys = ("weights", "backend", "fast", "format", "megapixels", "way")
+    lines = [
+        (
+            r["weights"],
+            r["backend"],
+            "bfloat16" if r["fast"] else "float32",
+            r["tile"] or "auto",
+            r["format"],
+            f"{r['megapixels']:.0f}",
+            r["way"],
+            r["peak_mb"],
+            f"{r['processor_seconds']:.0f}",
+        )
+        for r in sorted(measured["rows"], key=lambda r: [r[key] for key in keys])
+    ]
+    return markdown(headings, lines)
+
+
+def layouts(measured: Row, trials: list[Row]) -> str:
+    """The cost of the layouts of layouts.json beside what their trials gave."""
+    given = {trial["name"]: trial for trial in trials}
+    published = next(r["seconds_per_megapixel"] for r in measured["rows"] if r["name"] == "base")
+    headings = (
+        *("blocks at level 1, 2", "multiply-adds a pixel, thousands"),
+        *("processor seconds a megapixel, both ways", "of the published layout's", "PSNR-Y", "LR"),
+    )
+    lines = [
+        (
+            ", ".join(map(str, r["blocks"])),
+            f"{r['operations'] / 1e3:.0f}",
+            f"{r['seconds_per_megapixel']:.2f}",
+            f"{r['seconds_per_megapixel'] / published:.0%}",
+            f"{given[r['name']]['psnr_y']:.2f}",
+            f"{given[r['name']]['lr_psnr_y']:.2f}",
+        )
+        for r in sorted(measured["rows"], key=lambda r: r["seconds_per_megapixel"])
+    ]
+    machine = measured["machine"]
+    return markdown(headings, lines) + f"\nOne thread of {machine['cpu']}, OpenVINO, {measured['precision']}.\n"
+
+
+def precision(measured: Row) -> str:
+    """The table of precision.json."""
+    headings = ("weights", "set (pictures)", "float32", "fast decoder", "fast encoder", "both")
+    lines = [
+        (
+            r["weights"],
+            f"{r['set']} ({r['pictures']})",
+            f"{r['float32']:.2f}",
+            *(f"{r[side]:+.3f}" for side in ("decoder", "encoder", "both")),
+        )
+        for r in measured["rows"]
+    ]
+    return markdown(headings, lines)
+
+
+def effort(measured: Row) -> str:
+    """The tables of effort.json, and the machine."""
+    machine, backend, rows = measured["machine"], measured["backend"], measured["rows"]
+    headings = (
+        *("weights", "set (pictures)", "effort", "restored, PSNR-Y (worst)", "RGB (worst)"),
+        *("small picture, PSNR-Y (worst)", "seconds per megapixel", "at effort 0"),
+    )
+    plain = {
+        name: median(r["plain_seconds_per_megapixel"] for r in rows if r["weights"] == name)
+        for name in {r["weights"] for r in rows}
+    }
+    lines = [
+        (
+            r["weights"],
+            f"{r['set']} ({r['pictures']})",
+            r["effort"],
+            *(f"{r[key]:+.2f} ({r[f'least_{key}']:+.2f})" for key in ("gain_y", "gain_rgb", "lr_change_y")),
+            f"{r['seconds_per_megapixel']:.0f}",
+            f"{plain[r['weights']]:.0f}",
+        )
+        for r in rows
+    ]
+    threads = measured["threads"] or machine["cores"]
+    where = f"{backend} {machine['versions'][backend]} on {threads} of {machine['cores']} cores"
+    return markdown(headings, lines) + f"\nMeasured with {where}, at a load of {machine['load'][0]:.1f}.\n"

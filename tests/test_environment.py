@@ -1,0 +1,29 @@
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from unshrink.evaluation.environment import commit, environment, forget_peak_memory, peak_megabytes
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_the_commit_is_that_of_this_repository():
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a clone")
+    done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert commit().rstrip("+") == done.stdout.strip() == environment()["commit"].rstrip("+")
+
+
+def test_the_peak_is_what_was_held_since_it_was_forgotten():
+    forget_peak_memory()
+    before = peak_megabytes()
+    if before is None:
+        pytest.skip("the system does not say")
+    held = np.ones(40_000_000, np.uint8)
+    with_it = peak_megabytes()
+    del held
+    assert peak_megabytes() == with_it >= before + 35
+    forget_peak_memory()
+    assert peak_megabytes() < with_it
