@@ -141,6 +141,14 @@ def test_every_configuration_of_the_repository_can_be_read():
     assert {config.load(path).model.scale for path in paths} == {2, 4, 8}
 
 
+def test_the_toy_of_the_training_page_beats_bicubic_within_a_few_steps(tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    few = ["run.max_time=0", "run.steps=40", f"run.folder={tmp_path}", "run.precision=float32"]
+    path = train.train(config.load("configs/toy.toml", few))
+    reached = weights.load(path).about["figures"]["chelsea.png"]
+    assert reached["psnr_y"] > train.bicubic("examples/chelsea.png", 2).psnr_y + 0.3
+
+
 class Clock:
     """A clock that only the steps and validations of a run move on."""
 
