@@ -218,6 +218,6 @@ def _model(tree: Any, where: str) -> object:
 def _choice(where: str, value: str, allowed: Iterable[str]) -> None:
     known = list(allowed)
     if value not in known:
-        near = difflib.get_close_matches(value, known, n=1)
+        near = difflib.get_close_matches(str(value), known, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
         raise ConfigError(f"{where} is {value!r}: {hint}allowed are {', '.join(known)}")
