@@ -1,6 +1,6 @@
 """Writes measured figures into the pages, between their markers: results/ into README.md, cards/*.md and
-docs/results.md, benchmarks/ into docs/performance.md and docs/effort.md, training logs and trials into docs/training.md
-and README.md, what the checks found into docs/cli.md and docs/server.md.
+docs/results.md, benchmarks/ into docs/performance.md and docs/effort.md, training logs and trials into
+docs/training-diary.md and README.md, what the checks found into docs/cli.md and docs/server.md.
 
 python docs/generate_figures.py          # rewrites the tables
 python docs/generate_figures.py --check  # exits 1 if a page is not what the measurements say
@@ -188,7 +188,7 @@ def pages() -> dict[Path, str]:
         "precision": benchmarks.precision(load("benchmarks", "precision.json")),
     }
     shown[docs / "effort.md"] = {"figures": benchmarks.effort(load("benchmarks", "effort.json"))}
-    shown[docs / "training.md"] = {"figures": curves(), "trials": trials()}
+    shown[docs / "training-diary.md"] = {"figures": curves(), "trials": trials()}
     shown[docs / "cli.md"] = {"figures": checks("folders", "hostile")}
     shown[docs / "server.md"] = {"figures": checks("serve_hostile", "serve_load", "serve_restart", "serve_schema")}
     return {path: fill(path.read_text(), named) for path, named in shown.items()}

@@ -21,7 +21,21 @@ DATA = Path(os.environ.get("UNSHRINK_DATA", Path(__file__).parents[2] / "shared"
 
 @pytest.fixture(scope="session")
 def data() -> Path:
-    """The folder of test pictures (not part of the repository)."""
-    if not DATA.is_dir():
-        pytest.skip(f"no test pictures in {DATA}; set UNSHRINK_DATA to the folder that holds them")
+    """The folder of test pictures of every kind (not part of the repository)."""
+    if not (DATA / "hostile").is_dir():
+        pytest.skip(f"no test pictures of every kind in {DATA}; set UNSHRINK_DATA to the folder that holds them")
     return DATA
+
+
+@pytest.fixture(scope="session")
+def set5() -> Path:
+    """The pictures of Set5 (not part of the repository)."""
+    if not (DATA / "test/Set5").is_dir():
+        pytest.skip(f"no Set5 in {DATA}; python tools/fetch_data.py Set5 fetches it: set UNSHRINK_DATA to where")
+    return DATA / "test/Set5"
+
+
+@pytest.fixture(scope="session")
+def small_set() -> Path:
+    """Four crops of photographs, free to use, that are in every clone."""
+    return Path(__file__).parent / "pictures"

@@ -35,7 +35,7 @@ def environment(**values) -> dict[str, str]:
 
 @pytest.fixture
 def settings(tmp_path):
-    """A tiny run that draws everything that can be drawn."""
+    """A tiny run that draws everything that can be drawn, and learns all that can be learned."""
     rng = np.random.default_rng(0)
     (tmp_path / "photos").mkdir()
     for i in range(3):
@@ -47,8 +47,11 @@ def settings(tmp_path):
         tree = {
             "model": {"scale": 2, "blocks": [2], "growth": 4, "latent": "gaussian"},
             "data": {"train": [photos], "validation": photos, "crop": 16, "batch": 4, "candidates": 2},
-            "loss": {"latent": 1.0, "lr_noise": 1.0},
-            "optim": {"name": "adam", "warmup": 0.0, "schedule": "step", "milestones": [], "average": 0.5},
+            "degradation": {"name": "noise", "strength": 1.0},
+            "loss": {"latent": 1.0},
+            "learned": {"patch": 0.1},
+            "optim": {"name": "adam", "warmup": 0.0, "schedule": "step", "milestones": [], "average": 0.5}
+            | {"accumulate": 2},
             "run": {"steps": 4, "log_every": 1, "threads": 1, "precision": "float32", **run},
         }
         return config.from_dict(tree)
@@ -59,8 +62,9 @@ def settings(tmp_path):
 # Gradients of the first step, where the network is far from its start, so that every subnet takes part.
 GRADIENTS = """
 import sys, torch
-from unshrink import config, train
-from unshrink.distributed import joined
+from unshrink.training import config, step
+from unshrink.training import loop as train
+from unshrink.training.distributed import joined
 made, out = config.load(sys.argv[1]), sys.argv[2]
 with joined("cpu") as processes:
     run = train.start(made, False, processes)
@@ -68,9 +72,10 @@ with joined("cpu") as processes:
     with torch.no_grad():
         for parameter in run.network.parameters():
             parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
-    values = train.advance(run, train.make_step(run), *next(iter(run.crops)))
+    values = train.advance(run, step.make_step(run), *next(iter(run.crops)))
     losses = processes.mean({name: float(value) for name, value in values.items()})
-    torch.save((losses, [parameter.grad.clone() for parameter in run.network.parameters()]), f"{out}.{processes.rank}")
+    both = [*run.network.parameters(), *run.learned.parameters()]
+    torch.save((losses, [parameter.grad.clone() for parameter in both]), f"{out}.{processes.rank}")
 """
 
 
@@ -125,7 +130,7 @@ def test_torchrun_trains_as_one_process_does_stops_together_and_goes_on_alone(se
     assert "saved, go on with --resume" in said
     assert said.count("from step 0") == 1, "one process alone reports"
 
-    steps = checkpoint(endless)["progress"]["step"]
+    steps = checkpoint(endless)["position"]["step"]
     assert steps >= 4
     assert [row["step"] for row in rows(endless) if "total" in row] == list(range(1, steps + 1)), "one log of one run"
     same = replace(endless, run=replace(endless.run, folder=str(tmp_path / "same"), steps=steps))
@@ -135,12 +140,14 @@ def test_torchrun_trains_as_one_process_does_stops_together_and_goes_on_alone(se
             assert of_pair[key] == pytest.approx(of_one[key], rel=1e-3), key
     for key, value in checkpoint(same)["network"].items():
         assert torch.allclose(value, checkpoint(endless)["network"][key], atol=1e-5), key
+    for key, value in checkpoint(same)["learned"]["losses"]["patch"].items():
+        assert torch.allclose(value, checkpoint(endless)["learned"]["losses"]["patch"][key], atol=1e-4), key
     assert checkpoint(same)["crops"] == checkpoint(endless)["crops"]
 
     finished = replace(endless, run=replace(endless.run, steps=steps + 2))
     path = train.train(finished, resume=True)  # the checkpoint of two processes serves one
     assert path is not None
-    assert checkpoint(finished)["progress"]["step"] == steps + 2
+    assert checkpoint(finished)["position"]["step"] == steps + 2
 
 
 def test_a_killed_run_goes_on_from_a_checkpoint_of_its_last_steps(settings, tmp_path):
@@ -157,7 +164,7 @@ def test_a_killed_run_goes_on_from_a_checkpoint_of_its_last_steps(settings, tmp_
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
         process.wait()
-        logged, saved = rows(made)[-1], checkpoint(made)["progress"]
+        logged, saved = rows(made)[-1], checkpoint(made)["position"]
         assert saved["step"] >= logged["step"] - 1, "no step is lost but the one in hand"
         assert saved["seconds"] > 0
     done = replace(made, run=replace(made.run, steps=saved["step"] + 1))
@@ -166,6 +173,7 @@ def test_a_killed_run_goes_on_from_a_checkpoint_of_its_last_steps(settings, tmp_
 
 def test_a_batch_that_cannot_be_shared_is_refused():
     assert [Processes(rank, 3).share(6) for rank in range(3)] == [slice(0, 2), slice(2, 4), slice(4, 6)]
+    assert [Processes(rank, 3).share(6, 2) for rank in range(3)] == [slice(0, 4), slice(4, 8), slice(8, 12)]
     with pytest.raises(ConfigError, match=r"data\.batch is 16: must be a multiple of the 3 processes"):
         Processes(0, 3).share(16)
 

@@ -1,38 +1,58 @@
+from dataclasses import fields
+
 import pytest
 import torch
 
 from unshrink.pictures import colour
 from unshrink.training import losses
+from unshrink.training.losses import LossConfig, RoundTrip
 
 
-def test_losses_are_the_published_sums_per_value_of_the_large_picture():
+@pytest.fixture
+def trip() -> RoundTrip:
+    """Two crops of 8x8 at x2."""
     torch.manual_seed(0)
     hr, restored = torch.rand(2, 3, 8, 8), torch.rand(2, 3, 8, 8)
-    lr, reference, z = torch.rand(2, 3, 4, 4), torch.rand(2, 3, 4, 4), torch.randn(2, 9, 4, 4)
+    return RoundTrip(hr, torch.rand(2, 3, 4, 4), torch.rand(2, 3, 4, 4), torch.randn(2, 9, 4, 4), restored)
+
+
+def test_losses_are_the_published_sums_per_value_of_the_large_picture(trip):
+    hr, reference, lr, z, restored = trip
     per_picture = 3 * 8 * 8
 
     def published(term: torch.Tensor) -> float:
         return float(term.flatten(1).sum(1).mean()) / per_picture
 
     charbonnier = torch.sqrt((restored - hr) ** 2 + 1e-6)
-    assert losses.reconstruction(restored, hr).mean().item() == pytest.approx(published(charbonnier))
-    assert losses.reconstruction(restored, hr, "l1").mean().item() == pytest.approx(published((restored - hr).abs()))
-    assert losses.guidance(lr, reference, hr).mean().item() == pytest.approx(published((lr - reference) ** 2))
-    assert losses.latent(z, hr).mean().item() == pytest.approx(published(z**2))
+    usual, absolute = LossConfig(), LossConfig(reconstruction="l1", guide_penalty="l1")
+    assert losses.reconstruction(trip, usual).mean().item() == pytest.approx(published(charbonnier))
+    assert losses.reconstruction(trip, absolute).mean().item() == pytest.approx(published((restored - hr).abs()))
+    assert losses.guide(trip, usual).mean().item() == pytest.approx(published((lr - reference) ** 2))
+    assert losses.guide(trip, absolute).mean().item() == pytest.approx(published((lr - reference).abs()))
+    assert losses.latent(trip, usual).mean().item() == pytest.approx(published(z**2))
 
 
-def test_luma_is_that_of_the_published_psnr():
-    torch.manual_seed(0)
-    hr, restored = torch.rand(2, 3, 8, 8), torch.rand(2, 3, 8, 8)
-    for one, other, loss in zip(hr, restored, losses.luma(restored, hr, "l2"), strict=True):
+def test_luma_is_that_of_the_published_psnr(trip):
+    for one, other, loss in zip(trip.hr, trip.restored, losses.luma(trip, LossConfig("l2")), strict=True):
         difference = colour.luma(one.permute(1, 2, 0).numpy() * 255) - colour.luma(other.permute(1, 2, 0).numpy() * 255)
         assert loss.item() == pytest.approx(float((difference**2).mean()) / 255**2, rel=1e-4)
 
 
-def test_each_crop_has_its_own_number():
+def test_each_crop_has_its_own_number(trip):
     hr, restored = torch.zeros(2, 3, 8, 8), torch.zeros(2, 3, 8, 8)
     restored[1] = 0.5
     for loss in (losses.reconstruction, losses.luma):
-        values = loss(restored, hr, "l2")
+        values = loss(trip._replace(hr=hr, restored=restored), LossConfig("l2"))
         assert values.shape == (2,)
         assert values[0] == 0 < values[1]
+
+
+def test_a_loss_is_a_row_of_the_table(trip, monkeypatch):
+    monkeypatch.setitem(losses.LOSSES, "latent", lambda trip, config: trip.hr.new_full((2,), 5.0))
+    plain, with_it = (losses.weighed(trip, LossConfig(latent=weight))["total"] for weight in (0.0, 2.0))
+    assert torch.allclose(with_it - plain, torch.full((2,), 10.0))
+
+
+def test_every_row_has_a_weight():
+    weights = {field.name for field in fields(LossConfig) if field.type is float}
+    assert weights == losses.LOSSES.keys()

@@ -2,8 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from unshrink.training.config import OptimConfig
-from unshrink.training.optim import Muon, make_optimizers, orthogonalize, rate
+from unshrink.training.optim import OPTIMIZERS, SCHEDULES, Muon, OptimConfig, make_optimizers, orthogonalize, rate
 
 
 @pytest.mark.parametrize("shape", [(32, 81), (81, 32), (3, 300)])
@@ -35,7 +34,7 @@ def test_muon_does_not_care_how_weights_lie_in_memory():
     assert not torch.allclose(made[0], value, atol=1e-3)
 
 
-@pytest.mark.parametrize("name", ["adam", "adamw", "muon"])
+@pytest.mark.parametrize("name", OPTIMIZERS)
 def test_every_parameter_is_optimised_once_and_the_loss_falls(name):
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 3, 3))
@@ -61,7 +60,7 @@ def test_muon_steps_have_the_size_of_adam_steps():
     assert float(weight.square().mean().sqrt()) == pytest.approx(0.2 * 0.01, rel=0.25)
 
 
-@pytest.mark.parametrize("schedule", ["linear", "cosine"])
+@pytest.mark.parametrize("schedule", SCHEDULES.keys() - {"step"})
 def test_schedules_warm_up_and_end_at_zero(schedule):
     config = OptimConfig(schedule=schedule, warmup=0.1)
     assert rate(config, 0) == 0

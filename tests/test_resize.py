@@ -45,7 +45,7 @@ def test_weights_sum_to_one(old, new):
     assert index.max() < old
 
 
-def test_published_bicubic_figures(data):
+def test_published_bicubic_figures(set5):
     """Bicubic both ways through 8 bits on Set5: the published 33.66 / .9299 at x2 and 28.42 / .8104 at x4."""
     from unshrink.pictures.find import find_pictures
     from unshrink.pictures.metrics import psnr_y, ssim_y
@@ -53,7 +53,7 @@ def test_published_bicubic_figures(data):
 
     for scale, psnr, ssim in ((2, 33.66, 0.9299), (4, 28.42, 0.8104)):
         rows = []
-        for path in find_pictures(data / "test/Set5"):
+        for path in find_pictures(set5):
             hr = crop_to_multiple(read_rgb(path), scale)
             height, width = hr.shape[:2]
             small = to_uint8(resize(hr, (width // scale, height // scale)))

@@ -31,14 +31,14 @@ def find_set(name_or_folder: str | Path) -> PictureSet:
         if not home:
             raise ImageError(
                 f"there is no folder {name_or_folder}; give one, or set UNSHRINK_DATA to the folder that holds "
-                "test/<set> to name a test set"
+                "test/<set> to name a test set (tools/fetch_data.py makes it)"
             )
         folder = Path(home) / "test" / name_or_folder
     if not folder.is_dir():
         known = sorted(path.name for path in folder.parent.glob("*") if path.is_dir())
         raise ImageError(
             f"there is no folder or test set {name_or_folder}: "
-            f"the sets in {folder.parent} are {', '.join(known) or 'none'}"
+            f"the sets in {folder.parent} are {', '.join(known) or 'none'}; tools/fetch_data.py adds public ones"
         )
     return PictureSet(folder.resolve().name, folder, tuple(find_pictures(folder)))
 

@@ -29,8 +29,12 @@ def pictures_in(folder: str | os.PathLike[str], pattern: str = "**/*") -> list[P
 
 
 def find_pictures(folder: str | Path) -> list[Path]:
-    """All picture files under a folder, in the order of their names.  Raises ConfigError where there is none."""
-    files = pictures_in(folder)
+    """All picture files under a folder, in the order of their names, or the one file that is named.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    files = [Path(folder)] if Path(folder).is_file() else pictures_in(folder)
     if not files:
         raise ConfigError(f"no pictures in {folder}: data folders must hold {', '.join(sorted(PICTURES))} files")
     return files

@@ -1,8 +1,8 @@
 """The whole state of a run, and the file that holds it.
 
-A checkpoint holds everything that the next step depends on: network, averaged weights, optimisers, random states, the
-place in the sequence of crops, and the time used.  None of it depends on how many processes there are: every one draws
-and averages the same, and takes its share of the batch.
+A checkpoint holds everything that the next step depends on: network, averaged weights, optimisers, learned losses,
+random states, the place in the sequence of crops, and the time used.  None of it depends on how many processes there
+are: every one draws and averages the same, and takes its share of the batch.
 """
 
 import os
@@ -17,12 +17,14 @@ from unshrink.network.network import Network
 from unshrink.training.config import TrainConfig, to_dict
 from unshrink.training.data import Crops
 from unshrink.training.distributed import ALONE, Processes
+from unshrink.training.learned import LearnedLosses
+from unshrink.training.optim import Optimizers, restore_optimizer
 
 CHECKPOINT = "checkpoint.pt"
 
 
 @dataclass
-class Progress:
+class Position:
     """Where a run is.
 
     Attributes:
@@ -53,10 +55,11 @@ class Run:
     config: TrainConfig
     network: Network
     average: Network
-    optimizers: list[torch.optim.Optimizer]
+    optimizers: Optimizers
+    learned: LearnedLosses
     crops: Crops
     generator: torch.Generator
-    progress: Progress = field(default_factory=Progress)
+    position: Position = field(default_factory=Position)
     processes: Processes = ALONE
 
     def state(self) -> dict[str, Any]:
@@ -66,9 +69,10 @@ class Run:
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "learned": self.learned.state(),
             "crops": self.crops.state(),
             "generator": self.generator.get_state(),
-            "progress": asdict(self.progress),
+            "position": asdict(self.position),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -90,13 +94,11 @@ class Run:
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-            options = [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
-            optimizer.load_state_dict(saved)
-            for group, option in zip(optimizer.param_groups, options, strict=True):
-                group.update(option)
+            restore_optimizer(optimizer, saved)
+        self.learned.restore(state["learned"])
         self.crops.restore(state["crops"])
         self.generator.set_state(state["generator"])
-        self.progress = Progress(**state["progress"])
+        self.position = Position(**state["position"])
 
 
 def read(folder: Path, resume: bool) -> dict[str, Any] | None:

@@ -1,6 +1,7 @@
 """Training configurations: frozen dataclasses that hold every default, written and read as TOML.
 
-A file states only what differs from the defaults; an unknown key is an error that names the nearest known one.
+A file states only what differs from the defaults; an unknown key or name is an error that tells the nearest known one.
+A section that names rows of a table stands beside that table: ``LossConfig`` in `losses`, and so on.
 """
 
 import dataclasses
@@ -8,6 +9,7 @@ import difflib
 import json
 import tomllib
 import typing
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,10 @@ from unshrink.errors import ConfigError
 from unshrink.network import architectures
 from unshrink.network.config import NetworkConfig
 from unshrink.network.irn import IRNConfig
+from unshrink.training.degradations import DEGRADATIONS, DegradationConfig
+from unshrink.training.learned import LearnedConfig
+from unshrink.training.losses import PENALTIES, LossConfig
+from unshrink.training.optim import OPTIMIZERS, SCHEDULES, OptimConfig
 
 
 @dataclass(frozen=True)
@@ -23,11 +29,11 @@ class DataConfig:
     """Where pictures come from and how they are cut.
 
     Attributes:
-        train: folders of large pictures, searched through all their subfolders.
+        train: folders of large pictures, searched through all their subfolders, or single pictures.
         shares: how much of the batches each folder gives, in proportion; empty: by its pixels.
-        validation: folder of pictures that are measured but never trained on; "" for none.
+        validation: folder of pictures, or one picture, that are measured but never trained on; "" for none.
         crop: side of the square crops of the large picture, in pixels; a multiple of the scale.
-        batch: crops per step, of all processes together.
+        batch: crops per step (see optim.accumulate), of all processes together.
         candidates: crops drawn for each one used: the busiest is taken (1: the first drawn, as published).
         device: where the pictures live: "" for run.device, "cpu" for more pictures than a GPU holds.
     """
@@ -39,64 +45,6 @@ class DataConfig:
     batch: int = 16
     candidates: int = 1
     device: str = ""
-
-
-@dataclass(frozen=True)
-class LossConfig:
-    """The three losses and their weights, in the published scale (sums over a picture).
-
-    Attributes:
-        reconstruction: penalty of the restored picture's error: "charbonnier", "l1" or "l2".
-        guide_penalty: penalty of the small picture's distance from the bicubic one: the same names.
-        guide: weight of the guidance; published 4 / 9 / 16 / 64 at x2 / x3 / x4 / x8.
-        latent: weight of z^2; needed only where z is drawn to restore.
-        luma: weight of the same penalty of the restored picture's error in luma (BT.601), added to that in R, G and B.
-        log: take the logarithm of each crop's total, so that crops of all difficulties count alike, as they do in a
-            mean of PSNR.
-        lr_noise: standard deviation, in 8-bit levels, of noise on the quantised small picture before it is restored,
-            so that restoring survives small changes such as recompression; 0 for none.
-    """
-
-    reconstruction: str = "charbonnier"
-    guide_penalty: str = "l2"
-    guide: float = 4.0
-    latent: float = 0.0
-    luma: float = 0.0
-    log: bool = False
-    lr_noise: float = 0.0
-
-
-@dataclass(frozen=True)
-class OptimConfig:
-    """The optimiser and its schedule.
-
-    Attributes:
-        name: "adam", "adamw", or "muon" (for the convolutions, with Adam for the biases).
-        lr: learning rate of the convolutions.
-        bias_lr: learning rate of the biases under "muon".
-        betas: Adam's decay rates.
-        weight_decay: L2 penalty ("adam") or decay per step ("adamw", "muon").
-        schedule: "linear" or "cosine" (warm up, then fall to zero at the end), or "step" (halved at milestones).
-        warmup: share of the run in which the rate rises from zero.
-        milestones: shares of the run at which "step" halves the rate.
-        clip_norm: global gradient norm above which a step is scaled down; 0 for no limit.
-        clip_factor: the same limit as a multiple of the running mean of the norm; 0 for no limit.
-        skip_factor: multiple of the same mean above which a step is skipped; 0 to skip only what is not finite.
-        average: decay per step of the averaged weights, which are the ones validated and shipped.
-    """
-
-    name: str = "adam"
-    lr: float = 2e-4
-    bias_lr: float = 1e-3
-    betas: tuple[float, float] = (0.9, 0.999)
-    weight_decay: float = 0.0
-    schedule: str = "linear"
-    warmup: float = 0.02
-    milestones: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8)
-    clip_norm: float = 10.0
-    clip_factor: float = 0.0
-    skip_factor: float = 10.0
-    average: float = 0.999
 
 
 @dataclass(frozen=True)
@@ -139,23 +87,26 @@ class RunConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """One training run: model, data, loss, optim and run.
+    """One training run: model, data, degradation, loss, learned, optim and run.
 
     ``model`` is of the architecture that its key ``architecture`` names, "irn" unless it is there.
     """
 
     model: NetworkConfig = field(default_factory=IRNConfig)
     data: DataConfig = field(default_factory=DataConfig)
+    degradation: DegradationConfig = field(default_factory=DegradationConfig)
     loss: LossConfig = field(default_factory=LossConfig)
+    learned: LearnedConfig = field(default_factory=LearnedConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     run: RunConfig = field(default_factory=RunConfig)
 
     def __post_init__(self) -> None:
         """Refuses values that no part could work with."""
-        _choice("loss.reconstruction", self.loss.reconstruction, ("charbonnier", "l1", "l2"))
-        _choice("loss.guide_penalty", self.loss.guide_penalty, ("charbonnier", "l1", "l2"))
-        _choice("optim.name", self.optim.name, ("adam", "adamw", "muon"))
-        _choice("optim.schedule", self.optim.schedule, ("linear", "cosine", "step"))
+        _choice("degradation.name", self.degradation.name, DEGRADATIONS)
+        _choice("loss.reconstruction", self.loss.reconstruction, PENALTIES)
+        _choice("loss.guide_penalty", self.loss.guide_penalty, PENALTIES)
+        _choice("optim.name", self.optim.name, OPTIMIZERS)
+        _choice("optim.schedule", self.optim.schedule, SCHEDULES)
         _choice("run.precision", self.run.precision, ("auto", "float32", "bfloat16"))
         _choice("run.compile", self.run.compile, ("auto", "on", "off"))
         if self.data.crop % self.model.scale or self.data.crop < 1:
@@ -165,8 +116,9 @@ class TrainConfig:
                 f"data.shares has {len(self.data.shares)} numbers for {len(self.data.train)} folders in data.train: "
                 "give one for each, or none"
             )
-        for name, value in (("data.batch", self.data.batch), ("data.candidates", self.data.candidates)):
-            if value < 1:
+        for name in ("data.batch", "data.candidates", "optim.accumulate"):
+            section, key = name.split(".")
+            if (value := getattr(getattr(self, section), key)) < 1:
                 raise ConfigError(f"{name} is {value}: must be at least 1")
 
 
@@ -258,11 +210,14 @@ def _model(tree: Any, where: str) -> object:
     if not isinstance(tree, dict):
         raise ConfigError(f"{where} must be a table, got {tree!r}")
     name = tree.get("architecture", IRNConfig.architecture)
-    _choice(f"{where}.architecture", name, tuple(architectures.ARCHITECTURES))
+    _choice(f"{where}.architecture", name, architectures.ARCHITECTURES)
     fields = {key: value for key, value in tree.items() if key != "architecture"}
     return _build(architectures.ARCHITECTURES[name].config, fields, where + ".")
 
 
-def _choice(where: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise ConfigError(f"{where} is {value!r}: allowed are {', '.join(allowed)}")
+def _choice(where: str, value: str, allowed: Iterable[str]) -> None:
+    known = list(allowed)
+    if value not in known:
+        near = difflib.get_close_matches(str(value), known, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise ConfigError(f"{where} is {value!r}: {hint}allowed are {', '.join(known)}")

@@ -86,16 +86,23 @@ class Crops:
         scale: of the network.
         seed: of the random sequence.
         processes: who share the loading, and every batch: all of them draw the whole, and cut their own part.
+        batches: how many batches are drawn at a time, for one step.
 
     Raises:
         ConfigError: a folder without pictures, or a picture that is damaged or smaller than the crop.
     """
 
-    def __init__(self, config: DataConfig, scale: int, seed: int, processes: Processes = ALONE) -> None:
+    def __init__(
+        self, config: DataConfig, scale: int, seed: int, processes: Processes = ALONE, batches: int = 1
+    ) -> None:
         if not config.train:
-            raise ConfigError("data.train names no folder: give at least one folder of pictures")
+            raise ConfigError(
+                "data.train names no folder: give at least one folder of pictures, your own or one that "
+                "tools/fetch_data.py has made"
+            )
         self.config, self.scale = config, scale
-        self.device, self.share = config.device or processes.device, processes.share(config.batch)
+        self.device, self.share = config.device or processes.device, processes.share(config.batch, batches)
+        self.count = config.batch * batches
         self.random = np.random.default_rng(seed)
         folders = [find_pictures(folder) for folder in config.train]
         self.files = [path for folder in folders for path in folder]
@@ -158,8 +165,8 @@ class Crops:
         return np.asarray(pixels / pixels.sum())
 
     def _draw(self) -> tuple[Integers, Integers, Integers, Integers]:
-        """Pictures, tops, lefts and turns of one batch and all its candidates, each (batch, candidates)."""
-        shape = (self.config.batch, self.config.candidates)
+        """Pictures, tops, lefts and turns of a step's crops and all their candidates, each (crops, candidates)."""
+        shape = (self.count, self.config.candidates)
         index = np.searchsorted(self.odds[:-1], self.random.random(shape), side="right")
         room = self.sizes[index] - self.config.crop // self.scale + 1
         top, left = self.random.integers(room[..., 0]), self.random.integers(room[..., 1])

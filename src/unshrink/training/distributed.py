@@ -8,8 +8,8 @@ waits for a step that another does not make.
 """
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -42,11 +42,15 @@ class Processes:
         """Whether this is the process that reports and writes."""
         return self.rank == 0
 
-    def share(self, batch: int) -> slice:
-        """Which crops of a batch are this process's.  Raises ConfigError if the batch cannot be shared evenly."""
+    def share(self, batch: int, batches: int = 1) -> slice:
+        """Which crops of the batches of a step are this process's: as many of each batch.
+
+        Raises:
+            ConfigError: the batch cannot be shared evenly.
+        """
         if batch % self.count:
             raise ConfigError(f"data.batch is {batch}: must be a multiple of the {self.count} processes that share it")
-        size = batch // self.count
+        size = batch * batches // self.count
         return slice(self.rank * size, (self.rank + 1) * size)
 
     def wrap(self, step: nn.Module) -> nn.Module:
@@ -55,6 +59,13 @@ class Processes:
             return step
         ids = [torch.device(self.device)] if self.device.startswith("cuda") else None
         return DistributedDataParallel(step, device_ids=ids, gradient_as_bucket_view=True)
+
+    def average(self, tensors: Iterable[Tensor]) -> None:
+        """Makes each tensor, in place, its mean over the processes."""
+        if self.count > 1:
+            for tensor in tensors:
+                dist.all_reduce(tensor)
+                tensor /= self.count
 
     def largest(self, *values: float) -> list[float]:
         """The largest of each value over the processes: the same for all."""
@@ -103,6 +114,11 @@ class Processes:
 
 
 ALONE = Processes()
+
+
+def held_back(step: nn.Module, held: bool) -> AbstractContextManager[object]:
+    """Where gradients of a wrapped step stay in each process if ``held``, to be averaged with those that follow."""
+    return step.no_sync() if held and isinstance(step, DistributedDataParallel) else nullcontext()
 
 
 @contextmanager

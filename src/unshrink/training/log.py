@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 
-class Journal:
+class Log:
     """Lines of JSON in ``log.jsonl``, and the same numbers as TensorBoard events where that is installed.
 
     Args:
@@ -23,7 +23,7 @@ class Journal:
             return
         self.board = SummaryWriter(str(folder))
 
-    def __enter__(self) -> "Journal":
+    def __enter__(self) -> "Log":
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -10,7 +10,6 @@ end, ``<name>.safetensors``.
 """
 
 import copy
-import importlib.util
 import math
 import signal
 import time
@@ -23,62 +22,24 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from unshrink import weights
 from unshrink.errors import ConfigError
 from unshrink.evaluation.protocol import Figures
 from unshrink.network import architectures
-from unshrink.network.modules import quantize
 from unshrink.network.network import Network
-from unshrink.training import losses
 from unshrink.training.checkpoint import Run, read, save
-from unshrink.training.config import LossConfig, TrainConfig, to_dict, to_toml
+from unshrink.training.config import TrainConfig, to_dict, to_toml
 from unshrink.training.data import Crops
 from unshrink.training.distributed import ALONE, Processes, joined, threads
-from unshrink.training.log import Journal
-from unshrink.training.optim import make_optimizers, rate
-from unshrink.training.validation import validate
+from unshrink.training.learned import LearnedLosses
+from unshrink.training.log import Log
+from unshrink.training.optim import make_optimizers
+from unshrink.training.step import advance, make_step, to_device
+from unshrink.training.validation import bicubic, validate
 
 Report = Callable[[str], None]
-SETTLED = 50  # steps after which the running mean of the gradient's norm can tell an exploding one
-
-
-class TrainStep(nn.Module):
-    """Large pictures in, losses out: the whole of one step, so that data parallelism can wrap it.
-
-    Wrapping the network alone would not do: gradients are synchronised in ``forward`` only, and a step runs the
-    network in both directions.  Nothing is drawn here, so that processes can share one draw.
-    """
-
-    def __init__(self, network: Network, loss: LossConfig, precision: str) -> None:
-        super().__init__()
-        self.network, self.loss, self.precision = network, loss, precision
-
-    def forward(self, hr: Tensor, reference: Tensor, z: Tensor, noise: Tensor | None = None) -> dict[str, Tensor]:
-        """The losses by name, "total" among them, each one number.
-
-        Args:
-            hr: (N, 3, H, W).
-            reference: its bicubic small pictures (N, 3, H/s, W/s).
-            z: to restore with (N, 3s^2-3, H/s, W/s).
-            noise: added to the small pictures before they are restored (N, 3, H/s, W/s).
-        """
-        with torch.autocast(hr.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
-            lr, lost = self.network(hr)
-            small = quantize(lr)
-            restored = self.network.decode(small if noise is None else small + noise, z)
-        parts = {
-            "reconstruction": losses.reconstruction(restored, hr, self.loss.reconstruction),
-            "luma": losses.luma(restored, hr, self.loss.reconstruction),
-            "guide": losses.guidance(lr, reference, hr, self.loss.guide_penalty),
-            "latent": losses.latent(lost, hr),
-        }
-        total = parts["reconstruction"] + sum(
-            getattr(self.loss, name) * parts[name] for name in ("luma", "guide", "latent")
-        )
-        parts["total"] = total.log() if self.loss.log else total
-        return {name: values.mean() for name, values in parts.items()}
 
 
 def train(config: TrainConfig, *, resume: bool = False, report: Report = lambda line: None) -> Path | None:
@@ -99,25 +60,25 @@ def train(config: TrainConfig, *, resume: bool = False, report: Report = lambda 
     with joined(config.run.device) as processes:
         report = report if processes.first else lambda line: None
         run = start(config, resume, processes)
-        began -= run.progress.seconds
+        began -= run.position.seconds
         if processes.first:
             (folder / "config.toml").write_text(to_toml(run.config), encoding="utf-8")
         report(
-            f"{len(run.crops.files)} pictures, {parameters(run.network):,} parameters, from step {run.progress.step}"
+            f"{len(run.crops.files)} pictures, {parameters(run.network):,} parameters, from step {run.position.step}"
         )
-        with Journal(folder if processes.first else None) as journal, interruptible() as interrupted:
-            loop(run, journal, report, interrupted, lambda: time.monotonic() - began)
-            if run.progress.step == 0 and not interrupted():
+        with Log(folder if processes.first else None) as log, interruptible() as interrupted:
+            loop(run, log, report, interrupted, lambda: time.monotonic() - began)
+            if run.position.step == 0 and not interrupted():
                 raise ConfigError(
                     f"run.max_time = {config.run.max_time:g} minutes were over before the first step: "
-                    f"loading and validating took {run.progress.seconds:.0f} s; give more"
+                    f"loading and validating took {run.position.seconds:.0f} s; give more"
                 )
             save(run)
-            if run.progress.share(config) < 1:
-                report(f"interrupted at step {run.progress.step}: saved, go on with --resume")
+            if run.position.share(config) < 1:
+                report(f"interrupted at step {run.position.step}: saved, go on with --resume")
                 return None
             path, result = finish(run, folder)
-            journal.write({"step": run.progress.step, "final": asdict(result) if result else None})
+            log.write({"step": run.position.step, "final": asdict(result) if result else None})
         report(f"{path}: {result or 'not validated'}")
     return path
 
@@ -139,7 +100,8 @@ def start(config: TrainConfig, resume: bool, processes: Processes = ALONE, netwo
         network=network,
         average=copy.deepcopy(network).requires_grad_(False),
         optimizers=make_optimizers(network, config.optim),
-        crops=Crops(config.data, config.model.scale, config.run.seed, processes),
+        learned=LearnedLosses(config.learned).to(device),
+        crops=Crops(config.data, config.model.scale, config.run.seed, processes, config.optim.accumulate),
         generator=torch.Generator(device).manual_seed(config.run.seed),
         processes=processes,
     )
@@ -179,124 +141,56 @@ def initial_network(config: TrainConfig) -> Network:
     return network
 
 
-def loop(
-    run: Run, journal: Journal, report: Report, interrupted: Callable[[], bool], clock: Callable[[], float]
-) -> None:
+def loop(run: Run, log: Log, report: Report, interrupted: Callable[[], bool], clock: Callable[[], float]) -> None:
     """Steps until the run is over or interrupted; validates, saves and logs on its way.
 
     The first validation comes before the first step: a wrong folder shows at once, and how long the last one will take.
     """
-    config, progress = run.config.run, run.progress
+    config, position = run.config.run, run.position
     step, batches = make_step(run), iter(run.crops)
-    saved, validated = progress.seconds, progress.seconds if progress.step else -math.inf
-    marked = progress.step, clock()
+    saved, validated = position.seconds, position.seconds if position.step else -math.inf
+    marked = position.step, clock()
     while goes_on(run, interrupted, clock):
-        must_validate = progress.seconds - validated > 60 * config.validate_every
-        if progress.step and (must_validate or progress.seconds - saved > 60 * config.checkpoint_every):
-            saved = progress.seconds
+        must_validate = position.seconds - validated > 60 * config.validate_every
+        if position.step and (must_validate or position.seconds - saved > 60 * config.checkpoint_every):
+            saved = position.seconds
             save(run)
-        if must_validate and progress.share(run.config, ahead=progress.reserve) < 1:
-            validated = progress.seconds
-            validate_and_log(run, journal, report, clock)
+        if must_validate and position.share(run.config, ahead=position.reserve) < 1:
+            validated = position.seconds
+            validate_and_log(run, log, report, clock)
         values = advance(run, step, *(to_device(batch, run.processes.device) for batch in next(batches)))
-        if progress.step % config.log_every == 0:
-            before, marked = marked, (progress.step, clock())
+        if position.step % config.log_every == 0:
+            before, marked = marked, (position.step, clock())
             speed = (marked[0] - before[0]) / (marked[1] - before[1])
-            log_step(run, journal, report, values, speed)
+            log_step(run, log, report, values, speed)
 
 
 def goes_on(run: Run, interrupted: Callable[[], bool], clock: Callable[[], float]) -> bool:
     """Whether there is another step, by the latest of the processes' clocks, which becomes the run's."""
-    stop, run.progress.seconds = run.processes.largest(interrupted(), clock())
-    return not stop and run.progress.share(run.config) < 1
+    stop, run.position.seconds = run.processes.largest(interrupted(), clock())
+    return not stop and run.position.share(run.config) < 1
 
 
-def make_step(run: Run) -> nn.Module:
-    """The step, compiled if wanted, its gradients averaged over the processes."""
-    config = run.config.run
-    step: Any = TrainStep(run.network, run.config.loss, config.precision)
-    on_gpu = run.processes.device.startswith("cuda")
-    if config.compile == "on" or (config.compile == "auto" and on_gpu and importlib.util.find_spec("triton")):
-        step = torch.compile(step, mode="reduce-overhead", dynamic=False)  # CUDA graphs: one launch for all kernels
-    return run.processes.wrap(step)
-
-
-def advance(run: Run, step: nn.Module, hr: Tensor, reference: Tensor) -> dict[str, Any]:
-    """One step of the optimisers, or none where the gradient is not finite or explodes.
-
-    The norm is read back from the device, once a step, for that choice; the losses stay there until they are logged.
-    """
-    config, progress = run.config.optim, run.progress
-    factor = rate(config, progress.share(run.config))
-    for optimizer in run.optimizers:
-        for group in optimizer.param_groups:
-            group["lr"] = group["peak"] * factor
-        optimizer.zero_grad(set_to_none=True)
-    parts = step(hr, reference, *draw(run, reference))
-    parts["total"].backward()
-    norm = float(nn.utils.clip_grad_norm_(run.network.parameters(), clip_limit(run), foreach=True))
-    limit = skip_limit(run)
-    progress.step += 1
-    if math.isfinite(norm):
-        seen = min(norm, limit)  # an explosion counts with the limit: what lasts lifts the mean until it is let through
-        progress.norm = 0.98 * progress.norm + 0.02 * seen if progress.norm else seen
-    if math.isfinite(norm) and norm <= limit:
-        for optimizer in run.optimizers:
-            optimizer.step()
-        update_average(run, min(config.average, progress.step / (progress.step + 10)))
-    else:
-        progress.skipped += 1
-    return {**{name: value.detach() for name, value in parts.items()}, "norm": norm, "rate": factor}
-
-
-def draw(run: Run, reference: Tensor) -> tuple[Tensor, Tensor | None]:
-    """z and noise for this process's crops: its share of what every process draws for the whole batch alike."""
-    config, processes = run.config, run.processes
-    share = processes.share(config.data.batch)
-    whole = reference.new_empty(config.data.batch, *reference.shape[1:])
-    z = to_device(run.network.latent(whole, run.generator)[share], processes.device)
-    if not config.loss.lr_noise:
-        return z, None
-    noise = torch.randn(whole.shape, generator=run.generator, device=whole.device)[share]
-    return z, to_device(noise * (config.loss.lr_noise / 255), processes.device)
-
-
-def clip_limit(run: Run) -> float:
-    """The gradient norm above which this step is scaled down."""
-    config, mean_norm = run.config.optim, run.progress.norm
-    relative = config.clip_factor * mean_norm or math.inf
-    return min(config.clip_norm or math.inf, relative)
-
-
-def skip_limit(run: Run) -> float:
-    """The gradient norm above which this step is skipped."""
-    settled = run.progress.step >= SETTLED
-    return run.config.optim.skip_factor * run.progress.norm * settled or math.inf
-
-
-@torch.no_grad()
-def update_average(run: Run, decay: float) -> None:
-    """average <- decay * average + (1 - decay) * network."""
-    torch._foreach_lerp_(list(run.average.parameters()), list(run.network.parameters()), 1 - decay)
-
-
-def log_step(run: Run, journal: Journal, report: Report, values: dict[str, Any], speed: float) -> None:
-    """The numbers of a step, losses as means over the processes, to journal and report."""
-    progress = run.progress
+def log_step(run: Run, log: Log, report: Report, values: dict[str, Any], speed: float) -> None:
+    """The numbers of a step, losses as means over the processes, to log and report."""
+    position = run.position
     means = run.processes.mean({name: float(value) for name, value in values.items()})
-    journal.write({"step": progress.step, "seconds": round(progress.seconds, 1), "skipped": progress.skipped, **means})
-    report(progress_line(run, means, speed))
+    log.write({"step": position.step, "seconds": round(position.seconds, 1), "skipped": position.skipped, **means})
+    report(step_line(run, means, speed))
 
 
-def validate_and_log(run: Run, journal: Journal, report: Report, clock: Callable[[], float]) -> None:
-    """Figures of the averaged weights, to journal and report; the clock moves on by what they took."""
-    folder, processes, progress = run.config.data.validation, run.processes, run.progress
+def validate_and_log(run: Run, log: Log, report: Report, clock: Callable[[], float]) -> None:
+    """Figures of the averaged weights, to log and report; the clock moves on by what they took."""
+    folder, processes, position = run.config.data.validation, run.processes, run.position
     if folder:
         result = validate(run.average, folder, processes.device, processes)
-        before, (progress.seconds,) = progress.seconds, processes.largest(clock())
-        progress.reserve = progress.seconds - before
-        journal.write({"step": progress.step, "seconds": round(progress.seconds, 1), **asdict(result)})
-        report(f"step {progress.step}: {result}")
+        before, (position.seconds,) = position.seconds, processes.largest(clock())
+        position.reserve = position.seconds - before
+        log.write({"step": position.step, "seconds": round(position.seconds, 1), **asdict(result)})
+        report(f"step {position.step}: {result}")
+        if position.step == 0:
+            plain = bicubic(folder, run.config.model.scale, processes)
+            report(f"bicubic both ways: {plain.psnr_y:.2f} dB Y, SSIM {plain.ssim_y:.4f}, {plain.psnr_rgb:.2f} dB RGB")
 
 
 def finish(run: Run, folder: Path) -> tuple[Path, Figures | None]:
@@ -308,9 +202,9 @@ def finish(run: Run, folder: Path) -> tuple[Path, Figures | None]:
     about = {
         "training": {
             "config": to_dict(config),
-            "steps": run.progress.step,
-            "minutes": round(run.progress.seconds / 60, 1),
-            "skipped": run.progress.skipped,
+            "steps": run.position.step,
+            "minutes": round(run.position.seconds / 60, 1),
+            "skipped": run.position.skipped,
             "pictures": len(run.crops.files),
             "torch": torch.__version__,
         },
@@ -344,22 +238,17 @@ def interruptible() -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
-def progress_line(run: Run, values: dict[str, float], speed: float) -> str:
+def step_line(run: Run, values: dict[str, float], speed: float) -> str:
     """Step, share, losses, steps per second and time left."""
-    progress, config = run.progress, run.config.run
-    by_time = 60 * config.max_time - progress.seconds if config.max_time else math.inf
-    left = min(by_time, (config.steps - progress.step) / speed) / 60
+    position, config = run.position, run.config.run
+    by_time = 60 * config.max_time - position.seconds if config.max_time else math.inf
+    left = min(by_time, (config.steps - position.step) / speed) / 60
     numbers = ", ".join(f"{name} {value:.5f}" for name, value in values.items() if name in ("total", "guide", "norm"))
     return (
-        f"step {progress.step} ({progress.share(run.config):.0%}): {numbers}, {speed:.2f} steps/s, {left:.0f} min left"
+        f"step {position.step} ({position.share(run.config):.0%}): {numbers}, {speed:.2f} steps/s, {left:.0f} min left"
     )
 
 
 def parameters(network: nn.Module) -> int:
     """How many trainable numbers a network has."""
     return sum(p.numel() for p in network.parameters())
-
-
-def to_device(batch: Tensor, device: str) -> Tensor:
-    """(N, C, H, W) on a device, in the memory layout that convolutions are fastest in."""
-    return batch.to(device, memory_format=torch.channels_last)

@@ -1,4 +1,4 @@
-"""Optimisers and schedules.
+"""Optimisers and schedules: the two tables that `OptimConfig` names.
 
 ``Muon`` replaces each convolution's averaged gradient, seen as an (out, in * 3 * 3) matrix, by the nearest
 semi-orthogonal one, so that all directions learn at one pace.  It gains about a third of a decibel over Adam at
@@ -7,11 +7,49 @@ equal time here.
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from unshrink.training.config import OptimConfig
+Optimizers = list[torch.optim.Optimizer]
+
+
+@dataclass(frozen=True)
+class OptimConfig:
+    """The optimiser and its schedule.
+
+    Attributes:
+        name: "adam", "adamw", or "muon" (for the convolutions, with Adam for the biases).
+        lr: learning rate of the convolutions.
+        bias_lr: learning rate of the biases under "muon".
+        betas: Adam's decay rates.
+        weight_decay: L2 penalty ("adam") or decay per step ("adamw", "muon").
+        schedule: "linear" or "cosine" (warm up, then fall to zero at the end), or "step" (halved at milestones).
+        warmup: share of the run in which the rate rises from zero.
+        milestones: shares of the run at which "step" halves the rate.
+        accumulate: batches that make up one step, one after the other: k of them in the memory of one do what a batch
+            k times as large does.
+        clip_norm: global gradient norm above which a step is scaled down; 0 for no limit.
+        clip_factor: the same limit as a multiple of the running mean of the norm; 0 for no limit.
+        skip_factor: multiple of the same mean above which a step is skipped; 0 to skip only what is not finite.
+        average: decay per step of the averaged weights, which are the ones validated and shipped.
+    """
+
+    name: str = "adam"
+    lr: float = 2e-4
+    bias_lr: float = 1e-3
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 0.0
+    schedule: str = "linear"
+    warmup: float = 0.02
+    milestones: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8)
+    accumulate: int = 1
+    clip_norm: float = 10.0
+    clip_factor: float = 0.0
+    skip_factor: float = 10.0
+    average: float = 0.999
 
 
 class Muon(torch.optim.Optimizer):
@@ -88,35 +126,86 @@ def orthogonalize(matrices: Tensor, steps: int = 5) -> Tensor:
     return x.mT if tall else x
 
 
-def make_optimizers(network: nn.Module, config: OptimConfig) -> list[torch.optim.Optimizer]:
-    """The optimisers of one run, together covering every parameter once; the "peak" of a group is its rate at most."""
-    optimizers = _make(list(network.parameters()), config)
+def adam(params: list[nn.Parameter], config: OptimConfig) -> Optimizers:
+    """Adam, as published."""
+    return [torch.optim.Adam(params, config.lr, config.betas, weight_decay=config.weight_decay, **_way(params))]
+
+
+def adamw(params: list[nn.Parameter], config: OptimConfig) -> Optimizers:
+    """Adam with a decay that the gradient has no part in."""
+    return [torch.optim.AdamW(params, config.lr, config.betas, weight_decay=config.weight_decay, **_way(params))]
+
+
+def muon(params: list[nn.Parameter], config: OptimConfig) -> Optimizers:
+    """Muon for what has two or more dimensions, Adam for the rest."""
+    weights, biases = [p for p in params if p.ndim > 1], [p for p in params if p.ndim <= 1]
+    return [
+        Muon(weights, config.lr, weight_decay=config.weight_decay),
+        torch.optim.Adam(biases, config.bias_lr, config.betas, **_way(biases)),
+    ]
+
+
+OPTIMIZERS: dict[str, Callable[[list[nn.Parameter], OptimConfig], Optimizers]] = {
+    "adam": adam,
+    "adamw": adamw,
+    "muon": muon,
+}
+
+
+def make_optimizers(network: nn.Module, config: OptimConfig) -> Optimizers:
+    """The optimisers of one run, together covering every parameter once."""
+    return with_peaks(OPTIMIZERS[config.name](list(network.parameters()), config))
+
+
+def with_peaks(optimizers: Optimizers) -> Optimizers:
+    """The optimisers, each group's rate noted as its "peak": the one that `set_rates` takes a share of."""
     for group in (group for optimizer in optimizers for group in optimizer.param_groups):
         group["peak"] = group["lr"]
     return optimizers
 
 
-def _make(params: list[nn.Parameter], config: OptimConfig) -> list[torch.optim.Optimizer]:
-    decay = config.weight_decay
-    way = {"fused": True} if params[0].is_cuda else {"foreach": True}
-    if config.name == "adam":
-        return [torch.optim.Adam(params, config.lr, config.betas, weight_decay=decay, **way)]
-    if config.name == "adamw":
-        return [torch.optim.AdamW(params, config.lr, config.betas, weight_decay=decay, **way)]
-    weights, biases = [p for p in params if p.ndim > 1], [p for p in params if p.ndim <= 1]
-    return [
-        Muon(weights, config.lr, weight_decay=decay),
-        torch.optim.Adam(biases, config.bias_lr, config.betas, **way),
-    ]
+def restore_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Goes back to a state of an optimiser; rates and the like stay those that it was made with."""
+    options = [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
+    optimizer.load_state_dict(state)
+    for group, option in zip(optimizer.param_groups, options, strict=True):
+        group.update(option)
+
+
+def set_rates(optimizers: Optimizers, factor: float) -> None:
+    """Sets each rate to ``factor`` times its peak."""
+    for group in (group for optimizer in optimizers for group in optimizer.param_groups):
+        group["lr"] = group["peak"] * factor
+
+
+def linear(config: OptimConfig, progress: float) -> float:
+    """Falls evenly from the end of the warm-up to zero."""
+    return max(0.0, 1 - _after_warmup(config, progress))
+
+
+def cosine(config: OptimConfig, progress: float) -> float:
+    """Falls along half a wave from the end of the warm-up to zero."""
+    return 0.5 + 0.5 * math.cos(math.pi * min(1.0, _after_warmup(config, progress)))
+
+
+def step(config: OptimConfig, progress: float) -> float:
+    """Halved at each milestone, as published."""
+    return 0.5 ** sum(progress >= milestone for milestone in config.milestones)
+
+
+SCHEDULES: dict[str, Callable[[OptimConfig, float], float]] = {"linear": linear, "cosine": cosine, "step": step}
 
 
 def rate(config: OptimConfig, progress: float) -> float:
     """The learning rate as a share of its peak, ``progress`` from 0 (start of the run) to 1 (end)."""
     if progress < config.warmup:
         return progress / config.warmup
-    rest = (progress - config.warmup) / (1 - config.warmup)
-    if config.schedule == "linear":
-        return max(0.0, 1 - rest)
-    if config.schedule == "cosine":
-        return 0.5 + 0.5 * math.cos(math.pi * min(1.0, rest))
-    return 0.5 ** sum(progress >= milestone for milestone in config.milestones)
+    return SCHEDULES[config.schedule](config, progress)
+
+
+def _way(params: list[nn.Parameter]) -> dict[str, bool]:
+    return {"fused": True} if params[0].is_cuda else {"foreach": True}
+
+
+def _after_warmup(config: OptimConfig, progress: float) -> float:
+    return (progress - config.warmup) / (1 - config.warmup)

@@ -11,7 +11,7 @@ from unshrink.evaluation.protocol import Figures, figures, mean
 from unshrink.network.network import Network
 from unshrink.pictures.colour import to_uint8
 from unshrink.pictures.find import find_pictures
-from unshrink.pictures.resize import crop_to_multiple
+from unshrink.pictures.resize import crop_to_multiple, resize
 from unshrink.training.data import read_rgb
 from unshrink.training.distributed import ALONE, Processes
 
@@ -36,6 +36,22 @@ def validate(network: Network, folder: str, device: str, processes: Processes = 
         lr = network.downscale(to_tensor(hr).to(device))
         restored = network.upscale(lr, torch.Generator(device).manual_seed(0))
         return figures(hr, to_picture(lr), to_picture(restored), scale)
+
+    return mean(processes.spread(measure, find_pictures(folder)))
+
+
+def bicubic(folder: str, scale: int, processes: Processes = ALONE) -> Figures:
+    """The same figures of bicubic both ways, which every network is there to beat.
+
+    Raises:
+        ConfigError: no pictures there, or one that is damaged.
+    """
+
+    def measure(path: Path) -> Figures:
+        hr = crop_to_multiple(read_rgb(path), scale)
+        height, width = hr.shape[:2]
+        lr = to_uint8(resize(hr, (width // scale, height // scale)))
+        return figures(hr, lr, to_uint8(resize(lr, (width, height))), scale)
 
     return mean(processes.spread(measure, find_pictures(folder)))
 
