@@ -12,17 +12,19 @@ class NetworkConfig(Protocol):
 
     Attributes:
         architecture: its name in `architectures.ARCHITECTURES`.
-        scale: how many times smaller the small picture is, along each side.
-        latent: how z is chosen to restore, one of `LATENTS`.
     """
 
     architecture: ClassVar[str]
 
     @property
-    def scale(self) -> int: ...  # noqa: D102
+    def scale(self) -> int:
+        """How many times smaller the small picture is, along each side."""
+        ...
 
     @property
-    def latent(self) -> str: ...  # noqa: D102
+    def latent(self) -> str:
+        """How z is chosen to restore, one of `LATENTS`."""
+        ...
 
 
 def refuse(config: NetworkConfig, **fields: tuple[bool, str]) -> None:

@@ -114,11 +114,13 @@ class Haar(Layer):
     kind: ClassVar[str] = "split"
 
     @property
-    def channels(self) -> tuple[int, int]:  # noqa: D102
+    def channels(self) -> tuple[int, int]:
+        """C -> 4C."""
         return self.inputs, 4 * self.inputs
 
     @property
-    def factor(self) -> int:  # noqa: D102
+    def factor(self) -> int:
+        """Two."""
         return 2
 
 
@@ -130,11 +132,13 @@ class Learned(Layer):
     kind: ClassVar[str] = "split"
 
     @property
-    def channels(self) -> tuple[int, int]:  # noqa: D102
+    def channels(self) -> tuple[int, int]:
+        """C -> 9C."""
         return self.inputs, self.factor**2 * self.inputs
 
     @property
-    def factor(self) -> int:  # noqa: D102
+    def factor(self) -> int:
+        """Three."""
         return 3
 
     def shapes(self) -> Iterable[tuple[str, Shape]]:
@@ -166,7 +170,8 @@ class Coupling(Layer):
     kind: ClassVar[str] = "block"
 
     @property
-    def channels(self) -> tuple[int, int]:  # noqa: D102
+    def channels(self) -> tuple[int, int]:
+        """C -> C."""
         return self.size, self.size
 
     @property
@@ -201,7 +206,8 @@ class Head(Layer):
     kind: ClassVar[str] = "head"
 
     @property
-    def channels(self) -> tuple[int, int]:  # noqa: D102
+    def channels(self) -> tuple[int, int]:
+        """What is carried -> that, and the features."""
         return self.carried, self.carried + self.width
 
     @property
@@ -224,7 +230,8 @@ class Residual(Layer):
     kind: ClassVar[str] = "residual"
 
     @property
-    def channels(self) -> tuple[int, int]:  # noqa: D102
+    def channels(self) -> tuple[int, int]:
+        """What is carried, and the features -> the same."""
         return self.carried + self.width, self.carried + self.width
 
     @property
@@ -257,7 +264,8 @@ class Tail(Layer):
     kind: ClassVar[str] = "tail"
 
     @property
-    def channels(self) -> tuple[int, int]:  # noqa: D102
+    def channels(self) -> tuple[int, int]:
+        """What is carried, and the features -> the result."""
         return self.carried + self.width, self.outputs
 
     @property

@@ -230,10 +230,12 @@ class _Quantize(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: object, x: Tensor, levels: int) -> Tensor:
+        """Clamped to [0, 1] and rounded."""
         return (x.clamp(0, 1) * levels).round() / levels
 
     @staticmethod
     def backward(ctx: object, grad: Tensor) -> tuple[Tensor, None]:
+        """As it comes."""
         return grad, None
 
 

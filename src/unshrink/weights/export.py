@@ -92,6 +92,7 @@ class _Call(nn.Module):
         self.net, self.run = net, run
 
     def forward(self, *inputs: Tensor) -> Tensor:
+        """What ``run`` gives for the network."""
         return self.run(self.net, *inputs)
 
 
@@ -106,6 +107,7 @@ class _Traced(nn.Module):
         self.function = function
 
     def forward(self, parameters: dict[str, Tensor], *inputs: Tensor) -> Tensor:
+        """What the function gives."""
         return self.function(parameters, *inputs)
 
 
