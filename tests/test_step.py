@@ -211,3 +211,11 @@ def test_the_step_compiles_without_a_break(settings):
     compiled = gradients(torch.compile(made, backend="aot_eager", fullgraph=True, dynamic=False))
     for a, b in zip(gradients(made), compiled, strict=True):
         assert torch.allclose(a, b, atol=0.02 * float(a.abs().max()))
+
+
+@pytest.mark.parametrize("batches, mode", [(1, "reduce-overhead"), (2, "default")])
+def test_gradients_that_are_added_up_are_not_left_in_cuda_graphs(settings, monkeypatch, batches, mode):
+    seen = {}
+    monkeypatch.setattr(step.torch, "compile", lambda module, **options: seen.update(options) or module)
+    step.make_step(begin(settings(run={"compile": "on"}, optim={"accumulate": batches})))
+    assert seen == {"mode": mode, "dynamic": False}

@@ -55,10 +55,11 @@ class TrainStep(nn.Module):
 
     def round_trip(self, hr: Tensor, reference: Tensor, z: Tensor, drawn: Tensor) -> RoundTrip:
         """Downscales, quantises, degrades and restores; arguments as for ``forward``."""
-        degradation = self.config.degradation
-        with torch.autocast(hr.device.type, torch.bfloat16, enabled=self.config.run.precision == "bfloat16"):
+        degradation, device = self.config.degradation, hr.device.type
+        with torch.autocast(device, torch.bfloat16, enabled=self.config.run.precision == "bfloat16"):
             lr, lost = self.network(hr)
-            arrived = DEGRADATIONS[degradation.name].apply(quantize(lr), drawn, degradation.strength)
+            with torch.autocast(device, enabled=False):  # whatever it computes, levels of the picture stay exact
+                arrived = DEGRADATIONS[degradation.name].apply(quantize(lr), drawn, degradation.strength)
             restored = self.network.decode(arrived, z)
         return RoundTrip(hr, reference, lr, lost, restored)
 
@@ -69,7 +70,9 @@ def make_step(run: Run) -> nn.Module:
     step: Any = TrainStep(run.network, run.config, run.learned.judge)
     on_gpu = run.processes.device.startswith("cuda")
     if config.compile == "on" or (config.compile == "auto" and on_gpu and importlib.util.find_spec("triton")):
-        step = torch.compile(step, mode="reduce-overhead", dynamic=False)  # CUDA graphs: one launch for all kernels
+        # CUDA graphs are one launch for all kernels; but each replay overwrites gradients that wait to be added up.
+        mode = "reduce-overhead" if run.config.optim.accumulate == 1 else "default"
+        step = torch.compile(step, mode=mode, dynamic=False)
     return run.processes.wrap(step)
 
 
