@@ -2,7 +2,7 @@
 
     python tools/ship.py runs/irn-x2/irn-x2.safetensors
 
-Adds the ONNX graphs, the licence and the commit, and writes src/unshrink/zoo/<name>.safetensors in float16.
+Adds the ONNX graphs, the licence and the commit, and writes src/unshrink/weights/zoo/<name>.safetensors in float16.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from unshrink import weights
 from unshrink.weights.export import export
 
 ROOT = Path(__file__).parents[1]
-ZOO = ROOT / "src" / "unshrink" / "zoo"
+ZOO = ROOT / "src" / "unshrink" / "weights" / "zoo"
 LICENCE = "Apache-2.0"
 
 
@@ -31,7 +31,7 @@ def main() -> None:
     path = ZOO / f"{made.name}.safetensors"
     weights.save(path, made)
     data = path.read_bytes()
-    print(f"""    Row(
+    print(f"""    Entry(
         name="{made.name}",
         file="{path.name}",
         sha256="{hashlib.sha256(data).hexdigest()}",
