@@ -22,8 +22,8 @@ from unshrink.pictures.strips import Rows, strips_of
 from unshrink.runtime import backends, search
 from unshrink.runtime.pieces import Pieces, Pixels, Planes, Size, Stage, as_values, to_planes
 
-# At the peak of a run, measured with OpenVINO, the hungriest backend: four copies of a feature in float32, or nearly
-BYTES_PER_FEATURE = 15
+# At the peak of a run, measured with OpenVINO, the hungriest backend: four copies of a feature in float32
+BYTES_PER_FEATURE = 16
 BYTES_PER_VALUE = 4
 BYTES_PER_VALUE_OF_STRIP = 12  # what comes in, what is made, and what is joined
 BYTES_AT_ONCE_OF_GRADIENT = 11_000_000_000
@@ -170,7 +170,7 @@ def stage_of(run: Callable[..., Planes], steps: list[Step], inputs: int = 1) -> 
         shrinks=(math.prod(step.shrinks for step in steps),) * inputs,
         grows=math.prod(step.grows for step in steps),
         reach=sum(-(-step.layer.reach * step.scale // scale) for step in steps),
-        bytes_per_pixel=max(BYTES_PER_FEATURE * f + BYTES_PER_VALUE * v for f, v in zip(features, values, strict=True)),
+        bytes_per_pixel=max(BYTES_PER_FEATURE * max(features), BYTES_PER_VALUE * max(values)),
         bytes_per_pixel_of_strip=BYTES_PER_VALUE_OF_STRIP * max(max(step.layer.channels) for step in steps),
     )
 

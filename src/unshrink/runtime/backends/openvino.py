@@ -57,7 +57,7 @@ class OpenVINO:
     def __init__(self, weights: Weights, threads: int = 0, fast: bool = False) -> None:
         self._weights, self.fast = weights, fast
         self._compiled: dict[str, Any] = {}
-        self._parameters: dict[Step, dict[str, np.ndarray]] = {}
+        self._parameters: dict[tuple[str, ...], dict[str, np.ndarray]] = {}
         self._lock = Lock()  # a compiled model runs one request at a time, and each uses every thread
         self._config: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",
@@ -85,10 +85,12 @@ class OpenVINO:
                 model.release_memory()
 
     def _parameters_of(self, step: Step) -> dict[str, np.ndarray]:
-        if step not in self._parameters:
-            found = step.parameters(self._weights.tensors)
-            self._parameters[step] = {name: values.astype(np.float32) for name, values in found.items()}
-        return self._parameters[step]
+        """In float32; kept once for both directions where both have the same."""
+        found = step.parameters(self._weights.tensors)
+        key = step.path, *found
+        if key not in self._parameters:
+            self._parameters[key] = {name: values.astype(np.float32) for name, values in found.items()}
+        return self._parameters[key]
 
     def _run(self, name: str, source: Callable[[], bytes], inputs: dict[str, np.ndarray]) -> np.ndarray:
         with self._lock:
