@@ -1,4 +1,4 @@
-"""The same photo at x2, x4 and x8: the figure and the table at the top of the README.
+"""The same photo at x2, x4 and x8: the figure at the top of the README, the table in the tutorial.
 
 python benchmarks/scales.py             # writes docs/images/astronaut_x2_x4_x8.png and results/scales.json
 """

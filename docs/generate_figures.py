@@ -1,5 +1,5 @@
-"""Writes measured figures into the pages, between their markers: results/ into README.md, cards/*.md and
-docs/results.md, benchmarks/ into docs/performance.md and docs/effort.md, training logs and trials into
+"""Writes measured figures into the pages, between their markers: results/ into README.md, cards/*.md, docs/tutorial.md
+and docs/results.md, benchmarks/ into docs/performance.md and docs/effort.md, training logs and trials into
 docs/training-diary.md and README.md, what the checks found into docs/cli.md and docs/server.md.
 
 python docs/generate_figures.py          # rewrites the tables
@@ -23,7 +23,13 @@ from unshrink.evaluation.tables import checked, markdown, tables
 from unshrink.text import human_bytes
 
 ROOT = Path(__file__).parents[1]
-README_SETS = ("Set5", "Set14", "BSD100", "Screens")  # docs/results.md has all
+README_ROWS = (  # photos and screens; docs/results.md has all
+    ("irn-x2", "Set5"),
+    ("irn-x2", "Screens"),
+    ("irn-x4-lean", "Set5"),
+    ("irn-x4-lean", "Screens"),
+    ("irn-x8", "Set5"),
+)
 SPEED = ROOT / "docs" / "images" / "speed.svg"
 INK = "#808080"  # of the text in a drawing that is a file of its own: readable on white and on black
 MARKED = re.compile(
@@ -175,11 +181,12 @@ def pages() -> dict[Path, str]:
     """Each page with its tables as measured."""
     found, docs = read(ROOT / "results"), ROOT / "docs"
     lines = shipped(found)
-    brief = [line for rows in lines.values() for line in rows if line[1] in README_SETS]
+    brief = [line for rows in lines.values() for line in rows if line[:2] in README_ROWS]
     shown: dict[Path, dict[str, str]] = {
         ROOT / "cards" / f"{name}.md": {"figures": markdown(HEADINGS, rows)} for name, rows in lines.items()
     }
-    shown[ROOT / "README.md"] = {"figures": markdown(HEADINGS, brief), "speedrun": speedrun(), "scales": scales()}
+    shown[ROOT / "README.md"] = {"figures": markdown(HEADINGS, brief), "speedrun": speedrun()}
+    shown[docs / "tutorial.md"] = {"scales": scales()}
     shown[docs / "results.md"] = {"figures": everything(found)}
     shown[docs / "performance.md"] = {
         "figures": benchmarks.backends(load("benchmarks", "backends.json")),
