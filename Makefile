@@ -9,7 +9,7 @@ CODEC_SETS ?= Set5 Set14 Kodak12odd
 LPIPS ?= $(UNSHRINK_DATA)/perceptual
 MEASURED = $(if $(LPIPS),--lpips $(LPIPS)) --overwrite
 
-.PHONY: demo test lint types check eval eval-weights eval-codecs eval-older pages
+.PHONY: demo test lint types docs check eval eval-weights eval-codecs eval-older pages
 .PHONY: eval-invertibility eval-latent eval-guidance bench effort speedrun clean
 
 demo: $(VENV)/base
@@ -30,7 +30,11 @@ lint: $(VENV)/dev
 types: $(VENV)/dev
 	$(BIN)/mypy
 
-check: lint types test
+# The documentation site, into site/: notebooks are run, and a link that leads nowhere is an error.
+docs: $(VENV)/dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+check: lint types docs test
 
 # Every measured figure of the weights and of the older ways, and the pages that show them: docs/evaluation.md says how
 # long each part takes.  After new weights, all but eval-older; of one scale: MODELS=irn-x2 CODECS="'*-irn-x2-*'".
@@ -92,4 +96,4 @@ speedrun: $(VENV)/dev
 	$(BIN)/python docs/generate_figures.py
 
 clean:
-	rm -rf $(VENV) demo runs
+	rm -rf $(VENV) demo runs site

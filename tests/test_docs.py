@@ -1,23 +1,51 @@
-"""What the pages say is what the commands print."""
+"""What the pages say is true: figures are measured, code runs, commands print what is shown, links lead somewhere."""
 
+import importlib.util
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
+from types import ModuleType
 
+import nbformat
+import PIL.Image
 import pytest
+import yaml
 
 import unshrink
+from unshrink.cli.main import main
 
 ROOT = Path(__file__).parents[1]
+PACKAGE = Path(unshrink.__file__).parent
 PAGES = [
-    ROOT / "README.md",
-    ROOT / "CHANGELOG.md",
-    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted(ROOT.glob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
     *sorted((ROOT / "cards").glob("*.md")),
 ]
+NOTEBOOKS = sorted((ROOT / "docs/notebooks").glob("*.ipynb"))
+# A block of code, after a comment that says why it is not run, or of which file it is an excerpt.
+FENCE = re.compile(r"^(?:<!-- (not run: [^\n]*|from [^\n]*) -->\n)?```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """The blocks of code in that language that are to be run."""
+    return [code for comment, kind, code in FENCE.findall(page.read_text()) if kind == language and not comment]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder with the photo of the pages, and its small picture as another program saved it."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(ROOT / "examples/rocket.jpg", "photo.jpg")
+    PIL.Image.open(ROOT / "docs/images/tutorial_small.png").convert("RGB").save("photo_again.jpg")
+    return tmp_path
+
+
+# -- figures -------------------------------------------------------------------------------------------------------
 
 
 def test_tables_are_what_results_say():
@@ -63,22 +91,160 @@ def test_a_drawing_of_older_measurements_is_noticed(copied):
     assert "speed.svg" in done.stderr
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+# -- links and names -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page):
-    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
-        assert target.startswith("https://") or (page.parent / target).exists(), target
+    text = FENCE.sub("", page.read_text())
+    for target, anchor in re.findall(r"\]\(([^)#\s]*)(#[^)\s]*)?[^)]*\)", text):
+        goal = page.parent / target if target else page
+        assert target.startswith("https://") or goal.exists(), target
+        if anchor and goal.suffix == ".md":
+            assert anchor[1:] in anchors(goal), f"{target}{anchor}"
 
 
-def test_the_version_is_the_same_everywhere():
-    assert f'version = "{unshrink.__version__}"' in (ROOT / "pyproject.toml").read_text()
-    assert f"## {unshrink.__version__}" in (ROOT / "CHANGELOG.md").read_text()
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings."""
+    headings = re.findall(r"^#+ (.*)$", FENCE.sub("", page.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
 
 
-def test_the_readme_code_runs(tmp_path, monkeypatch):
-    code = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    assert code
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "photo.jpg").write_bytes((ROOT / "examples/rocket.jpg").read_bytes())
-    for block in code:
+def test_every_room_is_in_the_architecture_page():
+    text = (ROOT / "docs/architecture.md").read_text()
+    rooms = {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert rooms == set(re.findall(r"^\| `(\w+)/` \|", text, re.MULTILINE))
+
+
+def test_every_page_is_in_the_navigation():
+    listed = re.findall(r"[\w/.-]+\.md", (ROOT / "mkdocs.yml").read_text().partition("\nnav:\n")[2])
+    pages = {str(path.relative_to(ROOT / "docs").with_suffix(".md")) for path in (*NOTEBOOKS, *docs_pages())}
+    assert pages <= set(listed)
+    assert len(listed) == len(set(listed))
+
+
+def docs_pages() -> list[Path]:
+    return sorted((ROOT / "docs").rglob("*.md"))
+
+
+def test_every_public_name_is_in_the_reference():
+    page = (ROOT / "docs/api/unshrink.md").read_text()
+    errors = {name for name in unshrink.__all__ if getattr(unshrink, name).__module__ == "unshrink.errors"}
+    assert {f"::: unshrink.{name}" for name in set(unshrink.__all__) - errors} <= set(page.splitlines())
+    assert "::: unshrink.errors" in page
+
+
+def test_the_version_is_a_heading_of_the_changes():
+    assert re.search(rf"^## \[?{re.escape(unshrink.__version__)}\b", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+
+
+# -- code ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_readme_code_runs(folder):
+    for block in blocks(ROOT / "README.md", "python"):
         exec(block, {})
-    assert {path.name for path in tmp_path.iterdir()} == {"photo.jpg", "photo_x2.png", "photo_restored.png"}
+    assert {"photo.jpg", "photo_x2.png", "photo_restored.png"} <= {path.name for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize(
+    "page",
+    [page for page in docs_pages() if blocks(page, "python")],
+    ids=lambda page: str(page.relative_to(ROOT)),
+)
+def test_the_code_of_a_page_runs(page, folder):
+    names: dict[str, object] = {}
+    for block in blocks(page, "python"):
+        exec(compile(block, str(page), "exec"), names)
+
+
+def excerpts() -> list[tuple[str, str]]:
+    """Blocks that are taken from a file, and that file."""
+    found = [block for page in docs_pages() for block in FENCE.findall(page.read_text())]
+    return [(comment.removeprefix("from "), code) for comment, _, code in found if comment.startswith("from ")]
+
+
+@pytest.mark.parametrize("source, code", excerpts())
+def test_excerpts_are_what_the_file_says(source, code):
+    lines = set((ROOT / source).read_text().splitlines())
+    assert [line for line in code.splitlines() if line.strip(" .") and line not in lines] == []
+
+
+def test_the_tutorial_shows_what_the_commands_print(folder, capsys):
+    shown = [block.partition("\n") for block in blocks(ROOT / "docs/tutorial.md", "console")]
+    assert len(shown) > 4
+    for command, _, expected in shown:
+        with warnings.catch_warnings(action="ignore"):
+            main(shlex.split(command.removeprefix("$ unshrink ")))
+        printed = capsys.readouterr()
+        assert without_digits(printed.err + printed.out) == without_digits(expected), command
+
+
+def without_digits(text: str) -> list[str]:
+    """The words of a text; figures may differ a little from machine to machine."""
+    return re.sub(r"\d+(\.\d+)?", "0", text).split()
+
+
+# -- the site ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def hooks() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("site_hooks", ROOT / "docs/site_hooks.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(
+    "path, link, moved",
+    [
+        ("README.md", "[a](docs/cli.md#train)", "[a](cli.md#train)"),
+        ("README.md", "![a](docs/images/network.svg)", "![a](images/network.svg)"),
+        ("README.md", "[Apache-2.0](LICENSE)", "Apache-2.0"),
+        ("README.md", "[a](https://arxiv.org/abs/2005.05650)", "[a](https://arxiv.org/abs/2005.05650)"),
+        ("docs/cli.md", "[a](../cards/irn-x2.md)", "[a](cards/irn-x2.md)"),
+        ("docs/api/unshrink.md", "[a](../notebooks/latent.ipynb)", "[a](../notebooks/latent.md)"),
+        ("cards/irn-x2.md", "[a](../docs/training.md)", "[a](../training.md)"),
+        ("cards/irn-x2.md", "[a](../docs/nowhere.md)", "[a](../docs/nowhere.md)"),
+    ],
+)
+def test_links_of_the_repository_become_links_of_the_site(hooks, path, link, moved):
+    assert hooks.moved(f"See {link}.", path) == f"See {moved}."
+
+
+def test_a_page_that_loads_from_another_host_is_refused(hooks):
+    page = type("Page", (), {"file": type("File", (), {"src_uri": "a.md"})})
+    fine = (
+        '<script src="assets/a.js"></script><a href="https://arxiv.org">a</a><link rel="canonical" href="https://a.b">'
+    )
+    assert hooks.on_post_page(fine, page) == fine
+    for bad in (
+        '<script src="https://a.b/c.js">',
+        "<link href=//a.b/c.css rel=stylesheet>",
+        '<img alt="" src="http://a.b">',
+    ):
+        with pytest.raises(Exception, match="other hosts"):
+            hooks.on_post_page(bad, page)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebooks_run(hooks, path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # one process for each core: threads would only fight
+    page, pictures = hooks.shown(path.stem, path.read_text())
+    assert page.startswith("# ")
+    assert all(f"({name})" in page and data for name, data in pictures.items())
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebooks_are_kept_without_what_they_gave(path):
+    for cell in nbformat.read(path, as_version=4).cells:
+        assert not cell.get("outputs"), "remove it: jupyter nbconvert --clear-output --inplace"
+
+
+def test_the_hooks_of_pre_commit_are_the_checks_of_ci():
+    config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())
+    commands = {hook["entry"].removeprefix("make ") for repo in config["repos"] for hook in repo["hooks"]}
+    assert {repo["repo"] for repo in config["repos"]} == {"local"}
+    ran = re.findall(r"^make (.*)$", (ROOT / ".ci/run").read_text(), re.MULTILINE)
+    assert commands == set(" ".join(ran).split())
