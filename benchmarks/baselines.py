@@ -33,10 +33,10 @@ from PIL import features
 from unshrink import weights as zoo
 from unshrink.errors import ImageError, UnshrinkError
 from unshrink.evaluation import tables
-from unshrink.evaluation.protocol import Distance, Measure, Method, NamedFigures, Picture, closeness, looks
+from unshrink.evaluation.protocol import Distance, Measure, Method, NamedFigures, closeness, looks
 from unshrink.evaluation.run import Evaluation, evaluation_of, load_lpips, run
 from unshrink.evaluation.sets import PictureSet, find_set
-from unshrink.pictures.colour import to_uint8
+from unshrink.pictures.colour import RGB, to_uint8
 from unshrink.pictures.image import Image
 from unshrink.pictures.resize import KERNELS, resize
 
@@ -217,7 +217,7 @@ def of_codec(
 def at_bytes(form: str, scale: int, budgets: dict[str, int], lpips: Distance | None = None) -> Measure:
     """The best file of a codec that is no larger than a picture's budget; where none is, its smallest file."""
 
-    def measured(name: str, hr: Picture) -> NamedFigures:
+    def measured(name: str, hr: RGB) -> NamedFigures:
         if name not in budgets:
             raise ImageError(f"the small file of {name} was not measured: run unshrink eval again")
         quality, file = max(
@@ -237,7 +237,7 @@ def at_bytes(form: str, scale: int, budgets: dict[str, int], lpips: Distance | N
     return measured
 
 
-def largest_within(budget: int, hr: Picture, form: str, options: dict[str, Any]) -> tuple[int, bytes]:
+def largest_within(budget: int, hr: RGB, form: str, options: dict[str, Any]) -> tuple[int, bytes]:
     """The highest quality of 1 to 100 whose file is no larger than the budget, and that file; else those of 1."""
     low, best = 1, encoded(hr, form, quality=1, **options)
     high = 100
@@ -248,13 +248,13 @@ def largest_within(budget: int, hr: Picture, form: str, options: dict[str, Any])
     return low, best
 
 
-def encoded(hr: Picture, form: str, **options: Any) -> bytes:
+def encoded(hr: RGB, form: str, **options: Any) -> bytes:
     stream = io.BytesIO()
     PIL.fromarray(hr).save(stream, form, **options)
     return stream.getvalue()
 
 
-def decoded(file: bytes) -> Picture:
+def decoded(file: bytes) -> RGB:
     return np.asarray(PIL.open(io.BytesIO(file)).convert("RGB"))
 
 

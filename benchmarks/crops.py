@@ -16,8 +16,8 @@ from PIL import Image as PIL
 
 import unshrink
 from unshrink.evaluation.compare import Box, compare, worst_place
-from unshrink.evaluation.protocol import Picture
 from unshrink.pictures import metrics
+from unshrink.pictures.colour import RGB
 from unshrink.pictures.image import Image
 from unshrink.pictures.resize import crop_to_multiple
 
@@ -40,7 +40,7 @@ def main() -> None:
             save(options.out / f"{path.stem}-x{scale}", path.stem, hr, rescaler)
 
 
-def save(folder: Path, name: str, hr: Picture, rescaler: unshrink.Rescaler) -> None:
+def save(folder: Path, name: str, hr: RGB, rescaler: unshrink.Rescaler) -> None:
     """Writes the crops, the whole picture and crop.json."""
     found, scale = compare(Image(hr), rescaler), rescaler.scale
     box = worst_place(found)
@@ -64,7 +64,7 @@ def save(folder: Path, name: str, hr: Picture, rescaler: unshrink.Rescaler) -> N
     (folder / "crop.json").write_text(json.dumps(about, indent=1) + "\n")
 
 
-def cut(picture: Picture, box: Box, shrunk: int) -> Picture:
+def cut(picture: RGB, box: Box, shrunk: int) -> RGB:
     """The place in a picture that is so many times smaller."""
     left, top, right, bottom = (side // shrunk for side in box)
     return np.ascontiguousarray(picture[top:bottom, left:right])

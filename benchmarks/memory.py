@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 from backends import machine
 
-from unshrink.pictures.image import Image
+from unshrink.pictures.image import PassingImage
 from unshrink.pictures.io import write
-from unshrink.pictures.strips import Rows
+from unshrink.pictures.strips import Strips
 
 TARGET = Path(__file__).with_suffix(".json")
 MEASURE = """
@@ -34,7 +34,7 @@ finally:
 """
 
 
-def picture(megapixels: float) -> Image:
+def picture(megapixels: float) -> PassingImage:
     """A large picture, made while it is written: waves with noise, so that files are as large as those of photos."""
     side = round((megapixels * 1e6) ** 0.5)
 
@@ -45,7 +45,7 @@ def picture(megapixels: float) -> Image:
             y = np.arange(top, min(top + 64, side))[:, None, None] / 53
             yield (128 + 90 * np.sin(x) * np.cos(y) + draw.normal(0, 4, (len(y), side, 3))).astype(np.uint8)
 
-    return Image(Rows((side, side, 3), np.uint8, strips()))
+    return PassingImage(Strips((side, side, 3), np.uint8, strips()))
 
 
 def command(*arguments: object) -> tuple[int, float]:

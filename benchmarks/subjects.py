@@ -19,8 +19,8 @@ from PIL import ImageDraw, ImageFont
 
 import unshrink
 from unshrink.evaluation.compare import ordinary_round_trip
-from unshrink.evaluation.protocol import Picture
 from unshrink.pictures import metrics
+from unshrink.pictures.colour import RGB
 from unshrink.pictures.image import Image
 from unshrink.pictures.resize import crop_to_multiple
 from unshrink.training.data import read_rgb
@@ -49,7 +49,7 @@ def main() -> None:
         page(rows).save(ROOT / "docs" / "images" / f"{model.replace('-', '_')}_subjects.png", optimize=True)
 
 
-def panels(rescaler: unshrink.Rescaler, path: Path, left: int, top: int) -> list[tuple[str, Picture]]:
+def panels(rescaler: unshrink.Rescaler, path: Path, left: int, top: int) -> list[tuple[str, RGB]]:
     """The place, way by way, each with its title."""
     scale = rescaler.scale
     hr = crop_to_multiple(read_rgb(path), scale)
@@ -65,7 +65,7 @@ def panels(rescaler: unshrink.Rescaler, path: Path, left: int, top: int) -> list
     return [("original", hr[place]), ("small picture", of_small), *scored]
 
 
-def page(rows: dict[str, list[tuple[str, Picture]]]) -> PIL.Image:
+def page(rows: dict[str, list[tuple[str, RGB]]]) -> PIL.Image:
     """All places as one picture, a row for each subject."""
     columns, cell = max(map(len, rows.values())), SIDE * ZOOM + GAP
     sheet = PIL.new("RGB", (columns * cell + GAP, len(rows) * (cell + HEAD) + GAP), "white")

@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 
 from unshrink import weights
-from unshrink.batch import rescale
 from unshrink.cli import main as cli
 from unshrink.cli import terminal
 from unshrink.cli.tasks import Result, Task, attempt
@@ -68,7 +67,7 @@ def zoo(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def installed(zoo, monkeypatch):
     """The small networks in the place of the shipped ones, and the one of scale 4 as the default."""
-    monkeypatch.setattr(rescale, "DEFAULT_SCALE", 4)
+    monkeypatch.setattr(weights, "DEFAULT_SCALE", 4)
     monkeypatch.setattr(catalogue, "ENTRIES", tuple(row(zoo / f"tiny-x{scale}.safetensors") for scale in (4, 2)))
 
 

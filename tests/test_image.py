@@ -19,14 +19,16 @@ from hypothesis import strategies as st
 from PIL import ImageCms, ImageOps
 
 from unshrink.errors import ImageError
+from unshrink.pictures.formats import WRITTEN, of_path
 from unshrink.pictures.image import Image
-from unshrink.pictures.io import LOSSLESS, LOSSY, format_of, max_depth, read, scan, write
+from unshrink.pictures.io import read, scan, write
 from unshrink.pictures.pillow import from_pil, to_pil
-from unshrink.pictures.strips import Rows
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><!-- \xc3\xa4 --></x:xmpmeta>'
 BLOCKS = ("icc", "exif", "xmp")
+LOSSLESS = [name for name, row in WRITTEN.items() if row.lossless]
+LOSSY = [name for name, row in WRITTEN.items() if not row.lossless]
 
 
 def exif_block(orientation=6, artist="J\u00fcrgen", big=False) -> bytes:
@@ -167,6 +169,28 @@ def test_tiff_is_read_alike_by_another_program():
                 resource = b"8BIM\x04\x22\0\0" + struct.pack(">I", len(image.exif)) + image.exif
                 assert page.tags[34377].value == resource
                 assert [int(sample) for sample in page.extrasamples] == ([2] if image.alpha else [])
+
+
+@pytest.mark.parametrize("big", [False, True])
+@pytest.mark.parametrize("height", [1, 300])
+def test_the_strips_of_a_tiff_fill_it_from_its_directory_to_its_end(monkeypatch, big, height):
+    tifffile = pytest.importorskip("tifffile")
+    monkeypatch.setattr("unshrink.pictures.tiff._MOST_BYTES", 0 if big else 1 << 32)
+    image = dataclasses.replace(full(), pixels=noise(height, 700, 3, 16))
+    stream = io.BytesIO(b"before")
+    stream.seek(6)
+    write(image, stream, format="tiff")
+    data = stream.getvalue()[6:]
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        page = file.pages[0]
+        assert (file.is_bigtiff, page.offset) == (big, 16 if big else 8)
+        np.testing.assert_array_equal(page.asarray(), image.pixels)
+        ends = np.add(page.dataoffsets, page.databytecounts)
+        assert list(page.dataoffsets[1:]) == list(ends[:-1])
+        assert ends[-1] == len(data)
+        exif = page.tags[34665].value  # a directory of its own, which must not be beneath the strips
+        assert exif["UserComment"] == "a comment"
+        assert page.dataoffsets[0] >= max(tag.valueoffset for tag in page.tags if tag.code != 273)
 
 
 # ---- reading --------------------------------------------------------------------------------------------------------
@@ -522,8 +546,8 @@ def refusal(source, **options) -> str:
 
 def test_what_is_no_picture(tmp_path):
     assert "empty" in refusal(b"")
-    assert "not a PNG, JPEG" in refusal(b"hello")
-    assert "not a PNG, JPEG" in refusal(b"<svg xmlns='http://www.w3.org/2000/svg'/>")
+    assert "not a PNG, WebP" in refusal(b"hello")
+    assert "not a PNG, WebP" in refusal(b"<svg xmlns='http://www.w3.org/2000/svg'/>")
     assert "No such file" in refusal(tmp_path / "none.png")
     assert str(tmp_path / "none.png") in refusal(tmp_path / "none.png")
     assert "folder" in refusal(tmp_path)
@@ -623,7 +647,8 @@ HOSTILE = """
 import sys, time, warnings
 from pathlib import Path
 from unshrink.errors import ImageError
-from unshrink.image import Image, read
+from unshrink.pictures.image import Image
+from unshrink.pictures.io import read
 warnings.simplefilter("ignore")
 counts, slowest = {"read": 0, "refused": 0}, 0.0
 for path in sorted(Path(sys.argv[1]).iterdir()):
@@ -689,7 +714,6 @@ def test_what_is_scanned_is_what_is_read(form, tmp_path):
     path = tmp_path / f"picture.{form}"
     write(image, path, format=form, lossy=True)
     passing = scan(path)
-    assert isinstance(passing.pixels, np.ndarray if form == "webp" else Rows)
     assert (passing.size, passing.depth) == (image.size, 8)
     write(passing, path.with_suffix(".tif"), overwrite=True)
     assert_same(read(path.with_suffix(".tif")), dataclasses.replace(read(path), dpi=passing.dpi))
@@ -704,13 +728,13 @@ def test_damage_is_an_error_when_its_pixels_are_asked_for():
 
 
 def test_formats_and_extensions():
-    assert [format_of(f"a{e}") for e in (".PNG", ".webp", ".tif", ".tiff", ".jpg", ".jpeg", ".avif")] == [
+    assert [of_path(f"a{e}").name for e in (".PNG", ".webp", ".tif", ".tiff", ".jpg", ".jpeg", ".avif")] == [
         "png", "webp", "tiff", "tiff", "jpeg", "jpeg", "avif"
     ]  # fmt: skip
-    assert [max_depth(f"a{e}") for e in (".png", ".webp", ".tif", ".jpg")] == [16, 8, 16, 8]
+    assert [of_path(f"a{e}").depth for e in (".png", ".webp", ".tif", ".jpg")] == [16, 8, 16, 8]
     for name in ("a", "a.gif", "a.png.txt"):
         with pytest.raises(ImageError, match=r"unknown extension.*\.png, \.webp"):
-            format_of(name)
+            of_path(name)
     with pytest.raises(ImageError, match=r"'gif'.*png, webp"):
         encoded(full(), "gif")
 
@@ -807,7 +831,45 @@ def test_from_pil_refuses_other_modes(mode):
 
 
 def test_importing_loads_neither_pillow_nor_libvips():
-    code = "import sys, unshrink.image; print(sorted({'PIL', 'pyvips'} & set(sys.modules)))"
+    code = "import sys, unshrink.pictures.io; print(sorted({'PIL', 'pyvips'} & set(sys.modules)))"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     assert done.stdout.strip() == "[]"
+
+
+# ---- how it shows itself --------------------------------------------------------------------------------------------
+
+
+def test_numpy_takes_an_image():
+    image = full()
+    assert np.asarray(image) is image.pixels
+    assert np.asarray(image, float).dtype == float
+    copy = np.array(image)
+    assert not np.shares_memory(copy, image.pixels)
+    np.testing.assert_array_equal(copy, image.pixels)
+    with pytest.raises(ValueError, match="copy"):
+        np.asarray(image, float, copy=False)
+
+
+def test_repr_is_one_short_line():
+    image = dataclasses.replace(full(30, 40, 4, 16), exif=None, notes=("a note",))
+    blocks = f"icc of {len(SRGB)} bytes, xmp of {len(XMP)} bytes"
+    assert repr(image) == f"<Image 40x30, RGB and alpha of 16 bit, {blocks}, 300x150 dpi, a note>"
+    assert repr(Image(noise(2, 3, 1)).passing()) == "<PassingImage 3x2, grey of 8 bit>"
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("depth", [8, 16])
+def test_a_notebook_shows_the_picture(channels, depth):
+    image = full(20, 30, channels, depth)
+    shown = read(image._repr_png_())
+    assert (shown.size, shown.depth, shown.channels) == (image.size, 8, channels)
+    assert (shown.icc, shown.exif, shown.xmp) == (image.icc, image.exif, None)
+    assert np.abs(shown.pixels - image.pixels / (257 if depth == 16 else 1)).max() <= 0.51
+
+
+def test_a_notebook_shows_a_large_picture_smaller():
+    ramp = np.linspace(0, 255, 3000).astype(np.uint8)[None, :, None].repeat(5, 0)
+    shown = read(Image(ramp)._repr_png_())
+    assert shown.size == (1024, 2)
+    assert np.abs(shown.pixels[0, :, 0] - np.linspace(0, 255, 1024)).max() <= 2

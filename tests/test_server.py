@@ -199,6 +199,7 @@ def test_pixels_that_would_come_out_are_counted_too(client):
         ({"scale": 3}, "no weights for scale 3"),
         ({"scale": 4, "model": "irn-x2"}, "scale 4 contradicts the model: irn-x2 has scale 2"),
         ({"format": "jpeg"}, "jpeg changes values"),
+        ({"format": "gif"}, "cannot write the format 'gif'; allowed are png, webp"),
     ],
 )
 def test_wrong_options_are_refused(client, options, message):

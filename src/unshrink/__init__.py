@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         WeightsError,
     )
     from unshrink.pictures.image import Image
-    from unshrink.pictures.io import read, write
+    from unshrink.pictures.io import read, save, write
     from unshrink.runtime.rescaler import Rescaler, load
     from unshrink.weights import list_models
 
@@ -32,7 +32,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "pictures.image": ("Image",),
-    "pictures.io": ("read", "write"),
+    "pictures.io": ("read", "save", "write"),
     "runtime.rescaler": ("Rescaler", "load"),
     "weights": ("list_models",),
     "errors": (
@@ -62,6 +62,7 @@ __all__ = [
     "list_models",
     "load",
     "read",
+    "save",
     "write",
 ]
 

@@ -21,7 +21,8 @@ from unshrink.batch.options import DownscaleOptions, UpscaleOptions
 from unshrink.batch.rescale import Downscaler, Source, Upscaler, downscaler, upscaler
 from unshrink.errors import ConfigError, MissingDependencyError, UnshrinkError
 from unshrink.pictures import io as images
-from unshrink.pictures.find import PICTURES, is_picture
+from unshrink.pictures.find import is_picture
+from unshrink.pictures.formats import EXTENSIONS
 from unshrink.runtime.rescaler import SMALL
 
 try:
@@ -113,7 +114,7 @@ def _plan(source: str, rename: Callable[[str], str]) -> Rows:
         makers[output] = name
         rows.append({"input": name, "output": output, "error": ""})
     if not rows:
-        raise ConfigError(f"no pictures in {source}: their names must end in {', '.join(sorted(PICTURES))}")
+        raise ConfigError(f"no pictures in {source}: their names must end in {', '.join(sorted(EXTENSIONS))}")
     return rows
 
 

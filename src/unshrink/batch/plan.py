@@ -16,10 +16,8 @@ from unshrink.batch.items import STANDARD, Item, Outcome
 from unshrink.batch.manifest import Manifest
 from unshrink.batch.options import BatchOptions, Existing
 from unshrink.errors import ImageError, NothingMatchedError, UsageError
-from unshrink.pictures import io as images
+from unshrink.pictures import formats
 from unshrink.pictures.find import is_picture, pictures_in
-
-EXTENSIONS = {form: extensions[0] for form, extensions in (images.LOSSLESS | images.LOSSY).items()}
 
 Fields = Callable[[str], Mapping[str, str]]  # the stem of a source -> what a template may name
 
@@ -157,11 +155,11 @@ def _matches(name: str, base: Path, pattern: str) -> list[Path]:
 
 def _format(out: str | None, asked: str | None) -> str:
     """The format that the options or the name of the output ask for."""
-    if asked is not None and asked not in EXTENSIONS:
-        raise UsageError(f"format is {asked!r:.60}: allowed are None, {', '.join(EXTENSIONS)}")
+    if asked is not None and asked not in formats.WRITTEN:
+        raise UsageError(f"format is {asked!r:.60}: allowed are None, {', '.join(formats.WRITTEN)}")
     if out in (None, STANDARD):
         return asked or "png"
-    named = images.format_of(out) if asked is None or Path(out).suffix else asked
+    named = formats.of_path(out).name if asked is None or Path(out).suffix else asked
     if asked not in (None, named):
         raise UsageError(f"--format {asked} contradicts the name {out}")
     return named
@@ -169,7 +167,7 @@ def _format(out: str | None, asked: str | None) -> str:
 
 def _filled(template: str, source: Path, form: str, fields: Mapping[str, str]) -> str:
     """The name that a template gives for a source."""
-    known = {**fields, "name": source.name, "ext": EXTENSIONS[form]}
+    known = {**fields, "name": source.name, "ext": formats.writable(form).extension}
 
     def value(match: re.Match[str]) -> str:
         if match[1] not in known:

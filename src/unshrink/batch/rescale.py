@@ -18,19 +18,17 @@ from unshrink.batch.items import STANDARD, Item, Outcome
 from unshrink.batch.options import BatchOptions, DownscaleOptions, UpscaleOptions
 from unshrink.errors import ImageError, ModelNotFoundError, ProvenanceError, UnshrinkWarning, UsageError
 from unshrink.files import atomic_write
+from unshrink.pictures import formats, metrics
 from unshrink.pictures import io as images
-from unshrink.pictures import metrics
 from unshrink.pictures import record as provenance
 from unshrink.pictures.colour import over_white
-from unshrink.pictures.image import Image
+from unshrink.pictures.image import AnyImage, Image, PassingImage
 from unshrink.pictures.record import Record
 from unshrink.runtime import backends, rescaler
 from unshrink.runtime.rescaler import Rescaler
 from unshrink.runtime.search import Refined
 from unshrink.runtime.streaming import Progress
 from unshrink.weights import catalogue
-
-DEFAULT_SCALE = 2  # what comes back is hard to tell from the original; at 4, fine detail is softer
 
 logger = logging.getLogger("unshrink")
 
@@ -46,7 +44,7 @@ class Source:
     """
 
     name: str
-    image: Image
+    image: Image | PassingImage
     bytes: int
 
 
@@ -90,18 +88,20 @@ class Downscaler:
         """
         options, model = self.options, self.model
         image = source.image.strip() if options.strip else source.image
-        image = images.whole(image) if options.verify else image  # it is needed once more
-        depth = options.depth or min(image.depth, images.max_depth(f"picture.{form}"))
+        held = image.whole() if options.verify else None  # it is needed once more
+        depth = options.depth or min(image.depth, formats.writable(form).depth)
         refined: list[Refined] = []
-        small = model.downscale(image, depth=depth, effort=options.effort, report=refined.append, progress=progress)
+        small = model.downscale(
+            held or image, depth=depth, effort=options.effort, report=refined.append, progress=progress
+        )
         memory = io.BytesIO() if options.verify or not stream.seekable() else None
         images.write(small, memory or stream, format=form, lossy=options.lossy)
         size = _copied(memory, stream)
         facts: dict[str, Any] = {"size": image.size, "small_size": small.size, "depth": depth}
         facts |= {"bytes": source.bytes, "small_bytes": size, "effort": options.effort}
         facts |= {f"effort_{key}": value for one in refined for key, value in dataclasses.asdict(one).items()}
-        if options.verify and memory:
-            facts |= _verified(model, image, memory.getvalue(), _limit(options))
+        if held and memory:
+            facts |= _verified(model, held, memory.getvalue(), _limit(options))
         return Written(model, facts)
 
 
@@ -131,16 +131,16 @@ class Upscaler:
         options, name = self.options, source.name
         model, record, image = self._model(source)
         _refuse_huge(image, model.scale, _limit(options), name)
-        image = images.whole(image)  # the small one is held, the large one passes by
-        large = model.upscale(images.passing(image), seed=options.seed, progress=progress)
+        small = image.whole()  # the large one passes by
+        large = model.upscale(small.passing(), seed=options.seed, progress=progress)
         memory = None if stream.seekable() else io.BytesIO()
         images.write(large.strip() if options.strip else large, memory or stream, format=form, lossy=True)
         size = _copied(memory, stream)
-        unchanged = record.pixels == provenance.checksum(image.pixels) if record else None
-        facts: dict[str, Any] = {"size": large.size, "small_size": image.size, "depth": large.depth}
+        unchanged = record.pixels == provenance.checksum(small.pixels) if record else None
+        facts: dict[str, Any] = {"size": large.size, "small_size": small.size, "depth": large.depth}
         return Written(model, facts | {"bytes": size, "small_bytes": source.bytes, "unchanged": unchanged})
 
-    def _model(self, source: Source) -> tuple[Rescaler, Record | None, Image]:
+    def _model(self, source: Source) -> tuple[Rescaler, Record | None, Image | PassingImage]:
         """The weights for a picture, its record, and the picture, without a record that cannot be used."""
         if self.named:
             return self.named, *_record_if_sound(source.image)
@@ -202,7 +202,7 @@ def named_model(options: DownscaleOptions, load: Callable[[str], Rescaler]) -> R
     Raises:
         UsageError: the scale is not that of the model.
     """
-    model = load(options.model or zoo.for_scale(options.scale or DEFAULT_SCALE).name)
+    model = load(options.model or zoo.for_scale(options.scale or zoo.DEFAULT_SCALE).name)
     if options.scale and options.scale != model.scale:
         raise UsageError(f"scale {options.scale} contradicts the model: {model.name} has scale {model.scale}")
     return model
@@ -234,7 +234,7 @@ def opened(target: str, overwrite: bool) -> AbstractContextManager[BinaryIO]:
 
 
 def read(name: str, max_pixels: int | None) -> Source:
-    """A picture, its pixels where possible as `Rows`; what had to be converted is said."""
+    """A picture that passes by; what had to be converted is said."""
     file: str | bytes = sys.stdin.buffer.read() if name == STANDARD else name
     image = images.scan(file, max_pixels=max_pixels or images.MAX_PIXELS)
     for note in image.notes:
@@ -264,7 +264,7 @@ def _verified(model: Rescaler, image: Image, file: bytes, max_pixels: int) -> di
     return {"psnr_y": metrics.psnr_y(*pair, model.scale), "psnr_rgb": metrics.psnr(*pair, model.scale)}
 
 
-def _required_record(image: Image, name: str) -> Record:
+def _required_record(image: Image | PassingImage, name: str) -> Record:
     """The record of a small picture, called ``name`` in messages.  Raises ProvenanceError where there is none."""
     record, _ = provenance.extract(image)
     if record is None:
@@ -276,7 +276,7 @@ def _required_record(image: Image, name: str) -> Record:
     return record
 
 
-def _record_if_sound(image: Image) -> tuple[Record | None, Image]:
+def _record_if_sound(image: AnyImage) -> tuple[Record | None, AnyImage]:
     """The record, or, where it cannot be used, none and the picture without it: the user has named the weights."""
     try:
         return provenance.extract(image)[0], image
@@ -286,7 +286,7 @@ def _record_if_sound(image: Image) -> tuple[Record | None, Image]:
         return None, dataclasses.replace(image, xmp=None)
 
 
-def _refuse_huge(image: Image, scale: int, max_pixels: int, name: str) -> None:
+def _refuse_huge(image: Image | PassingImage, scale: int, max_pixels: int, name: str) -> None:
     """Raises ImageError where a small picture, called ``name``, would become one of more than ``max_pixels``."""
     width, height = image.size
     if width * height * scale**2 > max_pixels:

@@ -5,10 +5,9 @@ from typing import Any
 
 from unshrink import __version__
 from unshrink.batch.options import BatchOptions
+from unshrink.pictures.formats import WRITTEN
 
 SCALES = (2, 3, 4, 8)
-LOSSLESS = ("png", "webp", "tiff")
-FORMATS = (*LOSSLESS, "jpeg", "avif")
 
 EXAMPLES = """\
 examples:
@@ -263,7 +262,9 @@ def _pictures(parser: argparse.ArgumentParser, template: str) -> None:
         metavar="OUT",
         help=f"a file, a folder, or - for standard output (default: {template} beside IN)",
     )
-    parser.add_argument("--format", choices=FORMATS, help="of the output (default: by the name of OUT, else png)")
+    parser.add_argument(
+        "--format", choices=tuple(WRITTEN), help="of the output (default: by the name of OUT, else png)"
+    )
     existing = parser.add_mutually_exclusive_group()
     for flag, text in (
         ("overwrite", "replace files that exist"),

@@ -15,6 +15,7 @@ from unshrink import __version__
 from unshrink import weights as zoo
 from unshrink.cli.pictures import load_model
 from unshrink.cli.tasks import Result, Task
+from unshrink.pictures import formats
 from unshrink.pictures import io as images
 from unshrink.pictures.image import Image
 from unshrink.runtime import backends
@@ -103,15 +104,15 @@ def _self_test(args: Namespace) -> Check:
 
 def _formats() -> Iterator[Check]:
     image = Image(np.arange(192, dtype=np.uint8).reshape(8, 8, 3))
-    for form in (*images.LOSSLESS, *images.LOSSY):
-        yield _try(form, functools.partial(_round_trip, image, form), "reinstall pillow, pyvips and pyvips-binary")
+    for form in formats.WRITTEN.values():
+        yield _try(form.name, functools.partial(_round_trip, image, form), "reinstall pillow, pyvips and pyvips-binary")
 
 
-def _round_trip(image: Image, form: str) -> str:
+def _round_trip(image: Image, form: formats.Format) -> str:
     stream = io.BytesIO()
-    images.write(image, stream, format=form, lossy=True)
+    images.write(image, stream, format=form.name, lossy=True)
     back = images.read(stream.getvalue())
-    if form in images.LOSSLESS and not np.array_equal(back.pixels, image.pixels):
+    if form.lossless and not np.array_equal(back.pixels, image.pixels):
         raise ValueError("what is read is not what was written")
     return "reads and writes"
 

@@ -13,13 +13,12 @@ from unshrink import weights as zoo
 from unshrink.batch.items import STANDARD
 from unshrink.cli.tasks import Result, Task
 from unshrink.errors import ProvenanceError, UnshrinkError
+from unshrink.pictures import formats
 from unshrink.pictures import io as images
 from unshrink.pictures import record as provenance
-from unshrink.pictures.image import Image
+from unshrink.pictures.image import CHANNELS, Image
 from unshrink.text import align, human_bytes
 from unshrink.weights import catalogue
-
-CHANNELS = {1: "grey", 2: "grey and alpha", 3: "RGB", 4: "RGB and alpha"}
 
 
 def info(args: Namespace) -> list[Task]:
@@ -38,11 +37,11 @@ def _picture_info(name: str, max_pixels: int | None) -> Result:
     record, bare = _record(image)
     data = {
         "input": name,
-        "format": str(images.kind_of(file)).lower(),
+        "format": formats.of_content(file).name,
         "bytes": len(file),
         "size": image.size,
         "depth": image.depth,
-        "channels": CHANNELS[image.pixels.shape[2]],
+        "channels": CHANNELS[image.channels],
         "icc_bytes": len(image.icc or b""),
         "exif_bytes": len(image.exif or b""),
         "xmp_bytes": len(bare.xmp or b""),

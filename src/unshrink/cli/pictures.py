@@ -20,7 +20,7 @@ from unshrink.cli.tasks import Result, Results, Task
 from unshrink.errors import UsageError
 from unshrink.evaluation import compare as comparison
 from unshrink.evaluation.drawing import figure
-from unshrink.pictures import io as images
+from unshrink.pictures import formats
 from unshrink.runtime.rescaler import Rescaler
 from unshrink.text import decibels, human_bytes
 
@@ -134,7 +134,7 @@ def compare(args: Namespace) -> list[Task]:
     source = Path("stdin" if args.input == STANDARD else args.input)
     target = args.output or str(source.with_name(f"{source.stem}_compare_x{model.scale}.png"))
     _refuse_terminals([args.input], target)
-    item = Item(args.input, target, images.format_of(target), args.overwrite)
+    item = Item(args.input, target, formats.of_path(target).name, args.overwrite)
     refuse_clashes([item])
     return [Task(args.input, functools.partial(_compare, item, model, args.max_pixels))]
 
@@ -143,7 +143,7 @@ def _compare(item: Item, model: Rescaler, max_pixels: int | None) -> Result:
     began = time.perf_counter()
     with rescale.opened(item.target, item.overwrite) as stream:
         source = rescale.read(item.source, max_pixels)
-        result = comparison.compare(images.whole(source.image), model, source.bytes)
+        result = comparison.compare(source.image.whole(), model, source.bytes)
         figure(result).save(stream, format=item.form)
     logger.info(f"the figure is {item.target}")
     facts = rescale.about(model, began)

@@ -13,13 +13,12 @@ from numpy.typing import NDArray
 
 from unshrink.evaluation.protocol import encoded
 from unshrink.pictures import metrics
-from unshrink.pictures.colour import luma, over_white, to_uint8
+from unshrink.pictures.colour import RGB, luma, over_white, to_uint8
 from unshrink.pictures.image import Image
 from unshrink.pictures.resize import resize
 from unshrink.runtime.rescaler import Rescaler
 from unshrink.text import align, decibels, human_bytes
 
-Picture = NDArray[np.uint8]  # (H, W, 3) RGB
 Box = tuple[int, int, int, int]  # left, top, right, bottom
 
 CROP = 88  # wanted side of the place that is enlarged, in pixels of the large picture
@@ -49,10 +48,10 @@ class Comparison:
 
     weights: str
     scale: int
-    original: Picture
-    small: Picture
-    restored: Picture
-    bicubic: Picture
+    original: RGB
+    small: RGB
+    restored: RGB
+    bicubic: RGB
     quality: dict[str, Quality]
     fidelity: Quality
     file_bytes: int | None
@@ -81,7 +80,7 @@ def compare(image: Image, rescaler: Rescaler, file_bytes: int | None = None) -> 
     )
 
 
-def ordinary_round_trip(original: Picture, scale: int, kernel: str) -> tuple[Picture, Picture]:
+def ordinary_round_trip(original: RGB, scale: int, kernel: str) -> tuple[RGB, RGB]:
     """The small and the restored picture of MATLAB's imresize, both in 8 bits."""
     height, width = original.shape[:2]
     padded = np.pad(original, ((0, -height % scale), (0, -width % scale), (0, 0)), mode="reflect")
@@ -90,7 +89,7 @@ def ordinary_round_trip(original: Picture, scale: int, kernel: str) -> tuple[Pic
     return small, to_uint8(resize(small, large, kernel))[:height, :width]
 
 
-def quality(a: Picture, b: Picture, border: int) -> Quality:
+def quality(a: RGB, b: RGB, border: int) -> Quality:
     """Quality of b against a."""
     return Quality(metrics.psnr_y(a, b, border), metrics.ssim_y(a, b, border))
 
@@ -158,7 +157,7 @@ def gain(comparison: Comparison) -> str:
     return "as exact as bicubic" if ours == bicubic else "exact" if ours > bicubic else "bicubic is exact"
 
 
-def pixels(picture: Picture) -> str:
+def pixels(picture: RGB) -> str:
     """2040x1356."""
     return f"{picture.shape[1]}x{picture.shape[0]}"
 

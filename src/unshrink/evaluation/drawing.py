@@ -4,7 +4,8 @@ import numpy as np
 from PIL import Image as PIL
 from PIL import ImageDraw, ImageFont
 
-from unshrink.evaluation.compare import Box, Comparison, Picture, Quality, pixels, worst_place
+from unshrink.evaluation.compare import Box, Comparison, Quality, pixels, worst_place
+from unshrink.pictures.colour import RGB
 from unshrink.text import human_bytes
 
 WIDTH, MARGIN, GAP = 1600, 40, 20  # of the figure, in pixels
@@ -57,7 +58,7 @@ def mark(picture: PIL.Image, box: Box, width: int = 4) -> None:
     draw.rectangle((left - 2, top - 2, right + 1, bottom + 1), outline=MARK, width=width)
 
 
-def _scaled(picture: Picture, factor: float) -> PIL.Image:
+def _scaled(picture: RGB, factor: float) -> PIL.Image:
     height, width = picture.shape[:2]
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
     return PIL.fromarray(picture).resize(size, PIL.Resampling.NEAREST if factor >= 2 else PIL.Resampling.LANCZOS)
@@ -89,7 +90,7 @@ def _crops(comparison: Comparison, box: Box) -> PIL.Image:
     return panel
 
 
-def enlarged(picture: Picture, box: Box, factor: int) -> PIL.Image:
+def enlarged(picture: RGB, box: Box, factor: int) -> PIL.Image:
     """A place, enlarged by a whole number without smoothing."""
     crop = PIL.fromarray(picture[box[1] : box[3], box[0] : box[2]])
     return crop.resize((crop.width * factor, crop.height * factor), PIL.Resampling.NEAREST)

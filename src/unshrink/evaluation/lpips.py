@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from unshrink.errors import ConfigError
-from unshrink.pictures.metrics import Picture
+from unshrink.pictures.metrics import Pixels
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of the pictures that the features were trained on
 HEADS, FEATURES = "squeeze.pth", "squeezenet1_1_*.pth"
@@ -49,12 +49,12 @@ class LPIPS(nn.Module):
         self.heads = [weight.flatten() for weight in _read(Path(folder), HEADS).values()]
         self.requires_grad_(False)
 
-    def forward(self, a: Picture, b: Picture) -> float:
+    def forward(self, a: Pixels, b: Pixels) -> float:
         """Two pictures (H, W, 3) of 8 bits -> their distance, 0 where they are equal."""
         pairs = zip(self._seen(a), self._seen(b), self.heads, strict=True)
         return sum(float(torch.einsum("nchw,c->nhw", (x - y).square(), head).mean()) for x, y, head in pairs)
 
-    def _seen(self, picture: Picture) -> list[Tensor]:
+    def _seen(self, picture: Pixels) -> list[Tensor]:
         """Features (1, C, h, w) at each of the compared places, as directions."""
         x = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None] / 255
         x = (x - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(DEVIATION).view(3, 1, 1)

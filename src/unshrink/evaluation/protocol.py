@@ -14,18 +14,16 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from unshrink.pictures import io as images
 from unshrink.pictures import metrics
-from unshrink.pictures.colour import to_uint8
+from unshrink.pictures.colour import RGB, to_uint8
 from unshrink.pictures.image import Image
 from unshrink.pictures.resize import resize
 
-Picture = NDArray[np.uint8]
 NamedFigures = dict[str, float]  # of one picture or the mean of several; infinite PSNR where nothing differs
-Measure = Callable[[str, Picture], NamedFigures]  # a picture's name in its set and its pixels -> its figures
-Distance = Callable[[metrics.Picture, metrics.Picture], float]  # of two pictures: LPIPS
+Measure = Callable[[str, RGB], NamedFigures]  # a picture's name in its set and its pixels -> its figures
+Distance = Callable[[metrics.Pixels, metrics.Pixels], float]  # of two pictures: LPIPS
 
 FILES = ("png", "webp")  # lossless formats in which the small picture is weighed
 
@@ -60,7 +58,7 @@ class Figures:
         )
 
 
-def figures(hr: Picture, lr: Picture, restored: Picture, scale: int) -> Figures:
+def figures(hr: RGB, lr: RGB, restored: RGB, scale: int) -> Figures:
     """Figures of one picture: hr and restored (H, W, 3), lr (H/s, W/s, 3), all uint8."""
     reference = to_uint8(resize(hr, (lr.shape[1], lr.shape[0])))
     return Figures(
@@ -71,7 +69,7 @@ def figures(hr: Picture, lr: Picture, restored: Picture, scale: int) -> Figures:
     )
 
 
-def closeness(hr: Picture, restored: Picture, scale: int) -> NamedFigures:
+def closeness(hr: RGB, restored: RGB, scale: int) -> NamedFigures:
     """PSNR and SSIM of luma and RGB, without a border of ``scale`` pixels."""
     return {
         "psnr_y": metrics.psnr_y(hr, restored, scale),
@@ -81,7 +79,7 @@ def closeness(hr: Picture, restored: Picture, scale: int) -> NamedFigures:
     }
 
 
-def looks(hr: Picture, restored: Picture, scale: int, lpips: Distance | None) -> NamedFigures:
+def looks(hr: RGB, restored: RGB, scale: int, lpips: Distance | None) -> NamedFigures:
     """LPIPS without the same border, if there is what measures it."""
     return {"lpips": lpips(metrics.cut(hr, scale), metrics.cut(restored, scale))} if lpips else {}
 
@@ -131,7 +129,7 @@ class Method(Protocol):
         """What a file of the small picture gives -> (H, W, 3) of 8 bits."""
 
 
-def round_trip(method: Method, hr: Picture, lpips: Distance | None = None) -> NamedFigures:
+def round_trip(method: Method, hr: RGB, lpips: Distance | None = None) -> NamedFigures:
     """Figures of one picture that goes through a PNG file; seconds are of the method alone, without files.
 
     Returns:
@@ -166,7 +164,7 @@ def trips_of(method: Method, lpips: Distance | None = None) -> Measure:
     """Round trips of a method, after one that is not measured: the first run of a network compiles it."""
     warm_up = functools.cache(lambda: round_trip(method, np.zeros((16 * method.scale, 16 * method.scale, 3), np.uint8)))
 
-    def measure(name: str, hr: Picture) -> NamedFigures:
+    def measure(name: str, hr: RGB) -> NamedFigures:
         warm_up()
         return round_trip(method, hr, lpips)
 

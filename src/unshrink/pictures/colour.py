@@ -4,6 +4,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unshrink.pictures.image import Image
+from unshrink.pictures.resize import resize
+
+RGB = NDArray[np.uint8]
+"""(H, W, 3) in [0, 255]."""
 
 LUMA = (65.481 / 255, 128.553 / 255, 24.966 / 255)
 """What R, G and B, each in [0, 1], give to the luma of BT.601, which lies in 16/255 to 235/255."""
@@ -19,7 +23,7 @@ def to_uint8(image: NDArray[np.floating]) -> NDArray[np.uint8]:
     return np.asarray(np.rint(np.clip(image, 0, 255)), np.uint8)
 
 
-def over_white(image: Image) -> NDArray[np.uint8]:
+def over_white(image: Image) -> RGB:
     """Any picture as 8-bit RGB, transparency over white."""
     top = np.iinfo(image.pixels.dtype).max
     values = image.pixels.astype(np.float32) / np.float32(top)
@@ -27,3 +31,11 @@ def over_white(image: Image) -> NDArray[np.uint8]:
         alpha = values[..., -1:]
         values = values[..., :-1] * alpha + (1 - alpha)
     return to_uint8(np.broadcast_to(values * 255, (*values.shape[:2], 3)))
+
+
+def thumbnail(image: Image, longest: int) -> Image:
+    """The picture with 8 bits and at most ``longest`` pixels a side, with its profile and EXIF alone."""
+    factor = min(1.0, longest / max(image.size))
+    width, height = (max(1, round(side * factor)) for side in image.size)
+    values = resize(image.pixels, (width, height)) * np.float32(255 / np.iinfo(image.pixels.dtype).max)
+    return Image(to_uint8(values), image.icc, image.exif)

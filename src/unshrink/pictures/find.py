@@ -4,13 +4,12 @@ import os
 from pathlib import Path
 
 from unshrink.errors import ConfigError
-
-PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".avif", ".bmp", ".gif", ".pbm", ".pgm", ".ppm"}
+from unshrink.pictures.formats import EXTENSIONS
 
 
 def is_picture(path: str | os.PathLike[str]) -> bool:
     """Whether a file is a picture by its name."""
-    return Path(path).suffix.lower() in PICTURES
+    return Path(path).suffix.lower() in EXTENSIONS
 
 
 def pictures_in(folder: str | os.PathLike[str], pattern: str = "**/*") -> list[Path]:
@@ -36,5 +35,5 @@ def find_pictures(folder: str | Path) -> list[Path]:
     """
     files = [Path(folder)] if Path(folder).is_file() else pictures_in(folder)
     if not files:
-        raise ConfigError(f"no pictures in {folder}: data folders must hold {', '.join(sorted(PICTURES))} files")
+        raise ConfigError(f"no pictures in {folder}: data folders must hold {', '.join(sorted(EXTENSIONS))} files")
     return files

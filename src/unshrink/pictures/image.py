@@ -1,22 +1,100 @@
 """What a picture is here: its pixels as they stand in the file, and everything that a file carries beside them."""
 
 import dataclasses
+import io
 from dataclasses import dataclass
+from typing import Any, Self, TypeVar, overload
 
 import numpy as np
 
 from unshrink.errors import ImageError
+from unshrink.pictures.formats import FORMATS
+from unshrink.pictures.strips import Strips
 
+Size = tuple[int, int]
+"""(width, height) in pixels."""
+
+CHANNELS = {1: "grey", 2: "grey and alpha", 3: "RGB", 4: "RGB and alpha"}
 COMPRESSION = 4  # of zlib: of photos a hundredth larger than at its usual 6, in half of the time
+_PREVIEW = 1024  # pixels of the longest side in a notebook
 
 
-@dataclass(frozen=True, eq=False)
-class Image:
+@dataclass(frozen=True, eq=False, repr=False)
+class _Picture:
+    """What images have in common, whether their pixels are there or pass by."""
+
+    pixels: np.ndarray | Strips
+    icc: bytes | None = None
+    exif: bytes | None = None
+    xmp: bytes | None = None
+    dpi: tuple[float, float] | None = None
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        shape, dtype = self.pixels.shape, self.pixels.dtype
+        if len(shape) != 3 or shape[2] not in CHANNELS or 0 in shape or dtype not in (np.uint8, np.uint16):
+            raise ImageError(
+                f"pixels of shape {shape} and type {dtype} are not a picture; "
+                "allowed is (height, width, 1 to 4 channels) of uint8 or uint16"
+            )
+
+    def __repr__(self) -> str:
+        """What it is and carries: ``<Image 640x480, RGB of 8 bit, icc of 3144 bytes, 300x300 dpi>``."""
+        blocks = {"icc": self.icc, "exif": self.exif, "xmp": self.xmp}
+        facts = ["{}x{}".format(*self.size), f"{CHANNELS[self.channels]} of {self.depth} bit"]
+        facts += [f"{name} of {len(block)} bytes" for name, block in blocks.items() if block]
+        facts += ["{:.4g}x{:.4g} dpi".format(*self.dpi)] if self.dpi else []
+        return f"<{type(self).__name__} {', '.join([*facts, *self.notes])}>"
+
+    @property
+    def size(self) -> Size:
+        """(width, height) in pixels, as stored."""
+        return self.pixels.shape[1], self.pixels.shape[0]
+
+    @property
+    def channels(self) -> int:
+        """1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha."""
+        return self.pixels.shape[2]
+
+    @property
+    def depth(self) -> int:
+        """Bits a channel: 8 or 16."""
+        return 8 * self.pixels.dtype.itemsize
+
+    @property
+    def alpha(self) -> bool:
+        """Whether the last channel is alpha."""
+        return self.channels in (2, 4)
+
+    def strip(self) -> Self:
+        """The same pixels without profile, EXIF, XMP and resolution.
+
+        The colour profile goes too: whoever gets the file then takes its values for sRGB, so a picture with another
+        profile (Display P3, Adobe RGB) will look different. The orientation goes with EXIF.
+        """
+        return dataclasses.replace(self, icc=None, exif=None, xmp=None, dpi=None)
+
+    @overload
+    def with_pixels(self, pixels: np.ndarray) -> "Image": ...
+
+    @overload
+    def with_pixels(self, pixels: Strips) -> "PassingImage": ...
+
+    def with_pixels(self, pixels: np.ndarray | Strips) -> "Image | PassingImage":
+        """Other pixels with all that this picture carries."""
+        carried = self.icc, self.exif, self.xmp, self.dpi, self.notes
+        return PassingImage(pixels, *carried) if isinstance(pixels, Strips) else Image(pixels, *carried)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Image(_Picture):
     """A picture as it stands in its file: nothing rotated, premultiplied or colour-managed.
+
+    `numpy.asarray` gives its pixels, and a notebook shows it.
 
     Attributes:
         pixels: (H, W, C) uint8 or uint16, values as encoded in the file. C = 1 grey, 2 grey and alpha, 3 RGB, 4 RGBA;
-            alpha is straight (not multiplied into the colours).  Inside the package also `Rows`, which pass by once.
+            alpha is straight (not multiplied into the colours).
         icc: ICC profile of the values.
         exif: EXIF block, a TIFF structure (starts with b"II*\\0" or b"MM\\0*"). The orientation is in there: a viewer
             that honours it shows the picture upright, the pixels stay as they are.
@@ -29,42 +107,46 @@ class Image:
     """
 
     pixels: np.ndarray
-    icc: bytes | None = None
-    exif: bytes | None = None
-    xmp: bytes | None = None
-    dpi: tuple[float, float] | None = None
-    notes: tuple[str, ...] = ()
 
-    def __post_init__(self) -> None:
-        shape, dtype = self.pixels.shape, self.pixels.dtype
-        if len(shape) != 3 or shape[2] not in (1, 2, 3, 4) or 0 in shape or dtype not in (np.uint8, np.uint16):
-            raise ImageError(
-                f"pixels of shape {shape} and type {dtype} are not a picture; "
-                "allowed is (height, width, 1 to 4 channels) of uint8 or uint16"
-            )
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """The pixels (H, W, C)."""
+        return np.array(self.pixels, dtype, copy=copy)
 
-    @property
-    def size(self) -> tuple[int, int]:
-        """(width, height) in pixels, as stored."""
-        return self.pixels.shape[1], self.pixels.shape[0]
+    def _repr_png_(self) -> bytes:
+        """What a notebook shows: a PNG file of 8 bits and at most 1024 pixels a side."""
+        from unshrink.pictures import colour, png  # which import this module
 
-    @property
-    def depth(self) -> int:
-        """Bits a channel: 8 or 16."""
-        return 8 * self.pixels.dtype.itemsize
+        stream = io.BytesIO()
+        png.encode(colour.thumbnail(self, _PREVIEW), stream, FORMATS["png"])
+        return stream.getvalue()
 
-    @property
-    def alpha(self) -> bool:
-        """Whether the last channel is alpha."""
-        return self.pixels.shape[2] in (2, 4)
+    def whole(self) -> "Image":
+        """The picture itself: its pixels are there."""
+        return self
 
-    def strip(self) -> "Image":
-        """The same pixels without profile, EXIF, XMP and resolution.
+    def passing(self) -> "PassingImage":
+        """The same picture, to be read once."""
+        return self.with_pixels(Strips(self.pixels.shape, self.pixels.dtype, [self.pixels]))
 
-        The colour profile goes too: whoever gets the file then takes its values for sRGB, so a picture with another
-        profile (Display P3, Adobe RGB) will look different. The orientation goes with EXIF.
-        """
-        return dataclasses.replace(self, icc=None, exif=None, xmp=None, dpi=None)
+
+@dataclass(frozen=True, eq=False, repr=False)
+class PassingImage(_Picture):
+    """A picture that is never held whole: its pixels are decoded or computed when they are asked for, once.
+
+    Attributes:
+        pixels: (H, W, C) uint8 or uint16, in strips.
+        icc, exif, xmp, dpi, notes: as those of `Image`.
+    """
+
+    pixels: Strips
+
+    def whole(self) -> Image:
+        """The picture with its pixels as an array; here they have then passed by."""
+        return self.with_pixels(np.asarray(self.pixels))
+
+
+AnyImage = TypeVar("AnyImage", bound=Image | PassingImage)
+"""Of a function that gives back the kind that it takes."""
 
 
 def bare_exif(block: bytes) -> bytes | None:

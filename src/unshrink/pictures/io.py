@@ -11,63 +11,39 @@ anything is decoded; whatever is wrong with a file, the error is an `ImageError`
 import contextlib
 import io
 import os
-import re
-from collections.abc import Iterator
-from dataclasses import replace
-from pathlib import PurePath
-from typing import BinaryIO, cast
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
 
 import numpy as np
 
 from unshrink.errors import ImageError
 from unshrink.files import atomic_write
-from unshrink.pictures import pillow as _pillow
-from unshrink.pictures import png as _png
-from unshrink.pictures import tiff as _tiff
-from unshrink.pictures.image import Image
-from unshrink.pictures.pillow import from_pil, to_pil
-from unshrink.pictures.strips import Rows, strips_of
+from unshrink.pictures import formats
+from unshrink.pictures.formats import Format
+from unshrink.pictures.image import Image, PassingImage
+from unshrink.pictures.pillow import from_pil
+from unshrink.pictures.strips import Strips
 
-__all__ = [
-    "LOSSLESS",
-    "LOSSY",
-    "MAX_PIXELS",
-    "Image",
-    "format_of",
-    "from_pil",
-    "kind_of",
-    "max_depth",
-    "passing",
-    "read",
-    "scan",
-    "to_pil",
-    "whole",
-    "write",
-]
+if TYPE_CHECKING:
+    import PIL.Image
+
+Source = str | os.PathLike[str] | bytes | BinaryIO
+"""A picture file: its path, its bytes, or a binary stream of them."""
 
 MAX_PIXELS = 178_956_970
 """Pixels that `read` accepts unless told otherwise: half a gigabyte of 8-bit RGB, which is where Pillow refuses too."""
 
-LOSSLESS = {"png": (".png",), "webp": (".webp",), "tiff": (".tif", ".tiff")}
-"""Formats that keep every value, and their extensions. WebP is written lossless; it holds 8 bits only."""
 
-LOSSY = {"jpeg": (".jpg", ".jpeg"), "avif": (".avif",)}
-"""Formats that change values, written on request only, and their extensions."""
+class _Codec(Protocol):
+    """What reads and writes a format: a module that the table of formats names."""
 
-_SIGNATURES = {
-    "Png": rb"\x89PNG\r\n\x1a\n",
-    "Tiff": rb"II[*+]\0|MM\0[*+]",
-    "Jpeg": rb"\xff\xd8\xff",
-    "WebP": rb"RIFF....WEBP",
-    "Avif": rb"....ftyp(avif|avis|mif1|msf1)",
-    "Gif": rb"GIF8[79]a",
-    "Bmp": rb"BM",
-    "Ppm": rb"P[1-6]\s",
-}
-_SIGNATURE_BYTES = 16
+    def decode(self, stream: BinaryIO, form: Format, check: Callable[[int, int], None]) -> PassingImage: ...
+
+    def encode(self, image: Image | PassingImage, stream: BinaryIO, form: Format) -> None: ...
 
 
-def read(source: str | os.PathLike[str] | bytes | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> Image:
+def read(source: Source, *, max_pixels: int = MAX_PIXELS) -> Image:
     """Read a PNG, JPEG, WebP, TIFF, AVIF, BMP, GIF or PPM picture.
 
     Pixels come as stored: 16 bits to the last bit, nothing turned (the orientation is in `exif`, also for TIFF). Bits,
@@ -82,45 +58,30 @@ def read(source: str | os.PathLike[str] | bytes | BinaryIO, *, max_pixels: int =
     Raises:
         ImageError: no such file, not a picture, damaged, cut off, too large or of an unsupported kind.
     """
-
-    name = _name(source)
-    with _refused(name):
-        return whole(_decode(_load(source), max_pixels))
+    return scan(source, max_pixels=max_pixels).whole()
 
 
-def scan(source: str | os.PathLike[str] | bytes | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> Image:
-    """Like `read`, but the pixels of PNG, TIFF and JPEG are `Rows`, which are decoded when they are asked for.
+def scan(source: Source, *, max_pixels: int = MAX_PIXELS) -> PassingImage:
+    """Like `read`, but the pixels pass by: those of PNG, TIFF and JPEG are decoded when they are asked for.
 
     Raises:
         ImageError: as `read`; of damage further down in the file, when its pixels are asked for.
     """
     name = _name(source)
-    with _refused(name):
-        image = _decode(_load(source), max_pixels)
-    if not isinstance(image.pixels, Rows):
-        return image
-    shape, dtype, strips = image.pixels.shape, image.pixels.dtype, image.pixels.strips
+    with _refused(name), contextlib.ExitStack() as opened:
+        stream = opened.enter_context(_load(source))
+        image = _decode(stream, max_pixels)
+        opened.pop_all()  # it is read on below
 
     def guarded() -> Iterator[np.ndarray]:
-        with _refused(name):
-            yield from strips
+        with _refused(name), stream:
+            yield from image.pixels
 
-    return replace(image, pixels=cast(np.ndarray, Rows(shape, dtype, guarded())))
-
-
-def whole(image: Image) -> Image:
-    """The picture with its pixels as an array."""
-    return replace(image, pixels=np.asarray(image.pixels)) if isinstance(image.pixels, Rows) else image
-
-
-def passing(image: Image) -> Image:
-    """The picture with its pixels as `Rows`: of a network's result, then, no more is held than is needed at once."""
-    pixels = image.pixels
-    return replace(image, pixels=cast(np.ndarray, Rows(pixels.shape, pixels.dtype, strips_of(pixels))))
+    return image.with_pixels(Strips(image.pixels.shape, image.pixels.dtype, guarded()))
 
 
 def write(
-    image: Image,
+    image: Image | PassingImage,
     target: str | os.PathLike[str] | BinaryIO,
     *,
     format: str | None = None,
@@ -144,43 +105,51 @@ def write(
             folder does not, the disk is full, no permission.
     """
     if isinstance(target, str | os.PathLike):
-        form = format or format_of(target)
+        form = formats.writable(format) if format else formats.of_path(target)
         with atomic_write(target, overwrite, error=ImageError) as stream:
             _encode(image, stream, form, lossy)
-    elif getattr(target, "seekable", lambda: False)():
-        _encode(image, target, format or "png", lossy)
+        return
+    form = formats.writable(format or "png")
+    if getattr(target, "seekable", lambda: False)():
+        _encode(image, target, form, lossy)
     else:
         memory = io.BytesIO()
-        _encode(image, memory, format or "png", lossy)
+        _encode(image, memory, form, lossy)
         target.write(memory.getbuffer())
 
 
-def max_depth(path: str | os.PathLike[str]) -> int:
-    """The most bits a channel that the format of `path` holds: 8 or 16.
+def save(
+    picture: "Image | PIL.Image.Image",
+    target: str | os.PathLike[str] | BinaryIO,
+    *,
+    format: str | None = None,
+    lossy: bool = False,
+    overwrite: bool = False,
+) -> None:
+    """Write an `Image` or a PIL image with all that it carries, a small picture's record among it.
+
+    Takes the same as `write`.  An array or a tensor is refused, because it carries no record: downscale an `Image` of
+    the array instead, of which `numpy.asarray` gives the small pixels; or write ``Image(array)``, and give `upscale`
+    the ``size`` to come back to.
+
+    Example:
+        >>> import unshrink
+        >>> small = unshrink.load("irn-x4").downscale(PIL.Image.open("photo.jpg"))  # doctest: +SKIP
+        >>> unshrink.save(small, "small.png")  # doctest: +SKIP
 
     Raises:
-        ImageError: the extension is none that can be written.
+        ImageError: as `write`; or the picture is of another kind.
     """
-    return 16 if format_of(path) in ("png", "tiff") else 8
+    if not isinstance(picture, Image):
+        import PIL.Image
 
-
-def format_of(path: str | os.PathLike[str]) -> str:
-    """The format that an extension asks for: "photo.TIF" -> "tiff".
-
-    Raises:
-        ImageError: the extension is none that can be written.
-    """
-    name = os.fspath(path)
-    suffix = PurePath(name).suffix.lower()
-    for form, extensions in (LOSSLESS | LOSSY).items():
-        if suffix in extensions:
-            return form
-    raise ImageError(f"cannot write {name}: unknown extension {suffix!r}; allowed are {_extensions(LOSSLESS | LOSSY)}")
-
-
-def kind_of(data: bytes) -> str | None:
-    """The kind of picture that a file is by its first bytes, such as "Png" or "WebP"; None if it is none we read."""
-    return next((kind for kind, pattern in _SIGNATURES.items() if re.match(pattern, data, re.DOTALL)), None)
+        if not isinstance(picture, PIL.Image.Image):
+            raise ImageError(
+                f"cannot save a {type(picture).__name__}, which carries no record: downscale an unshrink.Image of it "
+                "and save that; or save unshrink.Image(array), which comes back to its exact size with size="
+            )
+        picture = from_pil(picture)
+    write(picture, target, format=format, lossy=lossy, overwrite=overwrite)
 
 
 def _name(source: object) -> str:
@@ -199,7 +168,7 @@ def _refused(name: str) -> Iterator[None]:
         raise ImageError(f"cannot read {name}: {reason}") from exc
 
 
-def _load(source: str | os.PathLike[str] | bytes | BinaryIO) -> BinaryIO:
+def _load(source: Source) -> BinaryIO:
     """The file as a stream in which one can seek."""
     if isinstance(source, bytes):
         return io.BytesIO(source)
@@ -213,7 +182,7 @@ def _load(source: str | os.PathLike[str] | bytes | BinaryIO) -> BinaryIO:
         raise ImageError(f"{exc.strerror}; check the name and the permissions") from exc
 
 
-def _decode(stream: BinaryIO, max_pixels: int) -> Image:
+def _decode(stream: BinaryIO, max_pixels: int) -> PassingImage:
     def check(width: int, height: int) -> None:
         if width * height > max_pixels:
             raise ImageError(
@@ -221,54 +190,42 @@ def _decode(stream: BinaryIO, max_pixels: int) -> Image:
                 "raise it with --max-pixels if the file can be trusted"
             )
 
-    start = stream.read(_SIGNATURE_BYTES)
+    start = stream.read(formats.SIGNATURE_BYTES)
     stream.seek(0)
     if not start:
         raise ImageError("the file is empty; get it again")
-    kind = kind_of(start)
-    match kind:
-        case "Png":
-            return _png.decode(stream, check)
-        case "Tiff":
-            return _tiff.decode(stream, check)
-        case None:
-            raise ImageError("it is not a PNG, JPEG, WebP, TIFF, AVIF, BMP, GIF or PPM picture; convert it to one")
-    return _pillow.decode(stream, kind, check)
+    form = formats.of_content(start)
+    return _codec(form).decode(stream, form, check)
 
 
-def _encode(image: Image, stream: BinaryIO, form: str, lossy: bool) -> None:
-    if form not in LOSSLESS | LOSSY:
-        raise ImageError(f"cannot write the format {form!r}; allowed are {', '.join(LOSSLESS | LOSSY)}")
-    if form in LOSSY and not lossy:
+def _encode(image: Image | PassingImage, stream: BinaryIO, form: Format, lossy: bool) -> None:
+    exact = [row for row in formats.WRITTEN.values() if row.lossless]
+    if not (form.lossless or lossy):
+        extensions = ", ".join(extension for row in exact for extension in row.extensions)
         raise ImageError(
-            f"{form} changes values, but only the exact values of the small picture bring back the large one; "
-            f"write {_extensions(LOSSLESS)}, or allow the loss (--lossy)"
+            f"{form.name} changes values, but only the exact values of the small picture bring back the large one; "
+            f"write {extensions}, or allow the loss (--lossy)"
         )
-    match form:
-        case "png":
-            _png.encode(image, stream)
-        case "tiff":
-            _tiff.encode(image, stream)
-        case _:
-            _encode_by_pillow(image, stream, form)
+    if fault := _does_not_fit(image, form):
+        instead = formats.listed(row for row in exact if not _does_not_fit(image, row))
+        raise ImageError(f"{form.name} holds {fault}; write {instead}")
+    _codec(form).encode(image, stream, form)
 
 
-def _encode_by_pillow(image: Image, stream: BinaryIO, form: str) -> None:
-    memory = io.BytesIO()  # so that what goes wrong with the disk is told apart from what the format cannot hold
-    try:
-        _pillow.encode(image, memory, form)
-    except ImageError:
-        raise
-    except Exception as exc:  # encoders raise many types: an EXIF block too large for JPEG, for one
-        raise ImageError(f"cannot write this picture as {form}: {_line(exc)}; write PNG or TIFF") from exc
-    stream.write(memory.getbuffer())
+def _does_not_fit(image: Image | PassingImage, form: Format) -> str:
+    """What of the picture the format cannot hold; "" where it holds all."""
+    if image.depth > form.depth:
+        return f"{form.depth} bits a channel, the picture has {image.depth}"
+    if image.alpha and not form.alpha:
+        return "no transparency, the picture has some"
+    return f"at most {form.longest_side} pixels a side" if max(image.size) > form.longest_side else ""
+
+
+def _codec(form: Format) -> _Codec:
+    return cast(_Codec, import_module(f"unshrink.pictures.{form.codec}"))
 
 
 def _line(exc: Exception) -> str:
     """The last line of a message, which is where libvips puts the cause."""
     lines = [line.strip() for line in str(exc).splitlines() if line.strip()]
     return lines[-1][:150] if lines else type(exc).__name__
-
-
-def _extensions(formats: dict[str, tuple[str, ...]]) -> str:
-    return ", ".join(extension for extensions in formats.values() for extension in extensions)

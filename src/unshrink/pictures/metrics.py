@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from unshrink.pictures.colour import luma
 
-Picture = NDArray[np.generic]
+Pixels = NDArray[np.generic]
 
 
-def cut(image: Picture, border: int) -> Picture:
+def cut(image: Pixels, border: int) -> Pixels:
     """The picture without ``border`` pixels at each side; a picture too small for that is kept whole."""
     height, width = image.shape[:2]
     if border == 0 or min(height, width) <= 2 * border:
@@ -21,19 +21,19 @@ def cut(image: Picture, border: int) -> Picture:
     return image[border : height - border, border : width - border]
 
 
-def psnr(a: Picture, b: Picture, border: int = 0, peak: float = 255.0) -> float:
+def psnr(a: Pixels, b: Pixels, border: int = 0, peak: float = 255.0) -> float:
     """Peak signal-to-noise ratio in dB over all values of both pictures; infinite where they are equal."""
     difference = np.asarray(cut(a, border), np.float64) - np.asarray(cut(b, border), np.float64)
     error = float(np.mean(difference**2))
     return float("inf") if error == 0 else float(10 * np.log10(peak**2 / error))
 
 
-def psnr_y(a: Picture, b: Picture, border: int = 0) -> float:
+def psnr_y(a: Pixels, b: Pixels, border: int = 0) -> float:
     """PSNR in dB of the luma of two RGB pictures, peak 255."""
     return psnr(luma(a), luma(b), border)
 
 
-def ssim(a: Picture, b: Picture, border: int = 0, peak: float = 255.0) -> float:
+def ssim(a: Pixels, b: Pixels, border: int = 0, peak: float = 255.0) -> float:
     """Structural similarity, mean over the valid region and channels: Gaussian window 11x11 of sigma 1.5.
 
     A picture smaller than the window is compared under the largest odd window that fits.
@@ -50,7 +50,7 @@ def ssim(a: Picture, b: Picture, border: int = 0, peak: float = 255.0) -> float:
     return float(index.mean())
 
 
-def ssim_y(a: Picture, b: Picture, border: int = 0) -> float:
+def ssim_y(a: Pixels, b: Pixels, border: int = 0) -> float:
     """SSIM of the luma of two RGB pictures."""
     return ssim(luma(a), luma(b), border)
 

@@ -5,13 +5,14 @@ import importlib
 import io
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from unshrink.errors import ImageError
 from unshrink.pictures import vips as _vips
-from unshrink.pictures.image import Image, bare_exif, sane_dpi
+from unshrink.pictures.formats import Format
+from unshrink.pictures.image import Image, PassingImage, bare_exif, sane_dpi
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -20,54 +21,50 @@ _MODES = {"1": "L", "L": "L", "LA": "LA", "La": "LA", "P": "RGB", "PA": "RGBA"} 
     mode: "RGBA" if mode.lower() == "rgba" else "RGB" for mode in ("RGB", "RGBX", "RGBA", "RGBa", "YCbCr")
 }
 _PALETTE_NOTE = "the palette was expanded to full colour"
-_OPTIONS: dict[str, dict[str, Any]] = {
-    "webp": {"lossless": True, "exact": True},  # exact: keeps the colour under transparent pixels
-    "jpeg": {"quality": 95, "subsampling": "4:4:4"},
-    "avif": {"quality": 95, "subsampling": "4:4:4"},
-}
-_LONGEST_SIDE = {"webp": 16383, "jpeg": 65500, "avif": 65536}
 
 
-def decode(stream: BinaryIO, kind: str, check: Callable[[int, int], None]) -> Image:
-    """Read a file of Pillow's format `kind` ("Jpeg", "WebP", ...); `check(width, height)` may refuse it first.
+def decode(stream: BinaryIO, form: Format, check: Callable[[int, int], None]) -> PassingImage:
+    """Read a file of a format that has a plug-in of Pillow; `check(width, height)` may refuse it first.
 
     Returns:
-        A picture; the pixels of a JPEG file in grey or colour are `Rows`.
+        A picture; of JPEG in grey or colour, the pixels are decoded as they pass by, all others at once.
 
     Raises:
         ImageError: a kind of picture that is not supported.
         Exception: of many types, as Pillow raises them: damaged or cut off.
     """
     # The class itself, not PIL.Image.open: that one's limit on the size is one for the whole process
-    plugin = importlib.import_module(f"PIL.{kind}ImagePlugin")
-    pil = getattr(plugin, f"{kind}ImageFile")(stream)
+    plugin = importlib.import_module(f"PIL.{form.plugin}ImagePlugin")
+    pil = getattr(plugin, f"{form.plugin}ImageFile")(stream)
     check(*pil.size)
-    special = {"Avif": _deep_avif, "Ppm": _deep_ppm, "Jpeg": _jpeg}.get(kind)
-    image = (special(stream, pil) if special else None) or from_pil(pil)
+    special = {"avif": _deep_avif, "ppm": _deep_ppm, "jpeg": _jpeg}.get(form.name)
+    image = (special(stream, pil) if special else None) or from_pil(pil).passing()
     if getattr(pil, "is_animated", False) or "mpoffset" in pil.info:
         image = _noting(image, "only the first of several pictures in the file was read")
     return image
 
 
-def encode(image: Image, stream: BinaryIO, form: str) -> None:
-    """Write lossless WebP, JPEG or AVIF with ICC, EXIF, XMP and, in JPEG, the resolution.
+def encode(image: Image | PassingImage, stream: BinaryIO, form: Format) -> None:
+    """Write a picture that the format can hold, with what it carries of ICC, EXIF, XMP and resolution.
 
     Raises:
-        ImageError: the format cannot hold such a picture.
-        Exception: of several types, as Pillow raises them: a metadata block that is too large for the format.
+        ImageError: Pillow cannot write it: a metadata block is too large for the format.
     """
-    if image.depth > 8:
-        raise ImageError(f"{form} holds 8 bits a channel, the picture has {image.depth}; write PNG or TIFF")
-    if form == "jpeg" and image.alpha:
-        raise ImageError("jpeg holds no transparency, the picture has some; write PNG, WebP or TIFF")
-    if max(image.size) > _LONGEST_SIDE[form]:
-        raise ImageError(f"{form} holds at most {_LONGEST_SIDE[form]} pixels a side; write PNG or TIFF")
-    pil = to_pil(image.strip())
-    if form != "jpeg":
+    pil = to_pil(image.whole().strip())
+    if not form.grey:
         pil = pil.convert("RGBA" if image.alpha else "RGB")
-    exif = image.exif and b"Exif\0\0" + image.exif
-    metadata = {"icc_profile": image.icc, "exif": exif, "xmp": image.xmp, "dpi": image.dpi}
-    pil.save(stream, form, **_OPTIONS[form], **{key: value for key, value in metadata.items() if value is not None})
+    carried = {key: getattr(image, key) for key in form.blocks if getattr(image, key) is not None}
+    if "exif" in carried:
+        carried["exif"] = b"Exif\0\0" + carried["exif"]
+    if "icc" in carried:
+        carried["icc_profile"] = carried.pop("icc")
+    memory = io.BytesIO()  # so that what goes wrong with the disk is told apart from what the format cannot hold
+    try:
+        pil.save(memory, form.name, **form.options, **carried)
+    except Exception as exc:  # encoders raise many types: an EXIF block too large for JPEG, for one
+        reason = " ".join(str(exc).split())[:150]
+        raise ImageError(f"cannot write this picture as {form.name}: {reason}; write PNG or TIFF") from exc
+    stream.write(memory.getbuffer())
 
 
 def from_pil(pil: "PIL.Image.Image") -> Image:
@@ -100,6 +97,10 @@ def from_pil(pil: "PIL.Image.Image") -> Image:
 def to_pil(image: Image) -> "PIL.Image.Image":
     """An `Image` as a Pillow picture of mode L, LA, RGB, RGBA or I;16, with its metadata in `info`.
 
+    Pillow's own `save` writes the XMP packet too, and with it a small picture's record, to PNG, WebP, TIFF, JPEG and
+    AVIF.  It does not look for one in `info`; so what it needs stands where it takes options from before those of the
+    call: a ``pnginfo`` or ``xmp`` given to `save` is without effect.  Copies that Pillow makes have the `info` alone.
+
     Raises:
         ImageError: 16 bits with colour or alpha, for which Pillow has no mode.
     """
@@ -112,7 +113,22 @@ def to_pil(image: Image) -> "PIL.Image.Image":
     pil = PIL.Image.fromarray(np.ascontiguousarray(pixels))
     metadata = {"icc_profile": image.icc, "exif": image.exif, "xmp": image.xmp, "dpi": image.dpi}
     pil.info.update({key: value for key, value in metadata.items() if value is not None})
+    if image.xmp is not None:
+        _let_save_write(pil, image.xmp)
     return pil
+
+
+def _let_save_write(pil: Any, xmp: bytes) -> None:
+    """Makes Pillow's `save` write a packet: each of its writers takes it from another place."""
+    from PIL import TiffTags
+    from PIL.PngImagePlugin import PngInfo
+    from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+    text, directory = PngInfo(), ImageFileDirectory_v2()
+    text.add(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp)
+    directory.tagtype[700] = TiffTags.BYTE
+    directory[700] = xmp
+    pil.encoderinfo, pil.tag_v2 = {"xmp": xmp, "pnginfo": text}, directory
 
 
 def cmyk_to_rgb(pixels: np.ndarray, icc: bytes | None) -> tuple[np.ndarray, str]:
@@ -153,15 +169,15 @@ def _keyed(grey: np.ndarray, key: int | None) -> np.ndarray:
     return np.stack([grey, np.where(grey == key, np.uint16(0), np.uint16(65535))], axis=-1)
 
 
-def _jpeg(stream: BinaryIO, pil: "PIL.Image.Image") -> Image | None:
+def _jpeg(stream: BinaryIO, pil: "PIL.Image.Image") -> PassingImage | None:
     """JPEG row by row, by the same decoder in libvips; None for the kinds of colour that Pillow converts."""
     if pil.mode not in ("L", "RGB"):
         return None
     stream.seek(0)
-    return Image(cast(np.ndarray, _vips.rows(_vips.header(stream))), **_metadata(pil))
+    return PassingImage(_vips.strips(_vips.header(stream)), **_metadata(pil))
 
 
-def _deep_avif(stream: BinaryIO, pil: "PIL.Image.Image") -> Image | None:
+def _deep_avif(stream: BinaryIO, pil: "PIL.Image.Image") -> PassingImage | None:
     """AVIF of 10 or 12 bits, stretched to 16; None if it has 8. Pillow would cut it to 8 silently."""
     data = _all(stream)
     # Third byte of an AV1 configuration: bit 6 is high_bitdepth (AV1 in ISOBMFF, section 2.3.3)
@@ -169,15 +185,16 @@ def _deep_avif(stream: BinaryIO, pil: "PIL.Image.Image") -> Image | None:
         return None
     turned = pil.getexif().get(0x0112, 1) != 1  # libvips would turn the pixels, Pillow leaves them as stored
     if turned or getattr(pil, "is_animated", False):
-        return _noting(from_pil(pil), "the 10 or 12 bits a channel were cut to 8")
+        return _noting(from_pil(pil).passing(), "the 10 or 12 bits a channel were cut to 8")
     picture = _vips.header(io.BytesIO(data))
     if picture.format != "ushort":
         return None
     bits = picture.get("bits-per-sample")
-    return Image(_stretch(np.asarray(_vips.rows(picture)) >> (16 - bits), 2**bits - 1), **_metadata(pil))
+    values = np.asarray(_vips.strips(picture)) >> (16 - bits)
+    return Image(_stretch(values, 2**bits - 1), **_metadata(pil)).passing()
 
 
-def _deep_ppm(stream: BinaryIO, pil: Any) -> Image | None:
+def _deep_ppm(stream: BinaryIO, pil: Any) -> PassingImage | None:
     """Binary PPM and PGM of more than 8 bits, stretched to 16; None if it has 8. Pillow cuts colour to 8 silently."""
     decoder, _, offset, arguments = pil.tile[0]
     maximum = 65535 if arguments == "I;16B" else arguments[1] if isinstance(arguments, tuple) else 255
@@ -187,7 +204,7 @@ def _deep_ppm(stream: BinaryIO, pil: Any) -> Image | None:
         raise ImageError("text PPM of more than 8 bits is not supported; save it as PNG or TIFF")
     shape = (pil.height, pil.width, 3 if pil.mode == "RGB" else 1)
     values = np.frombuffer(_all(stream), ">u2", count=int(np.prod(shape)), offset=offset)
-    return Image(_stretch(values.reshape(shape).astype(np.uint16), maximum))
+    return Image(_stretch(values.reshape(shape).astype(np.uint16), maximum)).passing()
 
 
 def _all(stream: BinaryIO) -> bytes:
@@ -204,5 +221,5 @@ def _stretch(values: np.ndarray, maximum: int) -> np.ndarray:
     return (stretched // maximum).astype(np.uint16)
 
 
-def _noting(image: Image, note: str) -> Image:
+def _noting(image: PassingImage, note: str) -> PassingImage:
     return dataclasses.replace(image, notes=(*image.notes, note))

@@ -10,13 +10,14 @@ import re
 import struct
 import zlib
 from collections.abc import Callable, Iterator
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from unshrink.errors import ImageError
 from unshrink.pictures import vips as _vips
-from unshrink.pictures.image import COMPRESSION, Image, bare_exif, sane_dpi
+from unshrink.pictures.formats import Format
+from unshrink.pictures.image import COMPRESSION, Image, PassingImage, bare_exif, sane_dpi
 from unshrink.pictures.strips import beside, in_strips
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -33,11 +34,8 @@ _METRES_PER_INCH = 0.0254
 _STRIP_BYTES = 1 << 18  # that a strip is filtered in the cache
 
 
-def decode(stream: BinaryIO, check: Callable[[int, int], None]) -> Image:
+def decode(stream: BinaryIO, form: Format, check: Callable[[int, int], None]) -> PassingImage:
     """Read a PNG file; `check(width, height)` may refuse it before any pixel is decoded.
-
-    Returns:
-        A picture whose pixels are `Rows`.
 
     Raises:
         ImageError: cut off, or the header is damaged.
@@ -59,9 +57,7 @@ def decode(stream: BinaryIO, check: Callable[[int, int], None]) -> Image:
             metadata |= {key: value for key, value in read.items() if value is not None}
     # libvips gets the pixels alone: an odd profile or text must not make it refuse the picture
     bare = [(0, len(_SIGNATURE)), *((start, length) for kind, start, length in chunks if kind in _PIXEL_CHUNKS)]
-    return Image(
-        cast(np.ndarray, _vips.rows(_vips.header(cast(BinaryIO, _Parts(stream, bare))))), **metadata, notes=tuple(notes)
-    )
+    return PassingImage(_vips.strips(_vips.header(_Parts(stream, bare))), **metadata, notes=tuple(notes))
 
 
 class _Parts(io.BufferedIOBase):
@@ -96,7 +92,7 @@ class _Parts(io.BufferedIOBase):
         return self._position
 
 
-def encode(image: Image, stream: BinaryIO) -> None:
+def encode(image: Image | PassingImage, stream: BinaryIO, form: Format) -> None:
     """Write a PNG file, 8 or 16 bit, with ICC, EXIF and XMP byte for byte and the resolution in pixels per metre.
 
     Every line gets the filter that leaves the least; no library at hand takes the lines one after the other.
@@ -169,7 +165,7 @@ def _chunk(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
-def _write_metadata(image: Image) -> Iterator[bytes]:
+def _write_metadata(image: Image | PassingImage) -> Iterator[bytes]:
     if image.icc is not None:
         yield _chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(image.icc))
     if image.dpi is not None:

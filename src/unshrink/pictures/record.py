@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from unshrink.errors import ProvenanceError, UnshrinkWarning
-from unshrink.pictures.image import Image
+from unshrink.pictures.image import AnyImage, Size
 
 NAMESPACE = "https://unshrink.dev/ns/1.0/"
 
@@ -60,7 +60,7 @@ class Record:
     model: str
     weights: str
     scale: int
-    size: tuple[int, int]
+    size: Size
     depth: int
     channels: int
     pixels: str
@@ -129,7 +129,7 @@ def checksum(pixels: np.ndarray) -> str:
     return digest.hexdigest()[:16]
 
 
-def embed(image: Image, record: Record) -> Image:
+def embed(image: AnyImage, record: Record) -> AnyImage:
     """Put a record into the XMP packet of a picture, in the place of an older one; the rest of the packet is kept.
 
     Warns:
@@ -146,7 +146,7 @@ def embed(image: Image, record: Record) -> Image:
     return dataclasses.replace(image, xmp=packet[:end] + element.encode() + packet[end:])
 
 
-def extract(image: Image) -> tuple[Record | None, Image]:
+def extract(image: AnyImage) -> tuple[Record | None, AnyImage]:
     """Take the record out of a picture.
 
     Returns:

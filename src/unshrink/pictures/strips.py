@@ -3,6 +3,7 @@
 An array is the ordinary case: one strip, all there.  Strips are (rows, W, C), one after the other.
 """
 
+import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,34 +17,62 @@ _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
-class Rows:
+class Strips:
     """Pixels (H, W, C) that are decoded or computed when they are asked for, once; `np.asarray` asks for all of them.
 
     Args:
         shape: (H, W, C).
-        dtype: uint8 or uint16.
+        dtype: of the values.
         strips: the pixels, in strips of any height.
+
+    Raises:
+        RuntimeError: on reading a second time, or where the strips do not add up to the shape.
     """
 
-    def __init__(self, shape: tuple[int, int, int], dtype: Any, strips: Iterator[np.ndarray]) -> None:
-        self.shape, self.dtype, self.strips = shape, np.dtype(dtype), strips
+    def __init__(self, shape: tuple[int, int, int], dtype: Any, strips: Iterable[np.ndarray]) -> None:
+        self.shape, self.dtype = shape, np.dtype(dtype)
+        self._strips, self._begun, self._rows = iter(strips), False, 0
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        if self._begun:
+            raise RuntimeError("these pixels have passed by already: whoever needs them twice must hold them")
+        self._begun = True
+        # A loop with a yield would hold each strip while others work on it
+        return itertools.chain(map(self._counted, self._strips), self._end())
+
+    def _counted(self, strip: np.ndarray) -> np.ndarray:
+        self._rows += len(strip)
+        # Whoever has all rows asks for no more, so this asks whether there are more
+        complete = self._rows == self.shape[0] and next(self._strips, None) is None
+        if not (complete or self._rows < self.shape[0]) or strip.shape[1] != self.shape[1]:
+            raise RuntimeError(f"pixels of shape {self.shape} got a strip of shape {strip.shape} at row {self._rows}")
+        return strip
+
+    def _end(self) -> Iterator[np.ndarray]:
+        if self._rows < self.shape[0]:
+            raise RuntimeError(f"pixels of shape {self.shape} ended after {self._rows} rows")
+        yield from ()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         """All pixels at once."""
-        pixels = np.empty(self.shape, self.dtype)
-        top = 0
-        for strip in self.strips:
-            pixels[top : top + len(strip)] = strip
-            top += len(strip)
-        return pixels
+        strips = iter(self)
+        pixels = next(strips)
+        if len(pixels) < self.shape[0]:
+            first, pixels = pixels, np.empty(self.shape, self.dtype)
+            pixels[: len(first)] = first
+            top = len(first)
+            for strip in strips:
+                pixels[top : top + len(strip)] = strip
+                top += len(strip)
+        return np.array(pixels, dtype, copy=copy)
 
 
-def strips_of(pixels: np.ndarray | Rows) -> Iterator[np.ndarray]:
+def strips_of(pixels: np.ndarray | Strips) -> Iterator[np.ndarray]:
     """The strips of pixels of either kind."""
-    return pixels.strips if isinstance(pixels, Rows) else iter([pixels])
+    return iter(pixels if isinstance(pixels, Strips) else [pixels])
 
 
-def in_strips(pixels: np.ndarray | Rows, height: int) -> Iterator[np.ndarray]:
+def in_strips(pixels: np.ndarray | Strips, height: int) -> Iterator[np.ndarray]:
     """The same pixels in strips of ``height`` rows; the last may be lower."""
     window = Window(strips_of(pixels))
     for top in range(0, pixels.shape[0], height):

@@ -1,7 +1,8 @@
 """TIFF: pixels as stored, 8 or 16 bit.
 
 libvips decodes (Pillow would cut 16-bit colour to 8 bit, rotate by itself and let libtiff talk to standard error); the
-writer is our own, because no library at hand writes 16-bit colour together with its whole metadata.
+writer is our own, because no library at hand writes 16-bit colour together with its whole metadata.  The directory
+stands before the pixels, written once to leave room and once when the strips are there and their lengths known.
 
 A TIFF file has no place for an EXIF block as such: EXIF entries are entries of the file. They are written so for other
 programs, and the block also goes byte for byte into the Photoshop resource that exists for it.
@@ -15,34 +16,33 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from unshrink.errors import ImageError
 from unshrink.pictures import vips as _vips
-from unshrink.pictures.image import COMPRESSION, Image, bare_exif, sane_dpi
+from unshrink.pictures.formats import Format
+from unshrink.pictures.image import COMPRESSION, Image, PassingImage, bare_exif, sane_dpi
+from unshrink.pictures.pillow import cmyk_to_rgb
 from unshrink.pictures.strips import beside, in_strips
 
-_PHOTOMETRIC, _STRIP_OFFSETS, _EXTRA_SAMPLES, _XMP, _PHOTOSHOP, _ICC = 262, 273, 338, 700, 34377, 34675
+_PHOTOMETRIC, _EXTRA_SAMPLES, _XMP, _PHOTOSHOP, _ICC = 262, 338, 700, 34377, 34675
+_STRIP_OFFSETS, _STRIP_LENGTHS = 273, 279
 _RESOLUTION, _RESOLUTION_UNIT = (282, 283), 296
 _ORIENTATION, _EXIF, _GPS, _INTEROP = 274, 34665, 34853, 40965
 _DESCRIPTIVE = (270, 271, 272, 305, 306, 315, 33432)  # description, make, model, software, date, artist, copyright
 _PALETTE, _PREMULTIPLIED = 3, 1
 _INCHES = {2: 1.0, 3: 1 / 2.54}
 _SHORT, _LONG, _LONG8, _RATIONAL, _BYTE, _UNDEFINED = 3, 4, 16, 5, 1, 7
-_HEADER = b"II*\0\x08\0\0\0"
 _STRIP_BYTES = 1 << 18
 _MOST_BYTES = (1 << 32) - (1 << 26)  # of pixels: offsets have 32 bits, and the metadata needs some room
 _EXIF_RESOURCE = b"8BIM\x04\x22\0\0"
 _CHANNELS = {"b-w": (1, 2), "grey16": (1, 2), "rgb": (3, 4), "srgb": (3, 4), "rgb16": (3, 4), "cmyk": (4,)}
 
 
-def decode(stream: BinaryIO, check: Callable[[int, int], None]) -> Image:
+def decode(stream: BinaryIO, form: Format, check: Callable[[int, int], None]) -> PassingImage:
     """Read a TIFF file; `check(width, height)` may refuse it before any pixel is decoded.
-
-    Returns:
-        A picture whose pixels are `Rows`, unless they are CMYK.
 
     Raises:
         ImageError: a kind of TIFF that is not supported.
@@ -55,60 +55,48 @@ def decode(stream: BinaryIO, check: Callable[[int, int], None]) -> Image:
     if not known or picture.format not in (["uchar"] if cmyk else ["uchar", "ushort"]):
         met = f"{picture.bands} channels of {picture.format}, {picture.interpretation}"
         raise ImageError(f"this kind of TIFF is not supported ({met}); save it as grey or RGB of 8 or 16 bit")
-    pixels = cast(np.ndarray, _vips.rows(picture))
+    pixels = _vips.strips(picture)
     position = stream.tell()  # where libvips will go on
     stream.seek(0)
     tags = _read_tags(stream)
     stream.seek(position)
-    icc, notes = _bytes(tags, _ICC), list(_notes(picture, tags))
+    icc, exif, xmp, notes = _bytes(tags, _ICC), _read_exif(tags), _bytes(tags, _XMP), tuple(_notes(picture, tags))
     if cmyk:
-        from unshrink.pictures import pillow as _pillow
-
-        pixels, note = _pillow.cmyk_to_rgb(np.asarray(pixels), icc)
-        icc, notes = None, [*notes, note]
-    return Image(pixels, icc, _read_exif(tags), _bytes(tags, _XMP), _read_dpi(tags), tuple(notes))
+        rgb, note = cmyk_to_rgb(np.asarray(pixels), icc)
+        return Image(rgb, None, exif, xmp, _read_dpi(tags), (*notes, note)).passing()
+    return PassingImage(pixels, icc, exif, xmp, _read_dpi(tags), notes)
 
 
-def encode(image: Image, stream: BinaryIO) -> None:
+def encode(image: Image | PassingImage, stream: BinaryIO, form: Format) -> None:
     """Write a TIFF file (deflate, horizontal differences), 8 or 16 bit, with ICC, EXIF and XMP byte for byte.
 
     BigTIFF where the pixels might not fit into the 4 GiB of TIFF.
 
     Args:
         image: what to write.
-        stream: can be sought in: the directory comes last, and the header says where.
+        stream: can be sought in: how long each strip is stands before them all, in the directory.
+        form: TIFF.
     """
     height, width, channels = image.pixels.shape
     line = width * channels * image.depth // 8
     rows = max(1, _STRIP_BYTES // line)
     layout = _Layout(big=height * line > _MOST_BYTES)
-    begin = stream.tell()
-    stream.write(layout.header(0))
-    ends = [stream.tell() - begin]
+    plain, typed = _exif_tags(image.exif), _pixel_tags(image, rows) | dict(_metadata_tags(image))
+
+    def beginning(lengths: list[int]) -> bytes:
+        """The file up to its first strip; its length is the same for any lengths of as many strips."""
+        offsets = itertools.accumulate(lengths[:-1], initial=0)
+        strips = {_STRIP_OFFSETS: (layout.offset_type, tuple(offsets)), _STRIP_LENGTHS: (_LONG, tuple(lengths))}
+        return layout.header + _directory(plain, typed | strips, layout)
+
+    begin, lengths = stream.tell(), []
+    stream.write(beginning([0] * -(-height // rows)))
     for data in beside(_deflate, in_strips(image.pixels, rows)):
         stream.write(data)
-        ends.append(stream.tell() - begin)
-    place = ends[-1] + ends[-1] % 2
-    tags = {
-        256: (_LONG, width),
-        257: (_LONG, height),
-        258: (_SHORT, (image.depth,) * channels),
-        259: (_SHORT, 8),  # deflate
-        _PHOTOMETRIC: (_SHORT, 1 if channels < 3 else 2),
-        _STRIP_OFFSETS: (layout.offset_type, tuple(ends[:-1])),
-        277: (_SHORT, channels),
-        278: (_LONG, rows),
-        279: (_LONG, tuple(end - start for start, end in itertools.pairwise(ends))),
-        284: (_SHORT, 1),  # channels interleaved
-        317: (_SHORT, 2),  # horizontal differences
-    }
-    if image.alpha:
-        tags[_EXTRA_SAMPLES] = (_SHORT, (2,))  # straight alpha
-    directory = _directory(_exif_tags(image.exif), tags | dict(_metadata_tags(image)), layout, place)
-    stream.write(bytes(place - ends[-1]) + directory)
+        lengths.append(len(data))
     end = stream.tell()
     stream.seek(begin)
-    stream.write(layout.header(place))
+    stream.write(beginning(lengths))
     stream.seek(end)
 
 
@@ -118,7 +106,23 @@ def _deflate(rows: np.ndarray) -> bytes:
     return zlib.compress(little.tobytes(), COMPRESSION)
 
 
-def _metadata_tags(image: Image) -> Iterator[tuple[int, tuple[int, Any]]]:
+def _pixel_tags(image: Image | PassingImage, rows: int) -> dict[int, tuple[int, Any]]:
+    """What the pixels are, in strips of so many rows."""
+    tags: dict[int, tuple[int, Any]] = {
+        256: (_LONG, image.size[0]),
+        257: (_LONG, image.size[1]),
+        258: (_SHORT, (image.depth,) * image.channels),
+        259: (_SHORT, 8),  # deflate
+        _PHOTOMETRIC: (_SHORT, 1 if image.channels < 3 else 2),
+        277: (_SHORT, image.channels),
+        278: (_LONG, rows),
+        284: (_SHORT, 1),  # channels interleaved
+        317: (_SHORT, 2),  # horizontal differences
+    }
+    return tags | ({_EXTRA_SAMPLES: (_SHORT, (2,))} if image.alpha else {})  # straight alpha
+
+
+def _metadata_tags(image: Image | PassingImage) -> Iterator[tuple[int, tuple[int, Any]]]:
     if image.icc is not None:
         yield _ICC, (_UNDEFINED, image.icc)
     if image.xmp is not None:
@@ -140,34 +144,26 @@ class _Layout:
     def offset_type(self) -> int:
         return _LONG8 if self.big else _LONG
 
-    def header(self, place: int) -> bytes:
-        """The beginning of a file whose directory is at ``place``."""
-        return struct.pack("<2sHHHQ", b"II", 43, 8, 0, place) if self.big else struct.pack("<2sHI", b"II", 42, place)
+    @property
+    def header(self) -> bytes:
+        """The beginning of a file whose directory follows at once."""
+        return struct.pack("<2sHHHQ", b"II", 43, 8, 0, 16) if self.big else struct.pack("<2sHI", b"II", 42, 8)
 
 
-def _directory(
-    plain: dict[int, Any], typed: dict[int, tuple[int, Any]], layout: _Layout = _Layout(), place: int = 8
-) -> bytes:
-    """A TIFF directory for byte ``place`` of a file; Pillow chooses the types of the `plain` entries."""
+def _directory(plain: dict[int, Any], typed: dict[int, tuple[int, Any]], layout: _Layout = _Layout()) -> bytes:
+    """A TIFF directory that follows the header; Pillow chooses the types of the `plain` entries.
+
+    The offsets of strips are to be given from its end: that is where Pillow takes them to begin.
+    """
     from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-    directory = ImageFileDirectory_v2(layout.header(place))
+    directory = ImageFileDirectory_v2(layout.header)
     for tag, value in plain.items():
         directory[tag] = value
     for tag, (kind, value) in typed.items():
         directory.tagtype[tag] = kind
         directory[tag] = value
-    encoded = directory.tobytes(place)
-    if _STRIP_OFFSETS not in typed:
-        return encoded
-    # Pillow takes the strips to come after the directory, and has counted their offsets from its end
-    head, entry, before, wide = (8, 20, 12, "Q") if layout.big else (2, 12, 8, "I")
-    _, offsets = typed[_STRIP_OFFSETS]
-    told = struct.pack(f"<{len(offsets)}{wide}", *offsets)
-    at = head + entry * sorted(directory).index(_STRIP_OFFSETS) + before
-    if len(offsets) > 1:
-        at = struct.unpack_from(f"<{wide}", encoded, at)[0] - place
-    return encoded[:at] + told + encoded[at + len(told) :]
+    return directory.tobytes(len(layout.header))
 
 
 def _read_tags(stream: BinaryIO) -> dict[int, Any]:
@@ -215,7 +211,7 @@ def _read_exif(tags: dict[int, Any]) -> bytes | None:
     kept = {tag: tags[tag] for tag in (_ORIENTATION, *_DESCRIPTIVE, _EXIF, _GPS) if tag in tags}
     if kept in ({}, {_ORIENTATION: 1}):
         return None
-    return _HEADER + _directory(kept, {})
+    return _Layout().header + _directory(kept, {})
 
 
 def _read_dpi(tags: dict[int, Any]) -> tuple[float, float] | None:

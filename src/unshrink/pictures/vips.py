@@ -1,17 +1,27 @@
 """libvips, which reads 16 bits a channel where Pillow silently cuts them to 8, and reads row by row."""
 
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import Any, Protocol
 
 import numpy as np
 
-from unshrink.pictures.strips import Rows
+from unshrink.pictures.strips import Strips
 
 _TYPES = {"uchar": np.uint8, "ushort": np.uint16}
 _STRIP_BYTES = 1 << 20
 
 
-def header(stream: BinaryIO) -> Any:
+class Source(Protocol):
+    """What libvips needs of a file."""
+
+    def read(self, size: int, /) -> bytes:
+        """At most ``size`` bytes, b"" at the end."""
+
+    def seek(self, offset: int, whence: int, /) -> int:
+        """Moves to a place, and returns it."""
+
+
+def header(stream: Source) -> Any:
     """The picture in a file as a `pyvips.Image`, not decoded yet; damage found later raises instead of turning grey.
 
     Raises:
@@ -31,13 +41,13 @@ def header(stream: BinaryIO) -> Any:
     return pyvips.Image.new_from_source(source, "", access="sequential", fail_on="error")
 
 
-def rows(picture: Any) -> Rows:
+def strips(picture: Any) -> Strips:
     """The pixels of a `pyvips.Image`, decoded when they are asked for, in its own type.
 
     Asking raises pyvips.Error where the file is damaged or cut off.
     """
     shape, dtype = (picture.height, picture.width, picture.bands), np.dtype(_TYPES[picture.format])
-    return Rows(shape, dtype, _strips(picture, shape, dtype))
+    return Strips(shape, dtype, _strips(picture, shape, dtype))
 
 
 def _strips(picture: Any, shape: tuple[int, int, int], dtype: "np.dtype[Any]") -> Iterator[np.ndarray]:

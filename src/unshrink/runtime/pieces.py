@@ -3,7 +3,7 @@
 A stage takes rows as they come, runs them piece by piece, and gives its own rows to the next.  Where the memory is not
 enough after all, pieces become smaller, and stay so.
 
-Shapes:  pictures are (H, W, C), whole or `Rows`; what a stage runs are planes (1, C, H, W) float32.
+Shapes:  pictures are (H, W, C), whole or `Strips`; what a stage runs are planes (1, C, H, W) float32.
 """
 
 import sys
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unshrink.errors import UnshrinkError, UnshrinkWarning
-from unshrink.pictures.strips import Rows
+from unshrink.pictures.strips import Strips
 from unshrink.runtime import tiling
 from unshrink.runtime.memory import free_memory, is_out_of_memory
 
@@ -24,7 +24,7 @@ BYTES_AT_ONCE = 320 << 20  # for a piece of a stage and its strip: more of it sa
 
 Pixels = NDArray[Any]
 Planes = NDArray[np.float32]
-Size = tuple[int, int]  # height, width
+Shape = tuple[int, int]  # height, width
 Step = Callable[[float], object]  # is told how many pixels of a stage are done
 
 
@@ -64,7 +64,7 @@ class Pieces:
         self._tile = tile
         self._most_memory = sys.maxsize  # until a runtime says that there is less
 
-    def strips(self, stage: Stage, pictures: Sequence[Pixels | Rows], size: Size, step: Step) -> Iterator[Pixels]:
+    def strips(self, stage: Stage, pictures: Sequence[Pixels | Strips], size: Shape, step: Step) -> Iterator[Pixels]:
         """The result of a stage, strip by strip from the top down.
 
         Args:
@@ -85,7 +85,7 @@ class Pieces:
         # A loop with a yield would hold each strip while the stages after this one work on it.
         return map(told, tiling.run_tiled(run, inputs, stage.grows, size[0], most, stage.reach, cols))
 
-    def _counts(self, stage: Stage, size: Size) -> tuple[int, int]:
+    def _counts(self, stage: Stage, size: Shape) -> tuple[int, int]:
         """Into how many pieces to cut pictures, down and across."""
         if self._tile:
             height, width = (tiling.count(side, self._tile // stage.scale, stage.reach) for side in size)

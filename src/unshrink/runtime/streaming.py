@@ -5,7 +5,7 @@ pixels far, so that is all that the pieces of a layer overlap by, and all that i
 as a whole reaches dozens of times as far.
 
 Shapes:  H, W the large picture, h, w the small one, s the scale.  Pictures are (H, W, C): integers, or float32 in
-[0, 1], whole or `Rows`; what a backend runs are planes (C, H, W) float32 in [0, 1], grey as three equal ones.
+[0, 1], whole or `Strips`; what a backend runs are planes (C, H, W) float32 in [0, 1], grey as three equal ones.
 """
 
 import itertools
@@ -18,9 +18,9 @@ import numpy as np
 from unshrink import weights as zoo
 from unshrink.errors import ConfigError, UnshrinkError
 from unshrink.network.layers import COLOURS, Step
-from unshrink.pictures.strips import Rows, strips_of
+from unshrink.pictures.strips import Strips, strips_of
 from unshrink.runtime import backends, search
-from unshrink.runtime.pieces import Pieces, Pixels, Planes, Size, Stage, as_values, to_planes
+from unshrink.runtime.pieces import Pieces, Pixels, Planes, Shape, Stage, as_values, to_planes
 
 # At the peak of a run, measured with OpenVINO, the hungriest backend: four copies of a feature in float32
 BYTES_PER_FEATURE = 16
@@ -53,14 +53,16 @@ class Pipeline:
         if tile and tile < least:
             raise ConfigError(f"tile is {tile}: {weights.name} needs {least} or more, or 0 for what is fast")
 
-    def down(self, hr: Pixels | Rows, finish: Finish, progress: Progress) -> Rows:
+    def down(self, hr: Pixels | Strips, finish: Finish, progress: Progress) -> Strips:
         """hr (H, W, 1 or 3) -> (h, w, ...): what ``finish`` makes of planes that are neither clipped nor rounded."""
         height, width, channels = hr.shape
         small = -(-height // self.scale), -(-width // self.scale)
-        padded = Rows((small[0] * self.scale, small[1] * self.scale, channels), hr.dtype, padded_strips(hr, self.scale))
+        padded = Strips(
+            (small[0] * self.scale, small[1] * self.scale, channels), hr.dtype, padded_strips(hr, self.scale)
+        )
         return self._finished(self._through(self._stages("down"), [padded], small, progress), small, finish)
 
-    def up(self, lr: Pixels, size: Size, seed: int, finish: Finish, progress: Progress) -> Rows:
+    def up(self, lr: Pixels, size: Shape, seed: int, finish: Finish, progress: Progress) -> Strips:
         """lr (h, w, 1 or 3) -> (H, W, ...) of the given size, made by ``finish`` likewise."""
         small = lr.shape[0], lr.shape[1]
         strips = self._through(self._stages("up"), [lr, *self._drawn(small, seed)], small, progress)
@@ -101,7 +103,7 @@ class Pipeline:
             z = np.zeros((1, self._z_channels, *lr.shape[2:]), np.float32)
         return self._run(steps, np.concatenate((lr, z), axis=1))
 
-    def _drawn(self, size: Size, seed: int) -> list[Pixels]:
+    def _drawn(self, size: Shape, seed: int) -> list[Pixels]:
         """z (h, w, Z), where it is drawn: one draw for the whole picture."""
         if self.weights.latent == "zero":
             return []
@@ -113,7 +115,7 @@ class Pipeline:
         return self.weights.steps["up"][0].channels[0] - COLOURS
 
     def _through(
-        self, stages: list[Stage], pictures: Sequence[Pixels | Rows], small: Size, progress: Progress
+        self, stages: list[Stage], pictures: Sequence[Pixels | Strips], small: Shape, progress: Progress
     ) -> Iterator[Pixels]:
         """The strips that come out of the last of some stages, each of which takes those of the one before it."""
         sizes = [_times(small, self.scale // stage.scale) for stage in stages]
@@ -127,14 +129,14 @@ class Pipeline:
         progress(0.0)
         for stage, size in zip(stages, sizes, strict=True):
             strips = self._pieces.strips(stage, pictures, size, step)
-            pictures = [Rows((*_times(size, stage.grows), 0), np.float32, strips)]
+            pictures = [Strips((*_times(size, stage.grows), 0), np.float32, strips)]
         return strips
 
-    def _finished(self, strips: Iterator[Pixels], size: Size, finish: Finish) -> Rows:
+    def _finished(self, strips: Iterator[Pixels], size: Shape, finish: Finish) -> Strips:
         """Strips as a finished picture; the first is made at once, because it knows the channels and the type."""
         finished = (finish(self._checked(strip.transpose(2, 0, 1))) for strip in strips)
         first = next(finished)
-        return Rows((*size, first.shape[2]), first.dtype, itertools.chain([first], finished))
+        return Strips((*size, first.shape[2]), first.dtype, itertools.chain([first], finished))
 
     def _checked(self, planes: Planes) -> Planes:
         if not np.isfinite(planes).all():
@@ -175,7 +177,7 @@ def stage_of(run: Callable[..., Planes], steps: list[Step], inputs: int = 1) -> 
     )
 
 
-def padded_strips(pixels: Pixels | Rows, scale: int) -> Iterator[Pixels]:
+def padded_strips(pixels: Pixels | Strips, scale: int) -> Iterator[Pixels]:
     """(H, W, C) -> strips of the same with sides that are multiples of the scale: reflected as far as legal."""
     down, right = (-side % scale for side in pixels.shape[:2])
     strips = strips_of(pixels)
@@ -192,12 +194,12 @@ def _reflected(strip: Pixels, down: int, right: int) -> Pixels:
     return np.pad(strip, [(0, down), (0, right), (0, 0)], mode="reflect") if down or right else strip
 
 
-def _cropped(strips: Iterator[Pixels], size: Size) -> Iterator[Pixels]:
+def _cropped(strips: Iterator[Pixels], size: Shape) -> Iterator[Pixels]:
     height, width = size
     for strip in strips:
         yield strip[:height, :width]
         height -= len(strip)
 
 
-def _times(size: Size, factor: int) -> Size:
+def _times(size: Shape, factor: int) -> Shape:
     return size[0] * factor, size[1] * factor

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from unshrink.pictures.strips import Rows, Window, strips_of
+from unshrink.pictures.strips import Strips, Window, strips_of
 
 LEAST_SIDE = 32
 LEAST_HALOS = 3  # smaller, and surroundings would be nearly all the work
@@ -72,7 +72,7 @@ def spans(length: int, pieces: int, halo: int) -> list[Span]:
 
 def run_tiled(
     run: Callable[..., np.ndarray],
-    inputs: Sequence[tuple[np.ndarray | Rows, int]],
+    inputs: Sequence[tuple[np.ndarray | Strips, int]],
     zoom: int,
     height: int,
     most: int,

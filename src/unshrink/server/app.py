@@ -17,8 +17,8 @@ from starlette.exceptions import HTTPException
 
 from unshrink import __version__
 from unshrink import weights as zoo
-from unshrink.batch.plan import EXTENSIONS
 from unshrink.errors import UnshrinkError
+from unshrink.pictures.formats import FORMATS
 from unshrink.server import work
 from unshrink.server.docs import docs_page
 from unshrink.server.jobs import Job
@@ -155,7 +155,7 @@ async def downscale(
     """Make a picture small, so that it can be restored."""
     answer = await service.answer(request, asker, work.downscale, options)
     headers = about("downscale", options.format, answer.facts)
-    return Response(answer.data, headers=headers, media_type=f"image/{options.format}")
+    return Response(answer.data, headers=headers, media_type=FORMATS[options.format].media_type)
 
 
 @v1.post("/upscale", response_class=Response, responses=PICTURE_BACK, openapi_extra=PICTURE)
@@ -165,7 +165,7 @@ async def upscale(
     """Restore the large picture from a small one."""
     answer = await service.answer(request, asker, work.upscale, options)
     headers = about("upscale", options.format, answer.facts)
-    return Response(answer.data, headers=headers, media_type=f"image/{options.format}")
+    return Response(answer.data, headers=headers, media_type=FORMATS[options.format].media_type)
 
 
 @v1.post("/compare", openapi_extra=PICTURE)
@@ -225,7 +225,7 @@ async def job_result(service: Serving, asker: Asker, job_id: str) -> Response:
     if job.status != "done" or not path.exists():
         raise Refusal(409, f"the job is {job.status}; its result is there when it is done")
     form = job.options["format"]
-    return FileResponse(path, headers=about(job.action, form, job.facts), media_type=f"image/{form}")
+    return FileResponse(path, headers=about(job.action, form, job.facts), media_type=FORMATS[form].media_type)
 
 
 @v1.delete("/jobs/{job_id}", status_code=204, responses=NO_JOB)
@@ -278,7 +278,7 @@ def about(action: str, form: str, facts: dict[str, Any]) -> dict[str, str]:
         "X-Unshrink-Scale": str(facts["scale"]),
         "X-Unshrink-Size": "{}x{}".format(*facts["size"]),
         "X-Unshrink-Seconds": str(facts["seconds"]),
-        "Content-Disposition": f'attachment; filename="{stem}{EXTENSIONS[form]}"',
+        "Content-Disposition": f'attachment; filename="{stem}{FORMATS[form].extension}"',
     }
     if "psnr_y" in facts:
         headers["X-Unshrink-PSNR-Y"], headers["X-Unshrink-PSNR-RGB"] = map(

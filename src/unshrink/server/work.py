@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from unshrink import weights as zoo
 from unshrink.batch import options as asked
@@ -21,6 +21,7 @@ from unshrink.batch.rescale import Downscaler, Source, Upscaler
 from unshrink.errors import UnshrinkWarning
 from unshrink.evaluation import compare as comparison
 from unshrink.files import atomic_write
+from unshrink.pictures import formats
 from unshrink.pictures import io as images
 from unshrink.pictures.image import Image
 from unshrink.runtime import memory, rescaler
@@ -40,7 +41,11 @@ Model = Annotated[
     str | None,
     Field(pattern=r"^[a-z0-9-]{1,64}$", description="weights to use, one of /v1/models (default: by the scale)"),
 ]
-Form = Annotated[Literal["png", "webp", "tiff", "jpeg", "avif"], Field(description="of the picture that comes back")]
+Form = Annotated[
+    str,
+    AfterValidator(lambda name: formats.writable(name).name),
+    Field(description="of the picture that comes back", json_schema_extra={"enum": [*formats.WRITTEN]}),
+]
 Lossy = Annotated[bool, Field(description="allow jpeg and avif; what comes back is then much worse")]
 Depth = Annotated[
     int | None,
@@ -122,7 +127,7 @@ def prepare(limits: Limits) -> None:
     """Makes a new process ready: the default network is read, so that the first request need not wait for it."""
     global _limits
     _limits, memory.sharers = limits, limits.workers
-    _rescaler(zoo.for_scale(rescale.DEFAULT_SCALE).name)
+    _rescaler(zoo.for_scale(zoo.DEFAULT_SCALE).name)
 
 
 def ready() -> bool:

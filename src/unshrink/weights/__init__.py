@@ -1,9 +1,10 @@
 """Weights: one named, hashed, self-describing file; found by its path, or by its name among those installed."""
 
-from unshrink.weights.catalogue import Entry, find, for_scale, is_default, list_models, load
+from unshrink.weights.catalogue import DEFAULT_SCALE, Entry, find, for_scale, is_default, list_models, load
 from unshrink.weights.file import DIRECTIONS, IDENTITY_DIGITS, SUFFIX, Weights, differences, save
 
 __all__ = [
+    "DEFAULT_SCALE",
     "DIRECTIONS",
     "IDENTITY_DIGITS",
     "SUFFIX",

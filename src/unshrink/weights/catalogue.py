@@ -13,6 +13,7 @@ from pathlib import Path
 from unshrink.errors import ModelNotFoundError, WeightsError
 from unshrink.weights.file import IDENTITY_DIGITS, SUFFIX, Weights, read
 
+DEFAULT_SCALE = 2  # what comes back is hard to tell from the original; at 4, fine detail is softer
 _ZOO = Path(__file__).parent / "zoo"
 
 

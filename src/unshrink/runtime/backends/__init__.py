@@ -23,6 +23,7 @@ class Backend(Protocol):
     """A network ready to run, step by step of `weights.Weights.steps`.
 
     Arrays are float32, NCHW, C-contiguous; RGB is in [0, 1], neither clamped nor rounded.  Threads may share it.
+    Pickled, it is made anew from its arguments.
     """
 
     name: str

@@ -1,6 +1,7 @@
 """ONNX Runtime: runs everywhere."""
 
 from functools import cache, cached_property
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -40,6 +41,9 @@ class OnnxRuntime:
         # Threads of the layer before, waiting for more to do, would take the cores from those of the next.
         self._options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         _share_memory()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return OnnxRuntime, (self._weights, self._options.intra_op_num_threads)
 
     def run(self, step: Step, x: np.ndarray) -> np.ndarray:
         """x (1, C, H, W) through the step."""

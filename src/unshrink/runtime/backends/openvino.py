@@ -66,6 +66,9 @@ class OpenVINO:
             "ENABLE_CPU_PINNING": False,  # pinned, two processes would share the first cores and leave the others idle
         }
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return OpenVINO, (self._weights, self._config["INFERENCE_NUM_THREADS"], self.fast)
+
     def run(self, step: Step, x: np.ndarray) -> np.ndarray:
         """x (1, C, H, W) through the step.
 

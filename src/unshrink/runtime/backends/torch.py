@@ -1,6 +1,7 @@
 """PyTorch: any device, and weights without graphs."""
 
 from copy import deepcopy
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,6 +33,7 @@ class Torch:
     name = "torch"
 
     def __init__(self, weights: Weights, threads: int = 0, device: str = "cpu", fast: bool = False) -> None:
+        self._made_of = weights, threads, device, fast
         if threads:
             torch.set_num_threads(threads)
         net = build(weights.architecture, weights.config)
@@ -46,6 +48,9 @@ class Torch:
         self._device, self.fast = device, fast
         # Nineteen bits of a product, the default on recent GPUs, would make other small pictures than a CPU does.
         torch.backends.cudnn.allow_tf32 = False
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Torch, self._made_of
 
     def run(self, step: Step, x: np.ndarray) -> np.ndarray:
         """x (1, C, H, W) through the step; the same to the last bit wherever in a larger piece it is."""

@@ -1,0 +1,219 @@
+"""Images through the network: their colour, their alpha, and the record of a small picture.
+
+Shapes:  H, W the large picture, s the scale, small sides are ceil(H/s) and ceil(W/s).
+"""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unshrink import weights as zoo
+from unshrink.errors import ConfigError, ImageError, UnshrinkWarning
+from unshrink.pictures import alpha as transparency
+from unshrink.pictures import record as provenance
+from unshrink.pictures.image import Image, PassingImage, Size
+from unshrink.pictures.record import Record
+from unshrink.pictures.resize import resize
+from unshrink.pictures.strips import Strips
+from unshrink.runtime import backends
+from unshrink.runtime import search as refine
+from unshrink.runtime.pieces import Planes, as_values, to_pixels, to_planes
+from unshrink.runtime.search import Refined
+from unshrink.runtime.streaming import Pipeline, Progress, padded_strips
+
+Pixels = NDArray[np.unsignedinteger]
+Report = Callable[[Refined], object]
+
+
+def ignore(news: object) -> None:
+    """Nobody wants to know."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """How much effort to spend on each picture, whom to tell what it came to, and how far the work is.
+
+    Raises:
+        ConfigError: an effort that there is not.
+    """
+
+    effort: int
+    report: Report
+    progress: Progress
+
+    def __post_init__(self) -> None:
+        if self.effort not in range(refine.MOST_EFFORT + 1):
+            met = f"effort is {self.effort!r:.20}"
+            raise ConfigError(f"{met}: allowed are 0 (the network alone) to {refine.MOST_EFFORT}")
+
+
+class ImagePipeline:
+    """Weights on a backend, for images; the arguments are those of `streaming.Pipeline`."""
+
+    def __init__(self, weights: zoo.Weights, backend: backends.Backend, tile: int) -> None:
+        self.weights, self.scale = weights, weights.scale
+        self._pipeline = Pipeline(weights, backend, tile)
+
+    def down(self, image: Image | PassingImage, depth: int, search: Search) -> Image:
+        """A picture -> the small one with its record, of ``depth`` bits."""
+        if image.alpha or search.effort:
+            image = image.whole()
+        if isinstance(image.pixels, Strips):
+            small = self._down_pixels(image.pixels, depth, search.progress)
+        else:
+            small = self._down_array(image.pixels, depth, search)
+        record = Record(
+            model=self.weights.name,
+            weights=self.weights.identity[: zoo.IDENTITY_DIGITS],
+            scale=self.scale,
+            size=image.size,
+            depth=image.depth,
+            channels=image.channels,
+            pixels=provenance.checksum(small),
+        )
+        return provenance.embed(image.with_pixels(small), record)
+
+    def up(
+        self, image: Image | PassingImage, size: Size | None, seed: int, progress: Progress, recorded: bool = True
+    ) -> PassingImage:
+        """A small picture -> the large one; says where it lacks a right record, if it should be ``recorded``."""
+        record, small = provenance.extract(image.whole())
+        intact = record is not None and record.pixels == provenance.checksum(small.pixels)
+        if recorded:
+            _warn_of(record, intact, self.weights)
+        depth = record.depth if record else small.depth
+        if record and size is None and self._fits(record.size, small.size):
+            size = record.size
+        colour, alpha = _split(_with_channels(small.pixels, record.channels) if record and intact else small.pixels)
+        large = self._up_pixels(colour, depth, size, seed, progress)
+        if alpha is None:
+            return small.with_pixels(large)
+        colour = np.asarray(large)
+        large_alpha = np.full_like(colour[..., :1], 2**depth - 1)
+        if not _is_opaque(alpha):
+            large_alpha = np.asarray(self._up_pixels(alpha, depth, size, seed, progress))
+            large_alpha = transparency.pin_restored(large_alpha, alpha, self.scale)
+        pixels = np.concatenate((np.where(large_alpha == 0, 0, colour), large_alpha), axis=2)
+        return small.with_pixels(pixels).passing()
+
+    def down_planes(self, hr: Planes, search: Search) -> Planes:
+        """(3, H, W) in [0, 1] -> (3, h, w) on the 8-bit grid."""
+        small = np.asarray(self._pipeline.down(as_values(hr), lambda lr: to_pixels(lr, 3, 8), search.progress))
+        return to_planes(self._searched(small, to_pixels(hr, 3, 16), search))
+
+    def up_planes(self, lr: Planes, size: Size | None, seed: int, progress: Progress) -> Planes:
+        """(3, h, w) in [0, 1] -> (3, H, W) in [0, 1]."""
+        shape = self._large_shape(lr.shape[1:], size)
+        return to_planes(np.asarray(self._pipeline.up(as_values(lr), shape, seed, as_values, progress))).clip(0, 1)
+
+    def _down_array(self, pixels: Pixels, depth: int, search: Search) -> Pixels:
+        """(H, W, C) integers -> (h, w, C) integers of ``depth`` bits."""
+        colour, alpha = _split(pixels)
+        if alpha is not None:
+            colour = transparency.spread(colour, alpha)
+        small = self._searched(self._down_pixels(colour, depth, search.progress), colour, search)
+        if alpha is None:
+            return small
+        small_alpha = np.full_like(small[..., :1], 2**depth - 1)
+        if not _is_opaque(alpha):
+            small_alpha = self._down_pixels(alpha, depth, search.progress)
+            small_alpha = transparency.pin_small(small_alpha, alpha, self.scale)
+        return np.concatenate((small, small_alpha), axis=2)
+
+    def _down_pixels(self, pixels: Pixels | Strips, depth: int, progress: Progress) -> Pixels:
+        """(H, W, 1 or 3) integers -> (h, w, same) integers of ``depth`` bits."""
+        channels = pixels.shape[2]
+        return np.asarray(self._pipeline.down(pixels, lambda lr: to_pixels(lr, channels, depth), progress))
+
+    def _up_pixels(self, pixels: Pixels, depth: int, size: Size | None, seed: int, progress: Progress) -> Strips:
+        """(h, w, 1 or 3) integers -> (H, W, same) integers of ``depth`` bits."""
+        channels, shape = pixels.shape[2], self._large_shape(pixels.shape[:2], size)
+        return self._pipeline.up(pixels, shape, seed, lambda hr: to_pixels(hr, channels, depth), progress)
+
+    def _large_shape(self, small: tuple[int, ...], size: Size | None) -> tuple[int, int]:
+        """(height, width) to come back to, of a small picture of (height, width)."""
+        height, width = small
+        size = size or (width * self.scale, height * self.scale)
+        if not self._fits(size, (width, height)):
+            raise ImageError(
+                f"size {size[0]}x{size[1]} does not fit a small picture of {width}x{height}: "
+                f"at scale {self.scale} it comes from pictures of up to {width * self.scale}x{height * self.scale}, "
+                f"less than {self.scale} smaller on each side"
+            )
+        return size[1], size[0]
+
+    def _fits(self, large: Size, small: Size) -> bool:
+        return all(-(-side // self.scale) == little for side, little in zip(large, small, strict=True))
+
+    # -- search ----------------------------------------------------------------------------------------------------
+
+    def _searched(self, small: Pixels, large: Pixels, search: Search) -> Pixels:
+        """The small pixels (h, w, 1 or 3), or others of which more of ``large`` (H, W, same) comes back."""
+        if not search.effort:
+            return small
+        depth, channels = 8 * small.itemsize, small.shape[2]
+        start, hr = to_planes(small), to_planes(np.concatenate(list(padded_strips(large, self.scale))))
+        reference = resize(hr.transpose(1, 2, 0), (small.shape[1], small.shape[0])).transpose(2, 0, 1)
+        reference = to_planes(to_pixels(reference.astype(np.float32), channels, depth))
+        found = refine.descend(self._gradient(hr, channels), start, search.effort, refine.RATE / self.scale**2)
+        near = refine.stay_close(found, start, reference, lambda lr: to_planes(to_pixels(lr, channels, depth)))
+        other = to_pixels(near, channels, depth)
+        before, after = (self._restored_psnr(lr, large) for lr in (small, other))
+        if after == before or any(a < b for a, b in zip(after, before, strict=True)):
+            search.report(Refined(0.0, 0.0, 0.0))
+            return small
+        lr_before, lr_after = (refine.fidelity(lr, reference)[0] for lr in (start, near))
+        search.report(Refined(after[0] - before[0], after[1] - before[1], lr_after - lr_before))
+        return other
+
+    def _gradient(self, hr: Planes, channels: int) -> Callable[[Planes], Planes]:
+        """Planes (3, h, w) -> half the gradient of the squared error against ``hr``; for grey, that of equal planes."""
+
+        def gradient(lr: Planes) -> Planes:
+            slope = self._pipeline.gradient(lr, hr)
+            return slope if channels == 3 else np.broadcast_to(slope.mean(axis=0), slope.shape)
+
+        return gradient
+
+    def _restored_psnr(self, small: Pixels, large: Pixels) -> tuple[float, float]:
+        """PSNR in dB of what comes back of ``small``: of the luma, and over all values."""
+        restored = self._up_pixels(small, 8 * large.itemsize, (large.shape[1], large.shape[0]), 0, ignore)
+        return refine.fidelity(*(to_planes(pixels) for pixels in (np.asarray(restored), large)))
+
+
+def _warn_of(record: Record | None, intact: bool, weights: zoo.Weights) -> None:
+    """Says what keeps a picture from coming back as it was."""
+    if record is None:
+        reason = "it has no record of unshrink: it was not made by unshrink, or its metadata was removed"
+    elif not intact:
+        reason = "its pixels were changed since unshrink made it (resized, re-encoded or edited)"
+    elif record.weights != weights.identity[: zoo.IDENTITY_DIGITS]:
+        reason = f"it was made by other weights ({record.model} {record.weights}) than {weights.name}"
+    else:
+        return
+    warnings.warn(f"{reason}; expect a soft or disturbed enlargement, not the original", UnshrinkWarning, stacklevel=4)
+
+
+def _split(pixels: Pixels) -> tuple[Pixels, Pixels | None]:
+    """(H, W, C) -> colour (H, W, 1 or 3) and alpha (H, W, 1), if there is one."""
+    if pixels.shape[2] % 2:
+        return pixels, None
+    return pixels[..., :-1], pixels[..., -1:]
+
+
+def _is_opaque(alpha: Pixels) -> bool:
+    """Whether there is nothing to see through, as in most screenshots: then one run of the network is enough."""
+    return bool(alpha.min() == np.iinfo(alpha.dtype).max)
+
+
+def _with_channels(pixels: Pixels, channels: int) -> Pixels:
+    """The small pixels with the large picture's channels: WebP has no grey and drops an opaque alpha."""
+    colour, alpha = _split(pixels)
+    colour = colour[..., :1] if channels <= 2 else np.broadcast_to(colour, (*colour.shape[:2], 3))
+    if channels % 2:
+        return colour
+    opaque = np.full_like(colour[..., :1], np.iinfo(pixels.dtype).max)
+    return np.concatenate((colour, opaque if alpha is None else alpha), axis=2)
