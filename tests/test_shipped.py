@@ -9,6 +9,7 @@ import torch
 
 import unshrink
 from unshrink import weights
+from unshrink.cli import arguments
 from unshrink.cli import main as cli
 from unshrink.evaluation.protocol import Figures, figures, mean
 from unshrink.network.network import build
@@ -42,6 +43,10 @@ ROWS = pytest.mark.parametrize("row", catalogue.ENTRIES, ids=lambda row: row.nam
 def test_the_promised_weights_are_installed():
     assert set(PROMISED) == set(PROMISED_HERE) <= set(unshrink.list_models())
     assert {weights.for_scale(scale).name for scale in (2, 4, 8)} == {"irn-x2", "irn-x4-lean", "irn-x8"}
+
+
+def test_the_scales_that_are_offered_are_those_for_which_there_are_weights():
+    assert set(arguments.SCALES) == {entry.scale for entry in catalogue.ENTRIES}
 
 
 @ROWS
