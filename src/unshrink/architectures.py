@@ -11,6 +11,8 @@ Shape = tuple[int, ...]
 
 COLOURS = 3
 LATENTS = ("zero", "gaussian")
+SUBNETS = ("dense", "plain")
+_PUBLISHED = ("scale", "blocks", "growth", "clamp", "latent")
 LEVELS = {2: 1, 3: 1, 4: 2, 8: 3}
 
 
@@ -21,9 +23,17 @@ class IRNConfig:
     Attributes:
         scale: 2, 4 or 8 (one, two or three Haar levels), or 3 (one learned downsampling).
         blocks: coupling blocks per level, first level first.
-        growth: channels that each convolution of a subnet adds.
+        growth: channels that each convolution of a dense subnet adds.
         clamp: bound of the log scale in a coupling.
         latent: how z is chosen to restore: "zero", or "gaussian" (drawn from N(0, 1)).
+        subnet: what f, g and h are: "dense" (as published) or "plain" convolutions.
+        width: channels between the convolutions of a plain subnet.
+        depth: convolutions of a plain subnet.
+        joint: whether shift and scale come from one subnet of twice the results.
+        additive: whether blocks shift the detail without scaling it.
+        steady: whether areas of one colour stay as they are, by construction: the subnets have no biases, and see of the low
+            band only the differences of neighbours.
+        residual: whether the inner convolutions of a plain subnet add to their input.
 
     Raises:
         ConfigError: a value that no network has.
@@ -34,6 +44,13 @@ class IRNConfig:
     growth: int = 32
     clamp: float = 1.0
     latent: str = "zero"
+    subnet: str = "dense"
+    width: int = 64
+    depth: int = 3
+    joint: bool = False
+    additive: bool = False
+    residual: bool = False
+    steady: bool = False
 
     def __post_init__(self) -> None:
         """Refuses shapes that do not exist; values may come from a file of a stranger."""
@@ -51,6 +68,13 @@ class IRNConfig:
                 "it must be a positive number",
             ),
             "latent": (self.latent in LATENTS, f"allowed are {', '.join(LATENTS)}"),
+            "subnet": (self.subnet in SUBNETS, f"allowed are {', '.join(SUBNETS)}"),
+            "width": (type(self.width) is int and 1 <= self.width <= 1024, "allowed are 1 to 1024"),
+            "depth": (type(self.depth) is int and 1 <= self.depth <= 16, "allowed are 1 to 16"),
+            **{
+                name: (type(getattr(self, name)) is bool, "allowed are true and false")
+                for name in ("joint", "additive", "residual", "steady")
+            },
         }
         for name, (valid, rule) in allowed.items():
             if not valid:
@@ -94,7 +118,9 @@ def layers(architecture: str, config: Mapping[str, Any]) -> list[Layer]:
 
 
 def from_dict(architecture: str, config: Mapping[str, Any]) -> IRNConfig:
-    """The configuration that a weights file states in plain lists and numbers; every field must be there.
+    """The configuration that a weights file states in plain lists and numbers.
+
+    Every field of the published network must be there; those of plain subnets have defaults.
 
     Raises:
         WeightsError: unknown architecture, or a configuration that it does not have.
@@ -102,7 +128,7 @@ def from_dict(architecture: str, config: Mapping[str, Any]) -> IRNConfig:
     if architecture != "irn":
         raise WeightsError(f"unknown architecture {architecture!r:.100}: known is irn")
     fields = set(IRNConfig.__dataclass_fields__)
-    if set(config) != fields:
+    if not set(_PUBLISHED) <= set(config) <= fields:
         raise WeightsError(f"its config has the fields {sorted(config)} instead of {sorted(fields)}")
     blocks = config["blocks"]
     try:
@@ -155,11 +181,25 @@ def _irn_shapes(config: IRNConfig) -> Iterator[tuple[str, Shape]]:
             yield f"layers.{index}.matrix", (layer.channels // 9, 9, 9)
         elif layer.factor == 1:
             detail = layer.channels - COLOURS
-            for subnet, inputs, outputs in (("f", detail, COLOURS), ("g", COLOURS, detail), ("h", COLOURS, detail)):
-                yield from _dense_block(f"layers.{index}.{subnet}.convs", inputs, outputs, config.growth)
+            for subnet, inputs, outputs in (("f", detail, COLOURS), *scale_and_shift(config, detail)):
+                yield from _subnet(f"layers.{index}.{subnet}.convs", inputs, outputs, config)
 
 
-def _dense_block(prefix: str, inputs: int, outputs: int, growth: int) -> Iterator[tuple[str, Shape]]:
-    for i, width in enumerate([growth] * 4 + [outputs]):
-        yield f"{prefix}.{i}.weight", (width, inputs + i * growth, 3, 3)
-        yield f"{prefix}.{i}.bias", (width,)
+def scale_and_shift(config: IRNConfig, detail: int) -> list[tuple[str, int, int]]:
+    """The subnets of a block that see the low band: name, inputs, results."""
+    seen = 2 * COLOURS if config.steady else COLOURS
+    if config.additive:
+        return [("g", seen, detail)]
+    if config.joint:
+        return [("gh", seen, 2 * detail)]
+    return [("g", seen, detail), ("h", seen, detail)]
+
+
+def _subnet(prefix: str, inputs: int, outputs: int, config: IRNConfig) -> Iterator[tuple[str, Shape]]:
+    dense = config.subnet == "dense"
+    widths = [config.growth] * 4 + [outputs] if dense else [config.width] * (config.depth - 1) + [outputs]
+    for i, width in enumerate(widths):
+        seen = inputs + i * config.growth if dense else config.width if i else inputs
+        yield f"{prefix}.{i}.weight", (width, seen, 3, 3)
+        if not config.steady:
+            yield f"{prefix}.{i}.bias", (width,)

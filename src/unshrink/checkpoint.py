@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from unshrink.config import TrainConfig, to_dict
+from unshrink.config import TrainConfig, from_dict, to_dict
 from unshrink.data import Crops
 from unshrink.distributed import ALONE, Processes
 from unshrink.errors import ConfigError
@@ -41,8 +41,8 @@ class Progress:
 
     def share(self, config: TrainConfig, ahead: float = 0.0) -> float:
         """How much of the run is over in ``ahead`` seconds, 0 to 1: by steps or by time, whichever is further."""
-        limit = max(60 * config.run.max_time - self.reserve, 1e-9)
-        by_time = (self.seconds + ahead) / limit if config.run.max_time else 0.0
+        limit = max(60 * config.run.limit - self.reserve, 1e-9)
+        by_time = (self.seconds + ahead) / limit if config.run.limit else 0.0
         return min(1.0, max(self.step / config.run.steps, by_time))
 
 
@@ -77,7 +77,7 @@ class Run:
         Raises:
             ConfigError: it is of another network or another optimiser.
         """
-        was, now = state["config"], to_dict(self.config)
+        was, now = to_dict(from_dict(state["config"])), to_dict(self.config)  # what it lacks has its default
         for what, a, b in (
             ("network", was["model"], now["model"]),
             ("optimiser", was["optim"]["name"], now["optim"]["name"]),

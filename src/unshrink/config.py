@@ -27,6 +27,8 @@ class DataConfig:
         crop: side of the square crops of the large picture, in pixels; a multiple of the scale.
         batch: crops per step, of all processes together.
         candidates: crops drawn for each one used: the busiest is taken (1: the first drawn, as published).
+        flat: share of the crops that are of one colour: white, black, pure, grey or any.
+        calm: share of the crops that are the first drawn instead of the busiest: pages with little on them, skies.
         device: where the pictures live: "" for run.device, "cpu" for more pictures than a GPU holds.
     """
 
@@ -36,6 +38,8 @@ class DataConfig:
     crop: int = 144
     batch: int = 16
     candidates: int = 1
+    flat: float = 0.0
+    calm: float = 0.0
     device: str = ""
 
 
@@ -49,6 +53,13 @@ class LossConfig:
         guide: weight of the guidance; published 4 / 9 / 16 / 64 at x2 / x3 / x4 / x8.
         latent: weight of z^2; needed only where z is drawn to restore.
         luma: weight of the same penalty of the restored picture's error in luma (BT.601), added to that in R, G and B.
+        chroma: weight of the same penalty of the error in chroma, the mean of Cb and Cr.
+        chroma_block: weight of the same of chroma averaged over blocks of 4x4 pixels.
+        guide_luma: weight, beside R, G and B, of the small picture's luma in the guidance; under ``apart`` a weight of its own.
+        guide_chroma: weight, beside R, G and B, of the small picture's chroma in the guidance; likewise.
+        apart: take the logarithm of each part of a crop instead of the total's: weights are then of decibels of each.
+        floor: added before the logarithm, so that flat crops, which come back exactly, do not drown others.
+        guide_floor: the same for parts of the guidance under ``apart``: what is much closer than that is close enough.
         log: take the logarithm of each crop's total, so that crops of all difficulties count alike, as they do in a
             mean of PSNR.
         lr_noise: standard deviation, in 8-bit levels, of noise on the quantised small picture before it is restored,
@@ -60,6 +71,13 @@ class LossConfig:
     guide: float = 4.0
     latent: float = 0.0
     luma: float = 0.0
+    chroma: float = 0.0
+    chroma_block: float = 0.0
+    guide_luma: float = 0.0
+    guide_chroma: float = 0.0
+    apart: bool = False
+    floor: float = 0.0
+    guide_floor: float = 0.0
     log: bool = False
     lr_noise: float = 0.0
 
@@ -75,6 +93,7 @@ class OptimConfig:
         betas: Adam's decay rates.
         weight_decay: L2 penalty ("adam") or decay per step ("adamw", "muon").
         schedule: "linear" or "cosine" (warm up, then fall to zero at the end), or "step" (halved at milestones).
+        hold: share of the run up to whose end the rate stays at its peak before it falls; 0 to fall at once.
         warmup: share of the run in which the rate rises from zero.
         milestones: shares of the run at which "step" halves the rate.
         clip_norm: global gradient norm above which a step is scaled down; 0 for no limit.
@@ -89,6 +108,7 @@ class OptimConfig:
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 0.0
     schedule: str = "linear"
+    hold: float = 0.0
     warmup: float = 0.02
     milestones: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8)
     clip_norm: float = 10.0
@@ -105,6 +125,7 @@ class RunConfig:
         name: name of the weights that come out.
         folder: where log, checkpoint and weights go.
         steps: steps of the whole run.
+        max_cpu: minutes of processor time of the whole run, instead of ``max_time``; for comparisons on busy machines.
         max_time: minutes of the whole run, resumed parts and the last validation included; it ends, and its schedule
             with it, at whatever comes first of steps and time.  0 for no limit.
         start: weights to begin from, a name or a file, of the same network or, for its first levels, of a smaller
@@ -124,6 +145,7 @@ class RunConfig:
     folder: str = "runs/irn"
     steps: int = 500_000
     max_time: float = 0.0
+    max_cpu: float = 0.0
     start: str = ""
     seed: int = 0
     precision: str = "auto"
@@ -133,6 +155,11 @@ class RunConfig:
     validate_every: float = 10.0
     checkpoint_every: float = 4.0
     log_every: int = 50
+
+    @property
+    def limit(self) -> float:
+        """Minutes of the whole run by its clock, 0 for no limit."""
+        return self.max_cpu or self.max_time
 
 
 @dataclass(frozen=True)

@@ -112,14 +112,20 @@ class Crops:
         """Batches of (hr, reference), without end."""
         crop, small = self.config.crop, self.config.crop // self.scale
         while True:
-            index, top, left, turn = (drawn[self.share] for drawn in self._draw())
+            drawn = self._draw()
+            flat, calm = self._flat()
+            index, top, left, turn, flat, calm = (part[self.share] for part in (*drawn, flat, calm))
             large = self.hr.walks(index, top * self.scale, left * self.scale, turn, crop)
             walks = torch.from_numpy(np.stack((large, self.reference.walks(index, top, left, turn, small))))
             of_hr, of_reference = walks.to(self.device)  # each (N, candidates, 3)
             hr = self.hr.cut(of_hr, crop)
             each, best = torch.arange(len(hr), device=hr.device), busyness(hr).argmax(dim=1)
-            reference = self.reference.cut(of_reference[each, best], small)
-            yield _values(hr[each, best], 255), _values(reference, 255 * FINENESS)
+            best[torch.from_numpy(calm).to(self.device)] = 0
+            hr, reference = hr[each, best], self.reference.cut(of_reference[each, best], small)
+            for i in np.flatnonzero(flat[:, 0] >= 0):
+                colour = torch.from_numpy(flat[i])
+                hr[i], reference[i] = colour, colour * FINENESS
+            yield _values(hr, 255), _values(reference, 255 * FINENESS)
 
     def state(self) -> dict[str, Any]:
         """The position in the random sequence, for a checkpoint."""
@@ -164,6 +170,20 @@ class Crops:
         room = self.sizes[index] - self.config.crop // self.scale + 1
         top, left = self.random.integers(room[..., 0]), self.random.integers(room[..., 1])
         return index, top, left, self.random.integers(8, size=shape)
+
+    def _flat(self) -> tuple[Integers, NDArray[np.bool_]]:
+        """For each crop of a batch the colour that it is to be all over (-1: none), (batch, 3); and whether it is calm."""
+        count = self.config.batch
+        if not (self.config.flat or self.config.calm):
+            return np.full((count, 3), -1), np.zeros(count, bool)
+        chance, kind = self.random.random((2, count))
+        colours = self.random.integers(256, size=(count, 3))
+        pure = np.where(colours < 128, 0, 255)
+        grey = np.repeat(colours[:, :1], 3, axis=1)
+        kinds = [(0.3, np.full_like(pure, 255)), (0.4, np.zeros_like(pure)), (0.6, pure), (0.8, grey), (1.0, colours)]
+        chosen = np.select([(kind < end)[:, None] for end, _ in kinds], [colour for _, colour in kinds])
+        flat = np.where((chance < self.config.flat)[:, None], chosen, -1)
+        return flat, (chance >= self.config.flat) & (chance < self.config.flat + self.config.calm)
 
 
 def busyness(crops: Tensor) -> Tensor:

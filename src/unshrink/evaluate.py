@@ -10,6 +10,7 @@ import functools
 import hashlib
 import importlib.metadata
 import io
+import math
 import os
 import platform
 import subprocess
@@ -51,6 +52,8 @@ class Figures:
         lr_psnr_y: PSNR in dB of the small picture's luma against the bicubic small picture.
         lr_ssim_y: SSIM of the same.
         lr_psnr_rgb: PSNR in dB of the small picture's RGB against the bicubic small picture.
+        psnr_cb, psnr_cr: PSNR in dB of the restored chroma.
+        lr_psnr_cb, lr_psnr_cr: the same of the small picture against the bicubic one.
     """
 
     psnr_y: float
@@ -60,23 +63,43 @@ class Figures:
     lr_psnr_y: float
     lr_ssim_y: float
     lr_psnr_rgb: float
+    psnr_cb: float = math.nan
+    psnr_cr: float = math.nan
+    lr_psnr_cb: float = math.nan
+    lr_psnr_cr: float = math.nan
+
+    @property
+    def chroma(self) -> float:
+        """PSNR in dB of the restored chroma, mean of Cb and Cr."""
+        return (self.psnr_cb + self.psnr_cr) / 2
+
+    @property
+    def lr_chroma(self) -> float:
+        """The same of the small picture against the bicubic small picture."""
+        return (self.lr_psnr_cb + self.lr_psnr_cr) / 2
 
     def __str__(self) -> str:
         """The figures on one line, for logs."""
         return (
-            f"HR {self.psnr_y:.2f} dB Y, SSIM {self.ssim_y:.4f}, {self.psnr_rgb:.2f} dB RGB; "
-            f"LR {self.lr_psnr_y:.2f} dB Y, SSIM {self.lr_ssim_y:.4f}"
+            f"HR {self.psnr_y:.2f} dB Y, SSIM {self.ssim_y:.4f}, {self.psnr_rgb:.2f} dB RGB, {self.chroma:.2f} chroma; "
+            f"LR {self.lr_psnr_y:.2f} dB Y, SSIM {self.lr_ssim_y:.4f}, {self.lr_chroma:.2f} chroma"
         )
 
 
 def figures(hr: Picture, lr: Picture, restored: Picture, scale: int) -> Figures:
     """Figures of one picture: hr and restored (H, W, 3), lr (H/s, W/s, 3), all uint8."""
     reference = to_uint8(resize(hr, (lr.shape[1], lr.shape[0])))
+    cb, cr = metrics.psnr_chroma(hr, restored, scale)
+    lr_cb, lr_cr = metrics.psnr_chroma(reference, lr)
     return Figures(
         **closeness(hr, restored, scale),
         lr_psnr_y=metrics.psnr_y(reference, lr),
         lr_ssim_y=metrics.ssim_y(reference, lr),
         lr_psnr_rgb=metrics.psnr(reference, lr),
+        psnr_cb=cb,
+        psnr_cr=cr,
+        lr_psnr_cb=lr_cb,
+        lr_psnr_cr=lr_cr,
     )
 
 

@@ -4,7 +4,9 @@ Shapes:  N batch, C channels, H height, W width, K channels of the low band, s f
 Values:  float tensors of any real dtype; no layer clamps, pads or moves its input.
 """
 
+import itertools
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -75,11 +77,14 @@ class LearnedDownsample(nn.Module):
         return nn.functional.pixel_shuffle(blocks.flatten(1, 2), self.factor)
 
 
-class AffineCoupling(nn.Module):
+class Coupling(nn.Module):
     """Adds detail to the low band, then scales and shifts the detail by the low band.
 
         low'    = low + f(detail)
         detail' = detail * exp(s(low')) + g(low'),    s = clamp * (2 sigmoid(h(low')) - 1)
+
+    Low band and detail stay two tensors from block to block (``down`` and ``up``): joining them and taking them apart again
+    costs copies.
 
     Reference: Xiao et al., Invertible Image Rescaling, ECCV 2020, section 3.2.
 
@@ -88,36 +93,177 @@ class AffineCoupling(nn.Module):
         low: channels K of the low band, the first K of the input.
         subnet: builds the networks f, g and h.
         clamp: bound of the log scale s, so that one layer scales by at most e^clamp.
+        joint: g and h are the two halves of the results of one subnet, gh.
+        additive: s = 0, without h.
+        steady: g and h see the differences of neighbours in the low band, not the band.  With subnets that make nothing of
+            nothing, areas of one colour then pass unchanged and leave no detail behind.
     """
 
-    def __init__(self, channels: int, low: int, subnet: Subnet, clamp: float = 1.0) -> None:
+    def __init__(
+        self,
+        channels: int,
+        low: int,
+        subnet: Subnet,
+        clamp: float = 1.0,
+        joint: bool = False,
+        additive: bool = False,
+        steady: bool = False,
+    ) -> None:
         super().__init__()
         if not 0 < low < channels:
             raise ValueError(f"low must be between 1 and {channels - 1}, got {low}")
         detail = channels - low
         self.sizes = (low, detail)
-        self.clamp = clamp
+        self.clamp, self.joint, self.additive, self.steady = clamp, joint, additive, steady
         self.f = subnet(detail, low)
-        self.g = subnet(low, detail)
-        self.h = subnet(low, detail)
+        low = 2 * low if steady else low
+        if joint and not additive:
+            self.gh = subnet(low, 2 * detail)
+        else:
+            self.g = subnet(low, detail)
+            if not additive:
+                self.h = subnet(low, detail)
 
-    def log_scale(self, low: Tensor) -> Tensor:
-        """(N, K, H, W) -> (N, C - K, H, W), values in (-clamp, clamp)."""
-        return self.clamp * (2 * torch.sigmoid(self.h(low)) - 1)
+    def shift_and_scale(self, low: Tensor) -> tuple[Tensor, Tensor | None]:
+        """low (N, K, H, W) -> the shift and the log scale, in (-clamp, clamp), each (N, C - K, H, W); None for no scale."""
+        if self.steady:
+            low = differences(low)
+        if self.additive:
+            return self.g(low), None
+        shift, h = self.gh(low).chunk(2, dim=1) if self.joint else (self.g(low), self.h(low))
+        return shift, self.clamp * torch.tanh(h / 2)  # 2 sigmoid(h) - 1
+
+    def down(self, low: Tensor, detail: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, K, H, W) and (N, C - K, H, W) -> the same."""
+        low = low + self.f(detail)
+        shift, scale = self.shift_and_scale(low)
+        return low, (detail if scale is None else detail * torch.exp(scale)) + shift
+
+    def up(self, low: Tensor, detail: Tensor) -> tuple[Tensor, Tensor]:
+        """The inverse of ``down``."""
+        shift, scale = self.shift_and_scale(low)
+        detail = detail - shift
+        if scale is not None:
+            detail = detail * torch.exp(-scale)
+        return low - self.f(detail), detail
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, H, W)."""
-        low, detail = x.split(self.sizes, dim=1)
-        low = low + self.f(detail)
-        detail = detail * torch.exp(self.log_scale(low)) + self.g(low)
-        return torch.cat((low, detail), dim=1)
+        return torch.cat(self.down(*x.split(self.sizes, dim=1)), dim=1)
 
     def inverse(self, y: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, H, W)."""
-        low, detail = y.split(self.sizes, dim=1)
-        detail = (detail - self.g(low)) * torch.exp(-self.log_scale(low))
-        low = low - self.f(detail)
-        return torch.cat((low, detail), dim=1)
+        return torch.cat(self.up(*y.split(self.sizes, dim=1)), dim=1)
+
+
+AffineCoupling = Coupling
+
+
+def differences(x: Tensor) -> Tensor:
+    """Each value less its left neighbour, then each less its upper one, 0 at the edges: (N, C, H, W) -> (N, 2C, H, W)."""
+    left, up = x[..., :, 1:] - x[..., :, :-1], x[..., 1:, :] - x[..., :-1, :]
+    return torch.cat((nn.functional.pad(left, (1, 0)), nn.functional.pad(up, (0, 0, 1, 0))), dim=1)
+
+
+class PlainBlock(nn.Module):
+    """A chain of 3x3 convolutions with leaky rectifiers between them.
+
+    At equal time far better than the dense block of the paper: its convolutions have the shapes that fast machines are fast
+    in.  Starts as the zero function, so that an untrained network is exactly its downsampling transform.
+
+    Args:
+        channels_in: channels of the input.
+        channels_out: channels of the result.
+        width: channels between two convolutions.
+        depth: convolutions.
+        residual: the inner convolutions, from ``width`` to ``width`` channels, add to their input.
+        bias: whether convolutions add a constant; without, zeros give zeros.
+    """
+
+    SLOPE = 0.2
+
+    def __init__(
+        self,
+        channels_in: int,
+        channels_out: int,
+        width: int = 64,
+        depth: int = 3,
+        residual: bool = False,
+        bias: bool = True,
+    ) -> None:
+        super().__init__()
+        self.residual = residual
+        channels = [channels_in, *[width] * (depth - 1), channels_out]
+        self.convs = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1, bias=bias) for a, b in itertools.pairwise(channels))
+        for conv in self.convs:
+            nn.init.kaiming_normal_(conv.weight, self.SLOPE)  # type: ignore[arg-type]
+            if bias:
+                nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
+        nn.init.zeros_(self.convs[-1].weight)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, channels_in, H, W) -> (N, channels_out, H, W), in the dtype of x even under autocast."""
+        features = x
+        if torch.is_autocast_enabled(x.device.type):
+            kind = torch.get_autocast_dtype(x.device.type)
+            if x.device.type == "cpu" and kind == torch.bfloat16 and not self.residual:
+                params = [param for conv in self.convs for param in (conv.weight, conv.bias)]
+                return _PlainChain.apply(x, self.SLOPE, *params)
+            features = features.to(kind)
+        if self.convs[0].weight.is_contiguous(memory_format=torch.channels_last):  # type: ignore[operator]
+            features = features.contiguous(memory_format=torch.channels_last)
+        for i, conv in enumerate(self.convs[:-1]):
+            new = nn.functional.leaky_relu(conv(features), self.SLOPE, inplace=True)
+            features = features + new if self.residual and i else new
+        return self.convs[-1](features).to(x.dtype)
+
+
+class _PlainChain(torch.autograd.Function):
+    """A plain block in bfloat16 on a CPU, its rectifiers inside the convolutions and all of it channels-last.
+
+    Within 2 % of separate steps in step time on a busy machine (measured in turn): keep it only if a quiet machine says more.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, slope: float, *params: Tensor | None) -> Tensor:
+        with torch.autocast("cpu", enabled=False):
+            params = tuple(None if p is None else _bfloat16(p) for p in params)
+            weights, biases = params[::2], params[1::2]
+            features = [_bfloat16(x)]
+            for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
+                features.append(
+                    torch.ops.mkldnn._convolution_pointwise(
+                        features[-1], weight, bias, [1, 1], [1, 1], [1, 1], 1, "leaky_relu", [slope], ""
+                    )
+                )
+            result = nn.functional.conv2d(features[-1], weights[-1], biases[-1], padding=1).to(x.dtype)
+        ctx.save_for_backward(*features, *weights)
+        ctx.slope = slope
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        saved = ctx.saved_tensors
+        depth = len(saved) // 2
+        grads: list[Tensor | None] = []
+        dtype = grad.dtype
+        grad = _bfloat16(grad)
+        for i in reversed(range(depth)):
+            feature, weight = saved[i], saved[depth + i]
+            bias = ctx.needs_input_grad[3 + 2 * i]
+            wanted = [i > 0 or ctx.needs_input_grad[0], True, bias]
+            below, of_weight, of_bias = torch.ops.aten.convolution_backward(
+                grad, feature, weight, [weight.shape[0]], [1, 1], [1, 1], [1, 1], False, [0, 0], 1, wanted
+            )
+            grads = [of_weight.to(dtype), of_bias.to(dtype) if bias else None, *grads]
+            grad = torch.ops.aten.leaky_relu_backward(below, feature, ctx.slope, True) if i else below
+        return (grad.to(dtype) if ctx.needs_input_grad[0] else None), None, *grads
+
+
+def _bfloat16(x: Tensor) -> Tensor:
+    if x.ndim < 4:
+        return x.bfloat16()
+    return x.to(torch.bfloat16, memory_format=torch.channels_last)
 
 
 class DenseBlock(nn.Module):

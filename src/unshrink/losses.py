@@ -21,6 +21,11 @@ def charbonnier(difference: Tensor) -> Tensor:
 
 LUMA = (65.481 / 255, 128.553 / 255, 24.966 / 255)  # of R, G and B
 
+CHROMA = (  # Cb and Cr of R, G and B, without their offset
+    (-37.797 / 255, -74.203 / 255, 112.0 / 255),
+    (112.0 / 255, -93.786 / 255, -18.214 / 255),
+)
+
 PENALTIES: dict[str, Callable[[Tensor], Tensor]] = {
     "charbonnier": charbonnier,
     "l1": torch.abs,
@@ -37,6 +42,17 @@ def luma(restored: Tensor, hr: Tensor, penalty: str = "charbonnier") -> Tensor:
     """How far the restored picture's luma (BT.601, of the published PSNR) is off: two (N, 3, H, W) -> (N,)."""
     difference = torch.einsum("nchw,c->nhw", restored - hr, hr.new_tensor(LUMA))
     return PENALTIES[penalty](difference).mean(dim=(1, 2))
+
+
+def chroma(difference: Tensor, penalty: str = "charbonnier", block: int = 1) -> Tensor:
+    """How far chroma (Cb and Cr, BT.601) is off, mean of both: a difference of pictures (N, 3, H, W) -> (N,).
+
+    With ``block``, the chroma of means over blocks of so many pixels: what an eye sees from a distance.
+    """
+    if block > 1:
+        difference = torch.nn.functional.avg_pool2d(difference, block)
+    matrix = difference.new_tensor(CHROMA)
+    return PENALTIES[penalty](torch.einsum("nchw,kc->nkhw", difference, matrix)).mean(dim=(1, 2, 3))
 
 
 def guidance(lr: Tensor, reference: Tensor, hr: Tensor, penalty: str = "l2") -> Tensor:

@@ -17,6 +17,12 @@ def luma(image: Picture) -> NDArray[np.float64]:
     return (np.asarray(image, np.float64) @ weights + 16)[..., None]
 
 
+def chroma(image: Picture) -> NDArray[np.float64]:
+    """(H, W, 3) RGB in [0, 255] -> (H, W, 2) Cb and Cr of BT.601 in [16, 240], not rounded."""
+    weights = np.array([[-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]]) / 255
+    return np.asarray(image, np.float64) @ weights.T + 128
+
+
 def cut(image: Picture, border: int) -> Picture:
     """The picture without ``border`` pixels at each side; a picture too small for that is kept whole."""
     height, width = image.shape[:2]
@@ -35,6 +41,12 @@ def psnr(a: Picture, b: Picture, border: int = 0, peak: float = 255.0) -> float:
 def psnr_y(a: Picture, b: Picture, border: int = 0) -> float:
     """PSNR in dB of the luma of two RGB pictures, peak 255."""
     return psnr(luma(a), luma(b), border)
+
+
+def psnr_chroma(a: Picture, b: Picture, border: int = 0) -> tuple[float, float]:
+    """PSNR in dB of Cb and of Cr of two RGB pictures, peak 255."""
+    x, y = chroma(a), chroma(b)
+    return psnr(x[..., :1], y[..., :1], border), psnr(x[..., 1:], y[..., 1:], border)
 
 
 def ssim(a: Picture, b: Picture, border: int = 0, peak: float = 255.0) -> float:

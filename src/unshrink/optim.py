@@ -104,17 +104,16 @@ def _make(params: list[nn.Parameter], config: OptimConfig) -> list[torch.optim.O
     if config.name == "adamw":
         return [torch.optim.AdamW(params, config.lr, config.betas, weight_decay=decay, **way)]
     weights, biases = [p for p in params if p.ndim > 1], [p for p in params if p.ndim <= 1]
-    return [
-        Muon(weights, config.lr, weight_decay=decay),
-        torch.optim.Adam(biases, config.bias_lr, config.betas, **way),
-    ]
+    muon = Muon(weights, config.lr, weight_decay=decay)
+    return [muon, torch.optim.Adam(biases, config.bias_lr, config.betas, **way)] if biases else [muon]
 
 
 def rate(config: OptimConfig, progress: float) -> float:
     """The learning rate as a share of its peak, ``progress`` from 0 (start of the run) to 1 (end)."""
     if progress < config.warmup:
         return progress / config.warmup
-    rest = (progress - config.warmup) / (1 - config.warmup)
+    begin = max(config.hold, config.warmup)
+    rest = max(0.0, (progress - begin) / (1 - begin))
     if config.schedule == "linear":
         return max(0.0, 1 - rest)
     if config.schedule == "cosine":

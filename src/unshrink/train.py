@@ -66,17 +66,33 @@ class TrainStep(nn.Module):
             lr, lost = self.network(hr)
             small = quantize(lr)
             restored = self.network.inverse(small if noise is None else small + noise, z)
+        loss = self.loss
         parts = {
-            "reconstruction": losses.reconstruction(restored, hr, self.loss.reconstruction),
-            "luma": losses.luma(restored, hr, self.loss.reconstruction),
-            "guide": losses.guidance(lr, reference, hr, self.loss.guide_penalty),
+            "reconstruction": losses.reconstruction(restored, hr, loss.reconstruction),
+            "luma": losses.luma(restored, hr, loss.reconstruction),
+            "chroma": losses.chroma(restored - hr, loss.reconstruction),
+            "chroma_block": losses.chroma(restored - hr, loss.reconstruction, block=4),
+            "guide": losses.guidance(lr, reference, hr, loss.guide_penalty),
+            "guide_luma": losses.luma(lr, reference, loss.guide_penalty),
+            "guide_chroma": losses.chroma(lr - reference, loss.guide_penalty),
             "latent": losses.latent(lost, hr),
         }
-        total = parts["reconstruction"] + sum(
-            getattr(self.loss, name) * parts[name] for name in ("luma", "guide", "latent")
-        )
-        parts["total"] = total.log() if self.loss.log else total
+        parts["total"] = self.total(parts, lr[0].numel() / hr[0].numel())
         return {name: values.mean() for name, values in parts.items()}
+
+    def total(self, parts: dict[str, Tensor], share: float) -> Tensor:
+        """What is minimised, for each crop; ``share`` is the size of the small picture beside the large one."""
+        loss = self.loss
+        weights = {name: getattr(loss, name) for name in parts if name != "reconstruction"}
+        if loss.apart:
+            floors = {name: loss.guide_floor if name.startswith("guide") else loss.floor for name in parts}
+            weights = {"reconstruction": 1.0, **weights}
+            logs = [weight * (parts[name] + floors[name]).log() for name, weight in weights.items() if weight]
+            return torch.stack(logs).sum(0) / sum(weights.values())
+        for name in ("guide_luma", "guide_chroma"):
+            weights[name] *= weights["guide"] * share
+        total = parts["reconstruction"] + sum(weight * parts[name] for name, weight in weights.items() if weight)
+        return (total + loss.floor).log() if loss.log else total
 
 
 def train(config: TrainConfig, *, resume: bool = False, report: Report = lambda line: None) -> Path | None:
@@ -93,7 +109,9 @@ def train(config: TrainConfig, *, resume: bool = False, report: Report = lambda 
     Raises:
         ConfigError: the run folder holds an earlier run and ``resume`` is False, or the configuration cannot be used.
     """
-    began, folder = time.monotonic(), Path(config.run.folder)
+    folder = Path(config.run.folder)
+    clock = time.process_time if config.run.max_cpu else time.monotonic
+    began = clock()
     with joined(config.run.device) as processes:
         report = report if processes.first else lambda line: None
         run = start(config, resume, processes)
@@ -104,10 +122,10 @@ def train(config: TrainConfig, *, resume: bool = False, report: Report = lambda 
             f"{len(run.crops.files)} pictures, {parameters(run.network):,} parameters, from step {run.progress.step}"
         )
         with Journal(folder if processes.first else None) as journal, interruptible() as interrupted:
-            loop(run, journal, report, interrupted, lambda: time.monotonic() - began)
+            loop(run, journal, report, interrupted, lambda: clock() - began)
             if run.progress.step == 0 and not interrupted():
                 raise ConfigError(
-                    f"run.max_time = {config.run.max_time:g} minutes were over before the first step: "
+                    f"run.max_time = {config.run.limit:g} minutes were over before the first step: "
                     f"loading and validating took {run.progress.seconds:.0f} s; give more"
                 )
             save(run)
@@ -343,7 +361,7 @@ def interruptible() -> Iterator[Callable[[], bool]]:
 def progress_line(run: Run, values: dict[str, float], speed: float) -> str:
     """Step, share, losses, steps per second and time left."""
     progress, config = run.progress, run.config.run
-    by_time = 60 * config.max_time - progress.seconds if config.max_time else math.inf
+    by_time = 60 * config.limit - progress.seconds if config.limit else math.inf
     left = min(by_time, (config.steps - progress.step) / speed) / 60
     numbers = ", ".join(f"{name} {value:.5f}" for name, value in values.items() if name in ("total", "guide", "norm"))
     return (

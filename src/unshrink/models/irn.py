@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from unshrink.architectures import COLOURS, IRNConfig
-from unshrink.layers import AffineCoupling, DenseBlock, HaarDownsample, LearnedDownsample, quantize
+from unshrink.layers import Coupling, DenseBlock, HaarDownsample, LearnedDownsample, PlainBlock, quantize
 from unshrink.losses import LUMA
 
 LUMA_WEIGHT = 9.0  # of luma beside each of R, G and B, in the gradient: three times their mean, as in training
@@ -33,29 +33,44 @@ class IRN(nn.Module):
     def __init__(self, config: IRNConfig) -> None:
         super().__init__()
         self.config = config
-        subnet = partial(DenseBlock, growth=config.growth)
+        subnet = (
+            partial(PlainBlock, width=config.width, depth=config.depth, residual=config.residual, bias=not config.steady)
+            if config.subnet == "plain"
+            else partial(DenseBlock, growth=config.growth)
+        )
         layers: list[nn.Module] = []
         channels = COLOURS
         for blocks in config.blocks:
             factor = 3 if config.scale == 3 else 2
             layers.append(LearnedDownsample(channels, 3) if factor == 3 else HaarDownsample())
             channels *= factor**2
-            layers += [AffineCoupling(channels, COLOURS, subnet, config.clamp) for _ in range(blocks)]
+            layers += [
+                Coupling(channels, COLOURS, subnet, config.clamp, config.joint, config.additive, config.steady)
+                for _ in range(blocks)
+            ]
         self.layers = nn.ModuleList(layers)
 
     def forward(self, hr: Tensor) -> tuple[Tensor, Tensor]:
         """hr (N, 3, H, W) -> lr (N, 3, H/s, W/s), neither clamped nor rounded, and z (N, 3s^2-3, H/s, W/s)."""
-        x = hr
+        low, detail = hr, hr[:, :0]
         for layer in self.layers:
-            x = layer(x)
-        return x[:, :COLOURS], x[:, COLOURS:]
+            if isinstance(layer, Coupling):
+                low, detail = layer.down(low, detail)
+            else:
+                x = layer(torch.cat((low, detail), dim=1) if detail.shape[1] else low)
+                low, detail = x[:, :COLOURS], x[:, COLOURS:]
+        return low, detail
 
     def inverse(self, lr: Tensor, z: Tensor) -> Tensor:
         """Exact inverse of ``forward``: lr and z -> hr (N, 3, H, W)."""
-        y = torch.cat((lr, z), dim=1)
+        low, detail = lr, z
         for layer in reversed(self.layers):
-            y = layer.inverse(y)  # type: ignore[operator]
-        return y
+            if isinstance(layer, Coupling):
+                low, detail = layer.up(low, detail)
+            else:
+                y = layer.inverse(torch.cat((low, detail), dim=1))  # type: ignore[operator]
+                low, detail = y[:, :COLOURS], y[:, COLOURS:]
+        return low
 
     def gradient(self, lr: Tensor, z: Tensor, hr: Tensor) -> Tensor:
         """How to change lr so that hr comes back: half the gradient, by lr, of the squared error of ``inverse``.
