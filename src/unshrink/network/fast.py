@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, leaky_relu, pad
 
 from unshrink.network.layers import COLOURS, Step
-from unshrink.network.modules import AffineCoupling, Head, Residual, Subnet, Tail
+from unshrink.network.modules import SLOPE, AffineCoupling, Head, Residual, Subnet, Tail
 
 
 def run(step: Step, module: nn.Module, x: Tensor) -> Tensor:
@@ -107,7 +107,7 @@ def _features(subnet: Subnet, x: Tensor) -> list[Tensor]:
     """What the last convolution reads; features of a dense subnet are joined two by two, as they come."""
     parts, lone = [x.to(subnet.convs[0].weight.dtype)], True  # type: ignore[arg-type]
     for conv in subnet.convs[:-1]:
-        new = leaky_relu(_convolve(conv, slice(None), parts), 0.2)
+        new = leaky_relu(_convolve(conv, slice(None), parts), SLOPE)
         if not subnet.shape.dense:
             parts = [new]
         elif lone:

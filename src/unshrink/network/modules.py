@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from unshrink.network import layers
 from unshrink.network.layers import COLOURS
 
+SLOPE = 0.2  # of LeakyReLU below zero
+
 
 class HaarDownsample(nn.Module):
     """Splits a picture into one low and three detail bands of half its size.
@@ -109,7 +111,10 @@ class Subnet(nn.Module):
         sizes = [size for name, size in shape.shapes("", channels_in, channels_out) if name.endswith("weight")]
         self.convs = nn.ModuleList(nn.Conv2d(read, made, 3, padding=1) for made, read, *_ in sizes)
         for conv in self.convs:
-            nn.init.xavier_normal_(conv.weight, gain=0.1 if shape.dense else 1.0)  # type: ignore[arg-type]
+            if shape.dense:
+                nn.init.xavier_normal_(conv.weight, gain=0.1)  # type: ignore[arg-type]
+            else:
+                nn.init.kaiming_normal_(conv.weight, SLOPE)  # type: ignore[arg-type]
             nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
         nn.init.zeros_(self.convs[-1].weight)  # type: ignore[arg-type]
 
@@ -123,7 +128,7 @@ class Subnet(nn.Module):
             # Once here: a float32 input would promote every concatenation below back to float32.
             features = features.to(torch.get_autocast_dtype(x.device.type))
         for conv in self.convs[:-1]:
-            new = nn.functional.leaky_relu(conv(features), 0.2, inplace=True)
+            new = nn.functional.leaky_relu(conv(features), SLOPE, inplace=True)
             features = torch.cat((features, new), dim=1) if self.shape.dense else new
         return self.convs[-1](features).to(x.dtype)
 
