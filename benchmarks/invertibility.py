@@ -13,7 +13,6 @@ Weights stay in runs/invertibility, and are trained only where they are not ther
 """
 
 import dataclasses
-import importlib.metadata
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from typing import Any
 import torch
 
 from unshrink import weights
-from unshrink.network.layers import operations
+from unshrink.evaluation.run import about_rescaler
 from unshrink.pictures.image import Image
 from unshrink.runtime import backends
 from unshrink.runtime.rescaler import Rescaler
@@ -54,16 +53,9 @@ class Short:
 
     @property
     def about(self) -> dict[str, Any]:
-        made = self.rescaler.weights
-        training = made.about["training"]
-        return {
-            "weights": made.identity,
-            "parameters": sum(tensor.size for tensor in made.tensors.values()),
-            "operations": sum(operations(steps) for steps in made.steps.values()),
-            "backend": f"torch {importlib.metadata.version('torch')}",
-            "threads": torch.get_num_threads(),
-            "training": {"steps": training["steps"], "minutes": training["minutes"]},
-        }
+        training = self.rescaler.weights.about["training"]
+        made = {"training": {"steps": training["steps"], "minutes": training["minutes"]}}
+        return about_rescaler(self.rescaler, torch.get_num_threads()) | made
 
     def downscale(self, picture: Image) -> Image:
         return self.rescaler.downscale(picture)

@@ -49,10 +49,6 @@ def portable_weights(kind: int | str) -> Weights:
     return dataclasses.replace(random_weights(kind), graphs=graphs(kind))
 
 
-def z_channels(weights: Weights) -> int:
-    return weights.steps["up"][0].channels[0] - 3
-
-
 def down(weights: Weights, backend: Backend, hr: np.ndarray) -> np.ndarray:
     """hr (1, 3, H, W) -> lr (1, 3, H/s, W/s), in one piece."""
     for step in weights.steps["down"]:

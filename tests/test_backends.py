@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from networks import OTHERS, down, portable_weights, random_weights, up, z_channels
+from networks import OTHERS, down, portable_weights, random_weights, up
 from unshrink import weights as zoo
 from unshrink.errors import ConfigError, MissingDependencyError, WeightsError
+from unshrink.network.layers import z_channels
 from unshrink.runtime import backends
 
 CLOSE = 0.2 / 255
@@ -38,7 +39,7 @@ def psnr(a, b):
 
 
 def zeros(lr, weights):
-    return np.zeros((1, z_channels(weights), *lr.shape[2:]), np.float32)
+    return np.zeros((1, z_channels(weights.steps["up"]), *lr.shape[2:]), np.float32)
 
 
 def cut(photo, scale):
@@ -83,7 +84,7 @@ def test_gradients_agree_with_torch_at_any_size(name, kind):
     draw = np.random.default_rng(0)
     for h, w in ((1, 1), (1, 7), (24, 17)):
         lr, hr = draw.random((1, 3, h, w), np.float32), draw.random((1, 3, h * scale, w * scale), np.float32)
-        inputs = lr, draw.standard_normal((1, z_channels(weights), h, w), np.float32), hr
+        inputs = lr, draw.standard_normal((1, z_channels(weights.steps["up"]), h, w), np.float32), hr
         wanted, met = reference.gradient(*inputs), backend.gradient(*inputs)
         assert (met.shape, met.dtype, met.flags.c_contiguous) == (lr.shape, np.float32, True)
         assert np.linalg.norm(met - wanted) <= 1e-3 * np.linalg.norm(wanted)
@@ -99,7 +100,9 @@ def test_any_size_and_back(name, kind):
     for h, w in ((1, 1), (1, 7), (5, 3), (1, 1)):
         hr = draw.random((1, 3, h * scale, w * scale), np.float32)
         lr = down(weights, backend, hr)
-        restored = up(weights, backend, lr, draw.standard_normal((1, z_channels(weights), h, w), np.float32))
+        restored = up(
+            weights, backend, lr, draw.standard_normal((1, z_channels(weights.steps["up"]), h, w), np.float32)
+        )
         for result, shape in ((lr, (1, 3, h, w)), (restored, hr.shape)):
             assert (result.shape, result.dtype, result.flags.c_contiguous) == (shape, np.float32, True)
 

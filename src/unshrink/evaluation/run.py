@@ -161,11 +161,12 @@ def evaluation_of(method: Method, pictures: PictureSet, lpips: Distance | None =
 
     A method of another kind says what identifies it in an attribute ``about``, if it has one.
     """
-    about = _about(method, threads) if isinstance(method, Rescaler) else getattr(method, "about", {})
+    about = about_rescaler(method, threads) if isinstance(method, Rescaler) else getattr(method, "about", {})
     return Evaluation(method.name, method.scale, pictures, trips_of(method, lpips), about)
 
 
-def _about(rescaler: Rescaler, threads: int) -> dict[str, Any]:
+def about_rescaler(rescaler: Rescaler, threads: int = 0) -> dict[str, Any]:
+    """What identifies a rescaler and what runs it; threads: 0 for all cores."""
     backend, made = rescaler.backend, rescaler.weights
     return {
         "weights": made.identity,

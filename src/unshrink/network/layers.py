@@ -10,7 +10,7 @@ Shapes:  K channels of the low band (the small picture's colours), C all channel
 import itertools
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -341,6 +341,11 @@ def chain(layers: Iterable[Layer], prefix: str, direction: str, scale: int = 1) 
 def mirrored(steps: Iterable[Step]) -> list[Step]:
     """The inverse of an encoder, as a decoder on the same parameters."""
     return [replace(step, direction="up", inverse=True, low=False) for step in reversed(list(steps))]
+
+
+def z_channels(decoder: Sequence[Step]) -> int:
+    """How many channels of z a decoder takes beside the small picture."""
+    return decoder[0].channels[0] - COLOURS
 
 
 def operations(steps: Iterable[Step]) -> float:

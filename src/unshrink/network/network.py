@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from unshrink.network.architectures import decoder, encoder, from_dict
 from unshrink.network.config import NetworkConfig
-from unshrink.network.layers import COLOURS, Step
+from unshrink.network.layers import COLOURS, Step, z_channels
 from unshrink.network.modules import MODULES, LearnedDownsample, quantize
 from unshrink.pictures.colour import LUMA
 
@@ -37,15 +37,14 @@ class Network(nn.Module):
         super().__init__()
         self.config = config
         self.encoder_steps, self.decoder_steps = encoder(config), decoder(config)
-        places: dict[str, list[nn.Module]] = {}
-        made: set[str] = set()
-        for step in (*self.encoder_steps, *self.decoder_steps):
-            if step.path not in made:
-                made.add(step.path)
-                places.setdefault(step.path.partition(".")[0], []).append(MODULES[type(step.layer)](step.layer))
-        for name, modules in places.items():
-            setattr(self, name, nn.ModuleList(modules))
-        self.z_channels = self.decoder_steps[0].channels[0] - COLOURS
+        # Each once: a mirrored decoder has the paths of its encoder
+        layers = {step.path: step.layer for step in (*self.encoder_steps, *self.decoder_steps)}
+        lists: dict[str, nn.ModuleList] = {}
+        for path, layer in layers.items():
+            lists.setdefault(path.partition(".")[0], nn.ModuleList()).append(MODULES[type(layer)](layer))
+        for name, modules in lists.items():
+            self.add_module(name, modules)
+        self.z_channels = z_channels(self.decoder_steps)
 
     def forward(self, hr: Tensor) -> tuple[Tensor, Tensor]:
         """hr (N, 3, H, W) -> lr (N, 3, H/s, W/s), neither clamped nor rounded, and z (N, Z, H/s, W/s)."""

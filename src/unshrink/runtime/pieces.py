@@ -25,7 +25,7 @@ BYTES_AT_ONCE = 320 << 20  # for a piece of a stage and its strip: more of it sa
 Pixels = NDArray[Any]
 Planes = NDArray[np.float32]
 Shape = tuple[int, int]  # height, width
-Step = Callable[[float], object]  # is told how many pixels of a stage are done
+Passed = Callable[[float], object]  # is told how many more pixels of a stage are done
 
 
 @dataclass(frozen=True)
@@ -64,14 +64,16 @@ class Pieces:
         self._tile = tile
         self._most_memory = sys.maxsize  # until a runtime says that there is less
 
-    def strips(self, stage: Stage, pictures: Sequence[Pixels | Strips], size: Shape, step: Step) -> Iterator[Pixels]:
+    def strips(
+        self, stage: Stage, pictures: Sequence[Pixels | Strips], size: Shape, passed: Passed
+    ) -> Iterator[Pixels]:
         """The result of a stage, strip by strip from the top down.
 
         Args:
             stage: what to run.
             pictures: its inputs.
             size: of the result, in the stage's pixels.
-            step: is told the pixels of each strip.
+            passed: is told the pixels of each strip.
         """
         down, across = self._counts(stage, size)
         most, cols = tiling.outer_length(size[0], down, stage.reach), tiling.spans(size[1], across, stage.reach)
@@ -79,7 +81,7 @@ class Pieces:
         run = lambda *pieces: self._run(stage, pieces)
 
         def told(strip: Pixels) -> Pixels:
-            step(len(strip) // stage.grows * size[1])
+            passed(len(strip) // stage.grows * size[1])
             return strip
 
         # A loop with a yield would hold each strip while the stages after this one work on it.
@@ -96,8 +98,8 @@ class Pieces:
     def _run(self, stage: Stage, pieces: Sequence[Pixels]) -> Pixels:
         """The result of one piece; where the memory is not enough, of smaller ones, and from then on only such."""
         height, width = (side // stage.shrinks[0] for side in pieces[0].shape[:2])
-        memory, smallest = stage.bytes_per_pixel * height * width, self._counts(stage, (height, width)) == (1, 1)
-        if memory <= self._most_memory or smallest:
+        memory = stage.bytes_per_pixel * height * width
+        if memory <= self._most_memory or self._counts(stage, (height, width)) == (1, 1):
             try:
                 return as_values(stage.run(*(to_planes(piece)[None] for piece in pieces))[0])
             except Exception as error:

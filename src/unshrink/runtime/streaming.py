@@ -17,7 +17,7 @@ import numpy as np
 
 from unshrink import weights as zoo
 from unshrink.errors import ConfigError, UnshrinkError
-from unshrink.network.layers import COLOURS, Step
+from unshrink.network.layers import Step, z_channels
 from unshrink.pictures.strips import Strips, strips_of
 from unshrink.runtime import backends, search
 from unshrink.runtime.pieces import Pieces, Pixels, Planes, Shape, Stage, as_values, to_planes
@@ -112,7 +112,7 @@ class Pipeline:
 
     @property
     def _z_channels(self) -> int:
-        return self.weights.steps["up"][0].channels[0] - COLOURS
+        return z_channels(self.weights.steps["up"])
 
     def _through(
         self, stages: list[Stage], pictures: Sequence[Pixels | Strips], small: Shape, progress: Progress
@@ -121,14 +121,14 @@ class Pipeline:
         sizes = [_times(small, self.scale // stage.scale) for stage in stages]
         total, done = sum(height * width for height, width in sizes), 0.0
 
-        def step(pixels: float) -> None:
+        def passed(pixels: float) -> None:
             nonlocal done
             done += pixels
             progress(min(done / total, 1.0))
 
         progress(0.0)
         for stage, size in zip(stages, sizes, strict=True):
-            strips = self._pieces.strips(stage, pictures, size, step)
+            strips = self._pieces.strips(stage, pictures, size, passed)
             pictures = [Strips((*_times(size, stage.grows), 0), np.float32, strips)]
         return strips
 

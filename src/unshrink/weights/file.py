@@ -2,7 +2,7 @@
 
 A weights file is one safetensors file.  It holds the parameters under the network's own names, the ONNX graphs that
 run them (one for all layers alike, such as ``graph.down.x2.block``, and ``graph.gradient`` for the search of
-``refine``: deflated, without the parameters), and a header that says what they are:
+``runtime.search``: deflated, without the parameters), and a header that says what they are:
 
     {"unshrink": '{"format": 1, "name": "irn-x2", "architecture": "irn", "config": {...}, "licence": ..., ...}'}
 

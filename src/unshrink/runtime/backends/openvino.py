@@ -5,7 +5,7 @@ import hashlib
 import os
 import sys
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from threading import Lock
 from typing import Any
 
@@ -57,7 +57,7 @@ class OpenVINO:
     def __init__(self, weights: Weights, threads: int = 0, fast: bool = False) -> None:
         self._weights, self.fast = weights, fast
         self._compiled: dict[str, Any] = {}
-        self._parameters: dict[tuple[str, ...], dict[str, np.ndarray]] = {}
+        self._parameters: dict[Step, dict[str, np.ndarray]] = {}
         self._lock = Lock()  # a compiled model runs one request at a time, and each uses every thread
         self._config: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",
@@ -88,12 +88,14 @@ class OpenVINO:
                 model.release_memory()
 
     def _parameters_of(self, step: Step) -> dict[str, np.ndarray]:
-        """In float32; kept once for both directions where both have the same."""
-        found = step.parameters(self._weights.tensors)
-        key = step.path, *found
-        if key not in self._parameters:
-            self._parameters[key] = {name: values.astype(np.float32) for name, values in found.items()}
-        return self._parameters[key]
+        if step not in self._parameters:
+            self._parameters[step] = step.parameters(self._tensors)
+        return self._parameters[step]
+
+    @cached_property
+    def _tensors(self) -> dict[str, np.ndarray]:
+        """All parameters in float32, shared by both directions."""
+        return {name: values.astype(np.float32) for name, values in self._weights.tensors.items()}
 
     def _run(self, name: str, source: Callable[[], bytes], inputs: dict[str, np.ndarray]) -> np.ndarray:
         with self._lock:
