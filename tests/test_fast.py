@@ -13,7 +13,7 @@ CONFIGS = [
     IRNConfig(scale=3, blocks=(1,), growth=4),
     IRNConfig(scale=4, blocks=(1, 1), growth=8),
     IRNConfig(scale=4, blocks=(1, 2), subnet="plain", width=8, depth=4),
-    IRNConfig(scale=2, blocks=(2,), subnet="plain", width=8, depth=2, joint=True),
+    IRNConfig(scale=2, blocks=(2,), subnet="plain", width=8, depth=2, joint=True, steady=True),
     PairConfig(blocks=1, width=6, growth=4),
 ]
 

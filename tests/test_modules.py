@@ -23,6 +23,7 @@ CASES = {  # name: (layer, channels it takes, what its sides must be a multiple 
     "coupling": (coupling, 12, 1),
     "coupling, published": (lambda: coupling(subnet=dense(4)), 12, 1),
     "coupling, joint": (lambda: coupling(joint=True), 12, 1),
+    "coupling, steady": (lambda: coupling(steady=True), 12, 1),
     "coupling, wide clamp": (lambda: coupling(clamp=2.0), 12, 1),
 }
 

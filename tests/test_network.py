@@ -12,7 +12,7 @@ from unshrink.network.network import Network, build
 SHAPES = {2: (2,), 3: (2,), 4: (2, 2), 8: (1, 1, 1)}
 
 
-KINDS = {"published": {"growth": 8}, "plain": {"subnet": "plain", "width": 8, "depth": 3, "joint": True}}
+KINDS = {"published": {"growth": 8}, "plain": {"subnet": "plain", "width": 8, "depth": 3, "joint": True, "steady": True}}
 
 
 def random_network(scale: int, kind: str = "published", **config) -> Network:
@@ -91,11 +91,27 @@ def test_z_is_zero_or_drawn_from_the_normal_distribution_by_a_seed():
         ({"subnet": "sparse"}, "allowed are dense, plain"),
         ({"depth": 1}, "allowed are 2 to 16"),
         ({"joint": 1}, "allowed are true, false"),
+        ({"steady": "yes"}, "allowed are true, false"),
     ],
 )
 def test_impossible_shapes_are_refused(config, message):
     with pytest.raises(ConfigError, match=message):
         IRNConfig(**config)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4, 8])
+@pytest.mark.parametrize("subnet", ["dense", "plain"])
+def test_a_steady_network_leaves_areas_of_one_colour_as_they_are(scale, subnet):
+    blocks = (1,) * {2: 1, 3: 1, 4: 2, 8: 3}[scale]
+    network = Network(IRNConfig(scale=scale, blocks=blocks, subnet=subnet, width=8, growth=8, joint=True, steady=True))
+    for name, parameter in network.named_parameters():
+        if "matrix" not in name:
+            torch.nn.init.normal_(parameter, std=0.3)
+    for colour in ((255, 255, 255), (0, 0, 0), (255, 0, 0), (17, 130, 201)):
+        hr = torch.tensor(colour)[:, None, None].expand(3, 24, 48)[None] / 255
+        lr = network.downscale(hr)
+        assert torch.equal((lr * 255).round(), (hr[..., ::scale, ::scale] * 255).round())
+        torch.testing.assert_close(network.upscale(lr), hr, rtol=0, atol=1e-5)
 
 
 def test_unknown_architecture_is_refused():

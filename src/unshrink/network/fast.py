@@ -87,12 +87,12 @@ def _(module: Tail, x: Tensor) -> Tensor:
 
 def _scale_and_shift(module: AffineCoupling, low: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
     """The log scale of the detail, and what adds the shift to a tensor."""
-    half = module.sizes[1]
+    half, seen = module.sizes[1], module.seen(low)
     if module.joint:
-        scale = shift = _features(module.gh, low)
+        scale = shift = _features(module.gh, seen)
         of_scale, of_shift = (module.gh, slice(half, None)), (module.gh, slice(half))
     else:
-        scale, shift = _features(module.h, low), _features(module.g, low)
+        scale, shift = _features(module.h, seen), _features(module.g, seen)
         of_scale, of_shift = (module.h, slice(None)), (module.g, slice(None))
     log_scale = module.clamp * (2 * torch.sigmoid(_last(*of_scale, scale).to(low.dtype)) - 1)
     return log_scale, lambda onto: _last(*of_shift, shift, onto)
@@ -126,12 +126,15 @@ def _last(subnet: Subnet, results: slice, parts: list[Tensor], onto: Tensor | No
 def _convolve(conv: nn.Module, results: slice, parts: list[Tensor], onto: Tensor | None = None) -> Tensor:
     """onto + some results of conv(the parts joined), without joining them."""
     assert isinstance(conv, nn.Conv2d)
-    assert conv.bias is not None
     whole = results == slice(None)
-    weight, bias = (conv.weight, conv.bias) if whole else (conv.weight[results], conv.bias[results])
+    weight = conv.weight if whole else conv.weight[results]
+    bias = conv.bias if whole or conv.bias is None else conv.bias[results]
     parts = [part.to(weight.dtype) for part in parts]
     weights = list(weight.split([part.shape[1] for part in parts], dim=1)) if len(parts) > 1 else [weight]
-    total = conv2d(parts.pop(0), weights.pop(0), bias, padding=1) if onto is None else onto + bias[:, None, None]
+    if onto is None:
+        total = conv2d(parts.pop(0), weights.pop(0), bias, padding=1)
+    else:
+        total = onto if bias is None else onto + bias[:, None, None]
     for part, weight in zip(parts, weights, strict=True):
         total = conv2d(part, weight, padding=1) + total
     return total

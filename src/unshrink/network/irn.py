@@ -45,6 +45,8 @@ class IRNConfig:
         width: channels of the features of a plain subnet.
         depth: convolutions of a plain subnet.
         joint: whether one subnet gives both shift and scale of the detail.
+        steady: whether areas of one colour stay exactly as they are: subnets have no biases, and see of the low band
+            only the differences of neighbours.
 
     Raises:
         ConfigError: a value that no network has.
@@ -59,6 +61,7 @@ class IRNConfig:
     width: int = 64
     depth: int = 3
     joint: bool = False
+    steady: bool = False
     architecture: ClassVar[str] = "irn"
 
     def __post_init__(self) -> None:
@@ -78,6 +81,7 @@ class IRNConfig:
             width=(is_whole(self.width, 1, 1024), "allowed are 1 to 1024"),
             depth=(is_whole(self.depth, 2, 16), "allowed are 2 to 16"),
             joint=(type(self.joint) is bool, "allowed are true, false"),
+            steady=(type(self.steady) is bool, "allowed are true, false"),
         )
 
 
@@ -99,10 +103,11 @@ def decoder(config: IRNConfig) -> list[Step]:
 
 def _layers(config: IRNConfig) -> Iterator[Layer]:
     subnet = dense(config.growth) if config.subnet == "dense" else plain(config.width, config.depth)
+    subnet = replace(subnet, bias=not config.steady)
     channels = COLOURS
     for blocks in config.blocks:
         split = Learned(channels) if config.scale == 3 else Haar(channels)
         yield split
         channels = split.channels[1]
         for _ in range(blocks):
-            yield Coupling(channels, subnet, config.joint, config.clamp)
+            yield Coupling(channels, subnet, config.joint, config.clamp, config.steady)

@@ -28,10 +28,12 @@ class Subnet:
     Attributes:
         widths: channels of the features between the input and the result.
         dense: whether each convolution reads the input and all features before it, joined, or only the last of them.
+        bias: whether convolutions add a constant; without, zeros give zeros.
     """
 
     widths: tuple[int, ...]
     dense: bool = False
+    bias: bool = True
 
     @property
     def reach(self) -> int:
@@ -48,7 +50,8 @@ class Subnet:
         read = inputs
         for index, width in enumerate((*self.widths, outputs)):
             yield f"{prefix}.convs.{index}.weight", (width, read, 3, 3)
-            yield f"{prefix}.convs.{index}.bias", (width,)
+            if self.bias:
+                yield f"{prefix}.convs.{index}.bias", (width,)
             read = read + width if self.dense else width
 
 
@@ -161,12 +164,15 @@ class Coupling(Layer):
         subnet: what computes shifts and scale.
         joint: whether shift and scale of the detail come from one subnet of twice the results.
         clamp: bound of the log scale.
+        steady: whether g and h see the differences of neighbours in the low band instead of the band.  With subnets
+            without biases, areas of one colour then pass as they are and leave no detail, by construction.
     """
 
     size: int
     subnet: Subnet
     joint: bool = False
     clamp: float = 1.0
+    steady: bool = False
     kind: ClassVar[str] = "block"
 
     @property
@@ -176,8 +182,8 @@ class Coupling(Layer):
 
     @property
     def reach(self) -> int:
-        """Of two subnets one after the other."""
-        return 2 * self.subnet.reach
+        """Of two subnets one after the other, and of the differences of neighbours."""
+        return 2 * self.subnet.reach + self.steady
 
     @property
     def features(self) -> int:
@@ -189,12 +195,17 @@ class Coupling(Layer):
         """Of all subnets."""
         return (2 if self.joint else 3) * sum(self.subnet.widths)
 
+    @property
+    def subnets(self) -> dict[str, tuple[int, int]]:
+        """Channels in and out of f, g and h, or of f and gh."""
+        detail, seen = self.size - COLOURS, COLOURS * (1 + self.steady)
+        of_detail = {"gh": (seen, 2 * detail)} if self.joint else {"g": (seen, detail), "h": (seen, detail)}
+        return {"f": (detail, COLOURS), **of_detail}
+
     def shapes(self) -> Iterable[tuple[str, Shape]]:
-        """Of the subnets f, g and h, or f and gh."""
-        detail = self.size - COLOURS
-        yield from self.subnet.shapes("f", detail, COLOURS)
-        for name in ("gh",) if self.joint else ("g", "h"):
-            yield from self.subnet.shapes(name, COLOURS, detail * len(name))
+        """Of the subnets."""
+        for name, (inputs, outputs) in self.subnets.items():
+            yield from self.subnet.shapes(name, inputs, outputs)
 
 
 @dataclass(frozen=True)

@@ -109,13 +109,14 @@ class Subnet(nn.Module):
         super().__init__()
         self.shape = shape
         sizes = [size for name, size in shape.shapes("", channels_in, channels_out) if name.endswith("weight")]
-        self.convs = nn.ModuleList(nn.Conv2d(read, made, 3, padding=1) for made, read, *_ in sizes)
+        self.convs = nn.ModuleList(nn.Conv2d(read, made, 3, padding=1, bias=shape.bias) for made, read, *_ in sizes)
         for conv in self.convs:
             if shape.dense:
                 nn.init.xavier_normal_(conv.weight, gain=0.1)  # type: ignore[arg-type]
             else:
                 nn.init.kaiming_normal_(conv.weight, SLOPE)  # type: ignore[arg-type]
-            nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
+            if shape.bias:
+                nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
         nn.init.zeros_(self.convs[-1].weight)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
@@ -142,7 +143,8 @@ class AffineCoupling(nn.Module):
     Reference: Xiao et al., Invertible Image Rescaling, ECCV 2020, section 3.2.
 
     Args:
-        shape: channels, subnets and clamp; where it is joint, g and h are the two halves of one subnet's result.
+        shape: channels, subnets and clamp; where it is joint, g and h are the two halves of one subnet's result, and
+            where it is steady, they see `differences` of the low band.
     """
 
     def __init__(self, shape: layers.Coupling) -> None:
@@ -150,16 +152,18 @@ class AffineCoupling(nn.Module):
         detail = shape.size - COLOURS
         self.sizes = (COLOURS, detail)
         self.clamp = shape.clamp
-        self.joint = shape.joint
-        self.f = Subnet(shape.subnet, detail, COLOURS)
-        if shape.joint:
-            self.gh = Subnet(shape.subnet, COLOURS, 2 * detail)
-        else:
-            self.g, self.h = (Subnet(shape.subnet, COLOURS, detail) for _ in range(2))
+        self.joint, self.steady = shape.joint, shape.steady
+        for name, channels in shape.subnets.items():
+            self.add_module(name, Subnet(shape.subnet, *channels))
+
+    def seen(self, low: Tensor) -> Tensor:
+        """What g and h see of the low band: (N, K, H, W) -> the same, or (N, 2K, H, W)."""
+        return differences(low) if self.steady else low
 
     def shift_and_log_scale(self, low: Tensor) -> tuple[Tensor, Tensor]:
         """(N, K, H, W) -> two (N, C - K, H, W), the second within (-clamp, clamp)."""
-        shift, scale = self.gh(low).chunk(2, dim=1) if self.joint else (self.g(low), self.h(low))
+        seen = self.seen(low)
+        shift, scale = self.gh(seen).chunk(2, dim=1) if self.joint else (self.g(seen), self.h(seen))
         return shift, self.clamp * (2 * torch.sigmoid(scale) - 1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -175,6 +179,12 @@ class AffineCoupling(nn.Module):
         shift, log_scale = self.shift_and_log_scale(low)
         detail = (detail - shift) * torch.exp(-log_scale)
         return torch.cat((low - self.f(detail), detail), dim=1)
+
+
+def differences(x: Tensor) -> Tensor:
+    """Each value less its left neighbour, then each less its upper one, 0 at the edges: (N, C, H, W) -> (N, 2C, H, W)."""
+    left, up = x[..., :, 1:] - x[..., :, :-1], x[..., 1:, :] - x[..., :-1, :]
+    return torch.cat((nn.functional.pad(left, (1, 0)), nn.functional.pad(up, (0, 0, 1, 0))), dim=1)
 
 
 class Head(nn.Module):

@@ -139,10 +139,8 @@ def adamw(params: list[nn.Parameter], config: OptimConfig) -> Optimizers:
 def muon(params: list[nn.Parameter], config: OptimConfig) -> Optimizers:
     """Muon for what has two or more dimensions, Adam for the rest."""
     weights, biases = [p for p in params if p.ndim > 1], [p for p in params if p.ndim <= 1]
-    return [
-        Muon(weights, config.lr, weight_decay=config.weight_decay),
-        torch.optim.Adam(biases, config.bias_lr, config.betas, **_way(biases)),
-    ]
+    matrices = Muon(weights, config.lr, weight_decay=config.weight_decay)
+    return [matrices, torch.optim.Adam(biases, config.bias_lr, config.betas, **_way(biases))] if biases else [matrices]
 
 
 OPTIMIZERS: dict[str, Callable[[list[nn.Parameter], OptimConfig], Optimizers]] = {
