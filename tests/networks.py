@@ -15,7 +15,10 @@ KINDS: dict[int | str, tuple[str, dict[str, Any]]] = {  # few blocks: exporting 
     2: ("irn", {"scale": 2, "blocks": [1], "growth": 8, "clamp": 1.0, "latent": "zero"}),
     4: ("irn", {"scale": 4, "blocks": [1, 1], "growth": 8, "clamp": 1.0, "latent": "zero"}),
     "x3": ("irn", {"scale": 3, "blocks": [1], "growth": 8}),
-    "plain": ("irn", {"scale": 2, "blocks": [2], "subnet": "plain", "width": 8, "depth": 3, "joint": True, "steady": True}),
+    "plain": (
+        "irn",
+        {"scale": 2, "blocks": [2], "subnet": "plain", "width": 8, "depth": 3, "joint": True, "steady": True},
+    ),
     "pair": ("pair", {"blocks": 1, "width": 6, "growth": 4}),
 }
 OTHERS = ("x3", "plain", "pair")  # than the published network

@@ -69,11 +69,13 @@ def test_candidates_choose_busier_crops(tmp_path):
     half[:, 32:] = np.random.default_rng(0).integers(0, 256, (64, 32, 3))
     Image.fromarray(half).save(tmp_path / "half.png")
 
-    def detail(candidates: int) -> float:
-        hr, _ = batches(Crops(DataConfig((str(tmp_path),), crop=16, batch=40, candidates=candidates), 2, 0), 1)[0]
+    def detail(candidates: int, calm: float = 0.0) -> float:
+        config = DataConfig((str(tmp_path),), crop=16, batch=40, candidates=candidates, calm=calm)
+        hr, _ = batches(Crops(config, 2, 0), 1)[0]
         return float(busyness((hr * 255).byte().permute(0, 2, 3, 1)).float().mean())
 
     assert detail(4) > 1.2 * detail(1)
+    assert detail(4, calm=1.0) == pytest.approx(detail(1), rel=0.15), "calm crops are the first drawn"
 
 
 def test_shares_weigh_the_folders(tmp_path):

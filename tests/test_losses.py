@@ -2,6 +2,8 @@ from dataclasses import fields
 
 import pytest
 import torch
+from skimage.color import rgb2ycbcr
+from torch.nn.functional import avg_pool2d
 
 from unshrink.pictures import colour
 from unshrink.training import losses
@@ -38,21 +40,35 @@ def test_luma_is_that_of_the_published_psnr(trip):
         assert loss.item() == pytest.approx(float((difference**2).mean()) / 255**2, rel=1e-4)
 
 
+def test_chroma_is_the_mean_of_both_colour_differences(trip):
+    """Against scikit-image's conversion; of single pixels, of blocks, and of the small picture."""
+    pairs = {
+        "chroma": (trip.hr, trip.restored),
+        "chroma_blocks": (avg_pool2d(trip.hr, 4), avg_pool2d(trip.restored, 4)),
+        "guide_chroma": (trip.reference, trip.lr),
+    }
+    for name, pair in pairs.items():
+        one, other = (rgb2ycbcr(picture.permute(0, 2, 3, 1).numpy())[..., 1:] for picture in pair)
+        wanted = ((one - other) ** 2).mean(axis=(1, 2, 3)) / 255**2
+        assert losses.LOSSES[name](trip, LossConfig("l2")).numpy() == pytest.approx(wanted, rel=1e-3)
+
+
 def test_each_crop_has_its_own_number(trip):
     hr, restored = torch.zeros(2, 3, 8, 8), torch.zeros(2, 3, 8, 8)
     restored[1] = 0.5
-    for loss in (losses.reconstruction, losses.luma):
+    for loss in losses.OF_RESTORED.values():
         values = loss(trip._replace(hr=hr, restored=restored), LossConfig("l2"))
         assert values.shape == (2,)
         assert values[0] == 0 < values[1]
 
 
 def test_a_loss_is_a_row_of_the_table(trip, monkeypatch):
-    monkeypatch.setitem(losses.LOSSES, "latent", lambda trip, config: trip.hr.new_full((2,), 5.0))
+    row = {"latent": lambda trip, config: trip.hr.new_full((2,), 5.0)}
+    monkeypatch.setattr(losses, "LOSSES", {**losses.LOSSES, **row})
     plain, with_it = (losses.weighed(trip, LossConfig(latent=weight))["total"] for weight in (0.0, 2.0))
     assert torch.allclose(with_it - plain, torch.full((2,), 10.0))
 
 
 def test_every_row_has_a_weight():
-    weights = {field.name for field in fields(LossConfig) if field.type is float}
-    assert weights == losses.LOSSES.keys()
+    numbers = {field.name for field in fields(LossConfig) if field.type is float}
+    assert numbers - {"floor"} == losses.LOSSES.keys() - {"reconstruction"}

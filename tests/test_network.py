@@ -12,7 +12,10 @@ from unshrink.network.network import Network, build
 SHAPES = {2: (2,), 3: (2,), 4: (2, 2), 8: (1, 1, 1)}
 
 
-KINDS = {"published": {"growth": 8}, "plain": {"subnet": "plain", "width": 8, "depth": 3, "joint": True, "steady": True}}
+KINDS = {
+    "published": {"growth": 8},
+    "plain": {"subnet": "plain", "width": 8, "depth": 3, "joint": True, "steady": True},
+}
 
 
 def random_network(scale: int, kind: str = "published", **config) -> Network:

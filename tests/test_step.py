@@ -116,16 +116,24 @@ def test_losses_reach_every_parameter(settings):
 
 @pytest.mark.parametrize("log", [False, True])
 def test_the_total_weighs_the_losses_of_each_crop(settings, log):
-    weight = {"luma": 2.0, "guide": 3.0, "latent": 0.5}
-    run = begin(settings(loss={**weight, "log": log}))
+    """Of the restored picture's, the logarithms if wanted; what holds the small picture is added as it is."""
+    of_restored, of_small = {"luma": 2.0, "chroma": 1.5}, {"guide": 3.0, "guide_chroma": 0.7, "latent": 0.5}
+    run = begin(settings(loss={**of_restored, **of_small, "log": log, "floor": 1e-3}))
     hr, reference = next(iter(run.crops))
     made, (z, drawn) = step.make_step(run), step.draw(run, reference)
     with torch.no_grad():
         crops = [made(*(whole[i : i + 1] for whole in (hr, reference, z, drawn))) for i in range(2)]
         both = made(hr, reference, z, drawn)
-    totals = [crop["reconstruction"] + sum(weight[name] * crop[name] for name in weight) for crop in crops]
-    wanted = torch.stack(totals).log() if log else torch.stack(totals)
-    assert both["total"] == pytest.approx(wanted.mean().item(), rel=1e-4)
+
+    def total(crop):
+        held = sum(weight * crop[name] for name, weight in of_small.items())
+        weights = {"reconstruction": 1.0, **of_restored}
+        if not log:
+            return held + sum(weight * crop[name] for name, weight in weights.items())
+        logarithms = (weight * (crop[name] + 1e-3).log() for name, weight in weights.items())
+        return held + sum(logarithms) / sum(weights.values())
+
+    assert both["total"].item() == pytest.approx(torch.stack([total(crop) for crop in crops]).mean().item(), rel=1e-4)
 
 
 def test_a_loss_without_a_weight_is_not_computed(settings):

@@ -182,7 +182,7 @@ class AffineCoupling(nn.Module):
 
 
 def differences(x: Tensor) -> Tensor:
-    """Each value less its left neighbour, then each less its upper one, 0 at the edges: (N, C, H, W) -> (N, 2C, H, W)."""
+    """(N, C, H, W) -> (N, 2C, H, W): each value less its left neighbour, then each less its upper one; 0 at edges."""
     left, up = x[..., :, 1:] - x[..., :, :-1], x[..., 1:, :] - x[..., :-1, :]
     return torch.cat((nn.functional.pad(left, (1, 0)), nn.functional.pad(up, (0, 0, 1, 0))), dim=1)
 

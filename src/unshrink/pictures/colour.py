@@ -12,6 +12,9 @@ RGB = NDArray[np.uint8]
 LUMA = (65.481 / 255, 128.553 / 255, 24.966 / 255)
 """What R, G and B, each in [0, 1], give to the luma of BT.601, which lies in 16/255 to 235/255."""
 
+CHROMA = ((-37.797 / 255, -74.203 / 255, 112.0 / 255), (112.0 / 255, -93.786 / 255, -18.214 / 255))
+"""What R, G and B, each in [0, 1], give to Cb and Cr of BT.601, which lie in 16/255 to 240/255 around 128/255."""
+
 
 def luma(image: NDArray[np.generic]) -> NDArray[np.float64]:
     """(H, W, 3) RGB in [0, 255] -> (H, W, 1) BT.601 luma in [16, 235], not rounded."""

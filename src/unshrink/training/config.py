@@ -35,6 +35,7 @@ class DataConfig:
         crop: side of the square crops of the large picture, in pixels; a multiple of the scale.
         batch: crops per step (see optim.accumulate), of all processes together.
         candidates: crops drawn for each one used: the busiest is taken (1: the first drawn, as published).
+        calm: share of the crops that are the first drawn instead of the busiest: skies, margins of pages.
         device: where the pictures live: "" for run.device, "cpu" for more pictures than a GPU holds.
     """
 
@@ -44,6 +45,7 @@ class DataConfig:
     crop: int = 144
     batch: int = 16
     candidates: int = 1
+    calm: float = 0.0
     device: str = ""
 
 
