@@ -70,6 +70,14 @@ def test_schedules_warm_up_and_end_at_zero(schedule):
     assert rate(config, 1) == pytest.approx(0)
 
 
+@pytest.mark.parametrize("schedule", sorted(SCHEDULES.keys() - {"step"}))
+def test_schedules_hold_their_peak_for_a_while(schedule):
+    config = OptimConfig(schedule=schedule, warmup=0.1, hold=0.5)
+    assert [rate(config, p) for p in (0.1, 0.3, 0.6)] == [1, 1, 1]
+    assert rate(config, 0.8) == pytest.approx(0.5)
+    assert rate(config, 1) == pytest.approx(0)
+
+
 def test_the_published_schedule_halves_at_its_milestones():
     config = OptimConfig(schedule="step", warmup=0, milestones=(0.2, 0.4, 0.6, 0.8))
     assert [rate(config, p) for p in (0, 0.19, 0.2, 0.5, 0.9)] == [1, 1, 0.5, 0.25, 0.0625]

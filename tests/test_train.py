@@ -15,6 +15,7 @@ from unshrink.errors import ConfigError
 from unshrink.network.network import build
 from unshrink.training import config
 from unshrink.training import loop as train
+from unshrink.training.checkpoint import CHECKPOINT, HELD
 from unshrink.training.log import Log
 
 ROOT = Path(__file__).parents[1]
@@ -99,6 +100,19 @@ def test_an_earlier_run_is_not_overwritten(settings):
     train.train(settings())
     with pytest.raises(ConfigError, match="go on with --resume"):
         train.train(settings())
+
+
+def test_a_longer_run_goes_on_from_before_the_rate_fell(settings, tmp_path):
+    """As if it had been longer from the start: what the fall did is left behind."""
+    held = {"warmup": 0.0, "schedule": "linear", "hold": 0.5}
+    short = settings(optim=held, run={"folder": str(tmp_path / "short"), "steps": 4})
+    train.train(short)
+    folder = tmp_path / "short"
+    (folder / HELD).replace(folder / CHECKPOINT)
+    longer = {"steps": 8}
+    train.train(settings(optim=held, run={"folder": str(folder), **longer}), resume=True)
+    train.train(settings(optim=held, run={"folder": str(tmp_path / "whole"), **longer}))
+    assert_same(checkpoint(folder)["network"], checkpoint(tmp_path / "whole")["network"])
 
 
 def test_a_checkpoint_of_another_network_is_refused(settings):

@@ -21,6 +21,8 @@ from unshrink.training.learned import LearnedLosses
 from unshrink.training.optim import Optimizers, restore_optimizer
 
 CHECKPOINT = "checkpoint.pt"
+HELD = "held.pt"
+"""The state from before the rate began to fall.  A longer run that goes on from there loses nothing to the fall."""
 
 
 @dataclass
@@ -118,11 +120,11 @@ def read(folder: Path, resume: bool) -> dict[str, Any] | None:
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
-def save(run: Run) -> None:
-    """Writes the state to a temporary name, then renames it: a kill leaves the old checkpoint or the new one."""
+def save(run: Run, name: str = CHECKPOINT) -> None:
+    """Writes the state to a temporary name, then renames it: a kill leaves the old file or the new one."""
     if not run.processes.first:
         return
-    path = Path(run.config.run.folder) / CHECKPOINT
+    path = Path(run.config.run.folder) / name
     temporary = path.with_suffix(".tmp")
     with temporary.open("wb") as stream:
         torch.save(run.state(), stream)

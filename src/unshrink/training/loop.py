@@ -29,7 +29,7 @@ from unshrink.errors import ConfigError
 from unshrink.evaluation.protocol import Figures
 from unshrink.network import architectures
 from unshrink.network.network import Network
-from unshrink.training.checkpoint import Run, read, save
+from unshrink.training.checkpoint import HELD, Run, read, save
 from unshrink.training.config import TrainConfig, to_dict, to_toml
 from unshrink.training.data import Crops
 from unshrink.training.distributed import ALONE, Processes, joined, threads
@@ -147,7 +147,7 @@ def loop(run: Run, log: Log, report: Report, interrupted: Callable[[], bool], cl
     The first validation comes before the first step: a wrong folder shows at once, and how long the last one will take.
     """
     config, position = run.config.run, run.position
-    step, batches = make_step(run), iter(run.crops)
+    step, batches, held = make_step(run), iter(run.crops), is_held(run)
     saved, validated = position.seconds, position.seconds if position.step else -math.inf
     marked = position.step, clock()
     while goes_on(run, interrupted, clock):
@@ -158,11 +158,20 @@ def loop(run: Run, log: Log, report: Report, interrupted: Callable[[], bool], cl
         if must_validate and position.share(run.config, ahead=position.reserve) < 1:
             validated = position.seconds
             validate_and_log(run, log, report, clock)
+        if held and not is_held(run):
+            held = False
+            save(run, HELD)
         values = advance(run, step, *(to_device(batch, run.processes.device) for batch in next(batches)))
         if position.step % config.log_every == 0:
             before, marked = marked, (position.step, clock())
             speed = (marked[0] - before[0]) / (marked[1] - before[1])
             log_step(run, log, report, values, speed)
+
+
+def is_held(run: Run) -> bool:
+    """Whether the rate has not begun to fall, in a run that holds it at its peak for a while."""
+    optim = run.config.optim
+    return optim.hold > 0 and run.position.share(run.config) < optim.warmup + optim.hold
 
 
 def goes_on(run: Run, interrupted: Callable[[], bool], clock: Callable[[], float]) -> bool:

@@ -28,6 +28,7 @@ class OptimConfig:
         weight_decay: L2 penalty ("adam") or decay per step ("adamw", "muon").
         schedule: "linear" or "cosine" (warm up, then fall to zero at the end), or "step" (halved at milestones).
         warmup: share of the run in which the rate rises from zero.
+        hold: share of the run in which it then stays at its peak, before it falls ("linear" and "cosine").
         milestones: shares of the run at which "step" halves the rate.
         accumulate: batches that make up one step, one after the other: k of them in the memory of one do what a batch
             k times as large does.
@@ -44,6 +45,7 @@ class OptimConfig:
     weight_decay: float = 0.0
     schedule: str = "linear"
     warmup: float = 0.02
+    hold: float = 0.0
     milestones: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8)
     accumulate: int = 1
     clip_norm: float = 10.0
@@ -177,13 +179,13 @@ def set_rates(optimizers: Optimizers, factor: float) -> None:
 
 
 def linear(config: OptimConfig, progress: float) -> float:
-    """Falls evenly from the end of the warm-up to zero."""
-    return max(0.0, 1 - _after_warmup(config, progress))
+    """Falls evenly to zero."""
+    return 1 - _fallen(config, progress)
 
 
 def cosine(config: OptimConfig, progress: float) -> float:
-    """Falls along half a wave from the end of the warm-up to zero."""
-    return 0.5 + 0.5 * math.cos(math.pi * min(1.0, _after_warmup(config, progress)))
+    """Falls along half a wave to zero."""
+    return 0.5 + 0.5 * math.cos(math.pi * _fallen(config, progress))
 
 
 def step(config: OptimConfig, progress: float) -> float:
@@ -205,5 +207,7 @@ def _way(params: list[nn.Parameter]) -> dict[str, bool]:
     return {"fused": True} if params[0].is_cuda else {"foreach": True}
 
 
-def _after_warmup(config: OptimConfig, progress: float) -> float:
-    return (progress - config.warmup) / (1 - config.warmup)
+def _fallen(config: OptimConfig, progress: float) -> float:
+    """How much of the fall is over, 0 to 1."""
+    begin = min(config.warmup + config.hold, 1 - 1e-9)
+    return min(1.0, max(0.0, (progress - begin) / (1 - begin)))
