@@ -1,16 +1,18 @@
-"""How close two pictures are: PSNR and SSIM as the super-resolution field computes them.
+"""How close two pictures are: PSNR and SSIM as the super-resolution field computes them, and how far colours are off.
 
-Every function takes pictures (H, W, C) with values in [0, 255] and returns one number for one pair of pictures,
-never a mean over many.  The field's protocol: both rounded to 8 bits first, the luma of BT.601, a border of
-``scale`` pixels cut.
+Every function takes pictures (H, W, C) with values in [0, 255] and says of one pair of pictures, never of many.  The
+field's protocol: both rounded to 8 bits first, luma and chroma of BT.601, a border of ``scale`` pixels cut.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unshrink.pictures.colour import luma
+from unshrink.pictures.ciede2000 import ciede2000, lab, linear
+from unshrink.pictures.colour import RGB, chroma, luma
 
 Pixels = NDArray[np.generic]
+
+BLOCK = 4  # side of the blocks whose mean colours are compared, in pixels: what an eye makes of them from a distance
 
 
 def cut(image: Pixels, border: int) -> Pixels:
@@ -31,6 +33,31 @@ def psnr(a: Pixels, b: Pixels, border: int = 0, peak: float = 255.0) -> float:
 def psnr_y(a: Pixels, b: Pixels, border: int = 0) -> float:
     """PSNR in dB of the luma of two RGB pictures, peak 255."""
     return psnr(luma(a), luma(b), border)
+
+
+def psnr_chroma(a: Pixels, b: Pixels, border: int = 0) -> tuple[float, float]:
+    """PSNR in dB of Cb and of Cr of two RGB pictures, peak 255."""
+    x, y = chroma(a), chroma(b)
+    return psnr(x[..., :1], y[..., :1], border), psnr(x[..., 1:], y[..., 1:], border)
+
+
+def colour_error(a: RGB, b: RGB, border: int = 0) -> tuple[float, float]:
+    """How far colours seen from a distance are off: CIEDE2000 of block means, its mean and its 99th percentile.
+
+    Blocks are of 4x4 pixels, and their means those of light (linear RGB), as an eye adds up what it cannot tell apart.
+    What is left of a side over a multiple of 4 is not counted; a side of less than 4 is one block.
+    """
+    means = (lab(block_means(linear(cut(image, border)), BLOCK)) for image in (a, b))
+    difference = ciede2000(*means)
+    return float(difference.mean()), float(np.percentile(difference, 99))
+
+
+def block_means(values: NDArray[np.float64], side: int) -> NDArray[np.float64]:
+    """(H, W, C) -> (H // n, W // n, C), means of squares; a side of the picture below n is one block."""
+    rows, columns = (min(side, length) for length in values.shape[:2])
+    height, width = values.shape[0] // rows, values.shape[1] // columns
+    whole = values[: height * rows, : width * columns]
+    return np.asarray(whole.reshape(height, rows, width, columns, -1).mean(axis=(1, 3)))
 
 
 def ssim(a: Pixels, b: Pixels, border: int = 0, peak: float = 255.0) -> float:
