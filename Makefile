@@ -10,7 +10,7 @@ LPIPS ?= $(UNSHRINK_DATA)/perceptual
 MEASURED = $(if $(LPIPS),--lpips $(LPIPS)) --overwrite
 
 .PHONY: demo test lint types docs check eval eval-weights eval-codecs eval-older pages
-.PHONY: eval-invertibility eval-latent eval-guidance bench effort speedrun clean
+.PHONY: eval-invertibility eval-flat eval-latent eval-guidance bench effort speedrun clean
 
 demo: $(VENV)/base
 	mkdir -p demo
@@ -38,7 +38,7 @@ check: lint types docs test
 
 # Every measured figure of the weights and of the older ways, and the pages that show them: docs/evaluation.md says how
 # long each part takes.  After new weights, all but eval-older; of one scale: MODELS=irn-x2 CODECS="'*-irn-x2-*'".
-eval: eval-weights eval-codecs eval-older eval-invertibility eval-latent eval-guidance pages
+eval: eval-weights eval-codecs eval-older eval-invertibility eval-flat eval-latent eval-guidance pages
 
 eval-weights: $(VENV)/dev
 	$(BIN)/unshrink eval $(MODELS) --data $(SETS) $(MEASURED)
@@ -53,6 +53,9 @@ eval-older: $(VENV)/dev
 
 eval-invertibility: $(VENV)/dev
 	$(BIN)/python benchmarks/baselines.py 'short-*' --data Set5 $(MEASURED)
+
+eval-flat: $(VENV)/dev
+	$(BIN)/python benchmarks/flat.py $(MODELS)
 
 eval-latent: $(VENV)/dev
 	$(BIN)/python benchmarks/latent.py $(MODELS)

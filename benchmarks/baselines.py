@@ -21,6 +21,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from fnmatch import fnmatch
 from functools import cached_property, partial
 from pathlib import Path
@@ -36,6 +37,7 @@ from unshrink.evaluation import tables
 from unshrink.evaluation.protocol import Distance, Measure, Method, NamedFigures, closeness, looks
 from unshrink.evaluation.run import Evaluation, evaluation_of, load_lpips, run
 from unshrink.evaluation.sets import PictureSet, find_set
+from unshrink.pictures import metrics
 from unshrink.pictures.colour import RGB, to_uint8
 from unshrink.pictures.image import Image
 from unshrink.pictures.resize import KERNELS, resize
@@ -222,11 +224,11 @@ def at_bytes(form: str, scale: int, budgets: dict[str, int], lpips: Distance | N
             raise ImageError(f"the small file of {name} was not measured: run unshrink eval again")
         quality, file = max(
             (largest_within(budgets[name], hr, form, options) for options in CODECS[form]),
-            key=lambda found: (len(found[1]) <= budgets[name], closeness(hr, decoded(found[1]), scale)["psnr_rgb"]),
+            key=lambda found: (len(found[1]) <= budgets[name], metrics.psnr(hr, decoded(found[1]), scale)),
         )
         pixels = hr.shape[0] * hr.shape[1]
         return {
-            **closeness(hr, decoded(file), scale),
+            **asdict(closeness(hr, decoded(file), scale)),
             **looks(hr, decoded(file), scale, lpips),
             "budget_bytes": budgets[name],
             "file_bytes": len(file),

@@ -14,7 +14,6 @@ from PIL import ImageDraw, ImageFont
 import unshrink
 from unshrink.evaluation.compare import Box, Comparison, as_json, compare, pixels, worst_place
 from unshrink.evaluation.drawing import FAINT, INK, enlarged, mark
-from unshrink.pictures import metrics
 from unshrink.text import human_bytes
 
 ROOT = Path(__file__).parents[1]
@@ -34,9 +33,7 @@ def main() -> None:
 
 def row(one: Comparison, identity: str) -> dict[str, object]:
     """What the table needs, with what identifies the weights."""
-    border = one.scale
-    psnr_rgb = metrics.psnr(one.original, one.restored, border)
-    return {**as_json(one), "psnr_rgb": psnr_rgb, "weights": identity}
+    return {**as_json(one), "weights": identity}
 
 
 def figure(found: list[Comparison]) -> PIL.Image:

@@ -10,16 +10,16 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import benchmark_tables as benchmarks
 
 from unshrink.evaluation.plots import Plot
-from unshrink.evaluation.results import Result, Results, read
+from unshrink.evaluation.results import SETS, Result, Results, read
 from unshrink.evaluation.studies import studies
-from unshrink.evaluation.tables import checked, markdown, tables
+from unshrink.evaluation.tables import checked, markdown, number, tables
 from unshrink.text import human_bytes
 
 ROOT = Path(__file__).parents[1]
@@ -30,14 +30,38 @@ README_ROWS = (  # photos and screens; docs/results.md has all
     ("irn-x4-lean", "Screens"),
     ("irn-x8", "Set5"),
 )
+DECIBELS = ("PSNR-Y", "RGB", "chroma", "LR", "LR chroma")  # of validations and trials
 SPEED = ROOT / "docs" / "images" / "speed.svg"
 INK = "#808080"  # of the text in a drawing that is a file of its own: readable on white and on black
 MARKED = re.compile(
     r"(<!-- (figures|trials|speedrun|scales|memory|layouts|precision) -->\n).*?(<!-- /\2 -->)", re.DOTALL
 )
-HEADINGS = (
-    *("weights", "set", "restored, PSNR-Y / SSIM-Y", "RGB", "bicubic both ways"),
-    *("small picture against bicubic", "bits per pixel"),
+Columns = tuple[tuple[str, str, int], ...]  # heading, figure, digits
+BRIEF: Columns = (  # of the README
+    ("PSNR-Y", "psnr_y", 2),
+    ("RGB", "psnr_rgb", 2),
+    ("chroma", "psnr_chroma", 2),
+    ("SSIM-Y", "ssim_y", 4),
+    ("colour error", "colour_error", 2),
+    ("small picture: PSNR-Y", "lr_psnr_y", 2),
+    ("chroma", "lr_psnr_chroma", 2),
+    ("bits per pixel", "png_bits_per_pixel", 2),
+)
+FULL: Columns = (  # of the cards
+    ("PSNR-Y", "psnr_y", 2),
+    ("RGB", "psnr_rgb", 2),
+    ("Cb", "psnr_cb", 2),
+    ("Cr", "psnr_cr", 2),
+    ("SSIM-Y", "ssim_y", 4),
+    ("LPIPS", "lpips", 4),
+    ("colour error", "colour_error", 2),
+    ("99 %", "colour_error_99", 2),
+    ("small picture: PSNR-Y", "lr_psnr_y", 2),
+    ("Cb", "lr_psnr_cb", 2),
+    ("Cr", "lr_psnr_cr", 2),
+    ("colour error", "lr_colour_error", 2),
+    ("99 %", "lr_colour_error_99", 2),
+    ("bits per pixel", "png_bits_per_pixel", 2),
 )
 
 
@@ -49,47 +73,48 @@ def load(*place: str) -> Any:
 # -- results/ ------------------------------------------------------------------------------------------------------
 
 
-def cells(result: Result, bicubic: Result) -> tuple[str, ...]:
-    """One line of the table: weights beside bicubic both ways."""
-    mean, plain = result["mean"], bicubic["mean"]
-    return (
-        result["method"],
-        result["set"],
-        f"**{mean['psnr_y']:.2f}** / {mean['ssim_y']:.4f}",
-        f"{mean['psnr_rgb']:.2f}",
-        f"{plain['psnr_y']:.2f} / {plain['ssim_y']:.4f}",
-        f"{mean['lr_psnr_y']:.2f} / {mean['lr_ssim_y']:.4f}",
-        f"{mean['png_bits_per_pixel']:.2f}",
-    )
+def beside_bicubic(found: Results, rows: Iterable[tuple[str, str]], columns: Columns) -> str:
+    """A table of weights over sets, and below each line bicubic both ways; sets without that are left out."""
+    lines = []
+    for method, data in rows:
+        result = found.one(method, data)
+        bicubic = found.one(f"bicubic-x{result['scale']}", data) if result else None
+        if result and bicubic:
+            lines += [cells(result, columns), cells(bicubic, columns)]
+    return markdown(("method", "set", *(heading for heading, _, _ in columns)), lines)
 
 
-def shipped(found: Results) -> dict[str, list[tuple[str, ...]]]:
-    """The lines of each shipped weights, set by set."""
-    lines: dict[str, list[tuple[str, ...]]] = {card.stem: [] for card in sorted((ROOT / "cards").glob("*.md"))}
-    for result in found.measured:
-        bicubic = found.one(f"bicubic-x{result['scale']}", result["set"])
-        if result["method"] in lines and bicubic:
-            lines[result["method"]].append(cells(result, bicubic))
-    return lines
+def cells(result: Result, columns: Columns) -> tuple[str, ...]:
+    """One line of the table; the first figure of weights is bold."""
+    first, *others = (number(result["mean"], key, digits) for _, key, digits in columns)
+    return result["method"], result["set"], f"**{first}**" if "weights" in result else first, *others
 
 
 def scales() -> str:
     """The photo of results/scales.json at every scale."""
     rows = load("results", "scales.json")["rows"]
-    headings = ("small picture", "pixels", "PNG file", "restored, PSNR-Y / SSIM-Y", "RGB", "bicubic both ways")
+    headings = (
+        *("small picture", "pixels", "PNG file", "restored, PSNR-Y / RGB / chroma", "SSIM-Y", "colour error"),
+        *("bicubic both ways, PSNR-Y / RGB / chroma", "SSIM-Y", "colour error"),
+    )
     lines = [
         (
             f"x{r['scale']}",
             "x".join(map(str, r["small_size"])),
             human_bytes(r["small_bytes"]),
-            f"**{r['unshrink']['psnr_y']:.2f}** / {r['unshrink']['ssim_y']:.4f}",
-            f"{r['psnr_rgb']:.2f}",
-            f"{r['bicubic']['psnr_y']:.2f} / {r['bicubic']['ssim_y']:.4f}",
+            *photo(r["unshrink"]),
+            *photo(r["bicubic"]),
         )
         for r in rows
     ]
     size = f"{'x'.join(map(str, rows[0]['size']))} pixels, {human_bytes(rows[0]['bytes'])}"
     return f"{markdown(headings, lines)}\nThe original: {size} of PNG. PSNR in dB.\n"
+
+
+def photo(figures: dict[str, float]) -> tuple[str, ...]:
+    """What came back of a photo: PSNR, SSIM, colour error."""
+    psnr = " / ".join(number(figures, key, 2) for key in ("psnr_y", "psnr_rgb", "psnr_chroma"))
+    return psnr, number(figures, "ssim_y", 4), number(figures, "colour_error", 2)
 
 
 def everything(found: Results) -> str:
@@ -110,28 +135,32 @@ def everything(found: Results) -> str:
 
 def curves() -> str:
     """The validations in the training logs of the shipped weights, one log after the other."""
-    lines = ["| weights | log | step | minutes | Set5, restored, PSNR-Y | RGB | LR |", "|---" * 7 + "|"]
+    headings = ("weights", "log", "step", "minutes", "Set5, restored, PSNR-Y", *DECIBELS[1:])
+    lines = []
     for path in sorted((ROOT / "results").glob("irn-*/training*.jsonl")):
         for r in map(json.loads, path.read_text().splitlines()):
             figures = r.get("final") or r
             if "psnr_y" in figures:
                 minutes = f"{r['seconds'] / 60:.0f}" if "seconds" in r else "end"
-                decibels = [f"{figures[key]:.2f}" for key in ("psnr_y", "psnr_rgb", "lr_psnr_y")]
-                cells = (path.parent.name, path.stem, r["step"], minutes, *decibels)
-                lines.append(f"| {' | '.join(map(str, cells))} |")
-    return "\n".join(lines) + "\n"
+                lines.append((path.parent.name, path.stem, r["step"], minutes, *decibels(figures)))
+    return markdown(headings, lines)
+
+
+def decibels(figures: dict[str, float]) -> list[str]:
+    """What `DECIBELS` heads; "-" where a log is older than the figure."""
+    return [number(figures, key, 2) for key in ("psnr_y", "psnr_rgb", "psnr_chroma", "lr_psnr_y", "lr_psnr_chroma")]
 
 
 def trials() -> str:
     """The rows of every study in results/ablations, and the commands that ran them."""
     parts = []
     for path in sorted((ROOT / "results" / "ablations").glob("*.json")):
-        lines = ["| trial | what and why | steps | PSNR-Y | RGB | LR |", "|---" * 6 + "|"]
+        lines = []
         for r in json.loads(path.read_text()):
-            decibels = [f"{r[key]:.2f}" for key in ("psnr_y", "psnr_rgb", "lr_psnr_y")]
             settings = f" (`{' '.join(r['set'])}`)" if r["set"] else ""
-            lines.append(f"| {' | '.join((r['name'], r['why'] + settings, str(r['steps']), *decibels))} |")
-        parts.append(f"`python tools/ablate.py results/ablations/{path.stem}.toml`:\n\n" + "\n".join(lines) + "\n")
+            lines.append((r["name"], r["why"] + settings, r["steps"], *decibels(r)))
+        shown = markdown(("trial", "what and why", "steps", *DECIBELS), lines)
+        parts.append(f"`python tools/ablate.py results/ablations/{path.stem}.toml`:\n\n{shown}")
     return "\n".join(parts)
 
 
@@ -180,12 +209,11 @@ def plain(value: Any) -> str:
 def pages() -> dict[Path, str]:
     """Each page with its tables as measured."""
     found, docs = read(ROOT / "results"), ROOT / "docs"
-    lines = shipped(found)
-    brief = [line for rows in lines.values() for line in rows if line[:2] in README_ROWS]
+    cards = {path: [(path.stem, data) for data in SETS] for path in sorted((ROOT / "cards").glob("*.md"))}
     shown: dict[Path, dict[str, str]] = {
-        ROOT / "cards" / f"{name}.md": {"figures": markdown(HEADINGS, rows)} for name, rows in lines.items()
+        card: {"figures": beside_bicubic(found, rows, FULL)} for card, rows in cards.items()
     }
-    shown[ROOT / "README.md"] = {"figures": markdown(HEADINGS, brief), "speedrun": speedrun()}
+    shown[ROOT / "README.md"] = {"figures": beside_bicubic(found, README_ROWS, BRIEF), "speedrun": speedrun()}
     shown[docs / "tutorial.md"] = {"scales": scales()}
     shown[docs / "results.md"] = {"figures": everything(found)}
     shown[docs / "performance.md"] = {

@@ -8,7 +8,7 @@ from baselines import WEIGHTS
 
 from figures import folder_of_results
 from unshrink.errors import ConfigError
-from unshrink.evaluation import results, studies
+from unshrink.evaluation import flat, results, studies
 from unshrink.weights import catalogue
 
 ROOT = Path(__file__).parents[1]
@@ -69,6 +69,14 @@ def test_the_study_of_z_is_of_the_shipped_weights():
         row.name: row.identity for row in catalogue.ENTRIES
     }
     assert all(one["values_exact_with_z"] == 1 for one in study.values())
+
+
+def test_flat_pages_are_of_the_shipped_weights_beside_bicubic():
+    methods = json.loads((ROOT / "results" / studies.FLAT).read_text())["methods"]
+    identities = {name: one["weights"] for name, one in methods.items() if "weights" in one}
+    assert identities == {row.name: row.identity for row in catalogue.ENTRIES}
+    assert {f"bicubic-x{row.scale}" for row in catalogue.ENTRIES} <= methods.keys()
+    assert {one["side"] for one in methods.values()} == {flat.SIDE}
 
 
 @pytest.mark.parametrize("text", ["{", '{"schema": 99}'])

@@ -157,6 +157,8 @@ def test_compare_gives_figures_and_null_for_exact(client):
     assert figures["bytes"] == len(encoded(photo()))
     assert figures["unshrink"]["psnr_y"] > 20
     assert 0 < figures["lanczos"]["ssim_y"] <= 1
+    assert figures["unshrink"]["psnr_cb"] > 20
+    assert 0 < figures["bicubic"]["colour_error"] < figures["bicubic"]["colour_error_99"]
     assert figures["seconds"] > 0
     black = Image(np.zeros((32, 32, 3), np.uint8))
     assert ask(client, "compare", encoded(black)).json()["bicubic"]["psnr_y"] is None

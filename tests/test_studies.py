@@ -57,6 +57,15 @@ def test_the_guidance_trades_one_picture_for_the_other():
     assert trade.series[0].points == ((38.0, 44.0), (42.0, 43.0), (48.0, 40.0))
 
 
+def test_flat_pages_tell_both_pictures_page_by_page():
+    page = {"off": 0.341, "largest": 25, "lr_off": 0.0047, "lr_largest": 3}
+    exact = dict.fromkeys(page, 0)
+    about = {"methods": {"mine": {"pages": {"white": page, "red": exact}}}}
+    (table,) = studies.flat_pages(about, Path("flat.json")).tables
+    assert table.headings == ("method", "white", "red")
+    assert table.rows == (("mine", "34.10 (25); 0.47 (3)", "0.00 (0); 0.00 (0)"),)
+
+
 def test_the_study_of_z_tells_each_figure_in_its_column():
     one = {"set": "Set5", "pictures": 5, "side": 64, "draws": 3, "values_exact_with_z": 0.5, "zero_unrounded": 36.0}
     one |= {"shares": [[0, 35.0], [1, 50.0]], "drawn": [[0, 35.0], [1, 34.0], [2, 30.0]]}

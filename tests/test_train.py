@@ -82,7 +82,8 @@ def test_training_learns_and_ships_what_it_measured(settings):
     assert train.validate(network, settings().data.validation, "cpu").psnr_y == pytest.approx(shipped["psnr_y"])
     assert made.about["training"]["steps"] == 120
     assert any("steps/s" in line and "min left" in line for line in lines)
-    assert any(line.startswith("bicubic both ways: ") for line in lines)
+    (plain,) = (line for line in lines if line.startswith("bicubic both ways: "))
+    assert all(name in plain for name in (" dB Y, ", " RGB, ", " Cb, ", " Cr, ", "SSIM ", "colour error "))
 
 
 def test_the_run_folder_tells_the_whole_story(settings, tmp_path):
@@ -90,7 +91,11 @@ def test_the_run_folder_tells_the_whole_story(settings, tmp_path):
     train.train(made)
     rows = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows if "total" in row] == [1, 2, 3, 4]
-    assert all({"psnr_y", "lr_psnr_y"} <= row.keys() for row in rows if "ssim_y" in row)
+    assert all(
+        {"psnr_y", "psnr_cb", "colour_error", "lr_psnr_y", "lr_psnr_cr"} <= row.keys()
+        for row in rows
+        if "ssim_y" in row
+    )
     assert sum("ssim_y" in row for row in rows) == 4
     assert config.load(tmp_path / "run" / "config.toml").optim == made.optim
     assert list((tmp_path / "run").glob("events*")), "TensorBoard events"

@@ -119,6 +119,7 @@ def _compare(commands: Commands) -> None:
     )
     parser.add_argument("input", metavar="IN", help="a picture; - for standard input")
     parser.add_argument("-o", "--output", metavar="FIGURE", help="the figure (default: <name>_compare_x<scale>.png)")
+    parser.add_argument("--lpips", metavar="FOLDER", help="also measure LPIPS, with the weights that are there")
     parser.add_argument("--overwrite", action="store_true", help="replace a figure that exists")
     _model(parser)
     _limit(parser)

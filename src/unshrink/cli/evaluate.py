@@ -19,6 +19,7 @@ from unshrink.evaluation.report import page
 from unshrink.evaluation.run import Evaluation, evaluation_of, load_lpips, plan
 from unshrink.evaluation.sets import find_set
 from unshrink.files import atomic_write
+from unshrink.text import decibels
 
 logger = logging.getLogger("unshrink")
 
@@ -39,7 +40,8 @@ def measure(args: Namespace) -> list[Task]:
 
 def _add(evaluation: Evaluation, path: Path) -> Result:
     found = evaluation.add(path)
-    logger.debug(f"{path}: {evaluation.method}, {found['psnr_y']:.2f} dB (luma), {found['psnr_rgb']:.2f} dB (RGB)")
+    luma, rgb, chroma = (decibels(found[key]) for key in ("psnr_y", "psnr_rgb", "psnr_chroma"))
+    logger.debug(f"{path}: {evaluation.method}, {luma} dB (luma), {rgb} dB (RGB), {chroma} dB (chroma)")
     return Result({"input": str(path), "method": evaluation.method, "set": evaluation.pictures.name, **found})
 
 

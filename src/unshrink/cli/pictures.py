@@ -20,6 +20,8 @@ from unshrink.cli.tasks import Result, Results, Task
 from unshrink.errors import UsageError
 from unshrink.evaluation import compare as comparison
 from unshrink.evaluation.drawing import figure
+from unshrink.evaluation.protocol import Distance
+from unshrink.evaluation.run import load_lpips
 from unshrink.pictures import formats
 from unshrink.runtime.rescaler import Rescaler
 from unshrink.text import decibels, human_bytes
@@ -136,14 +138,15 @@ def compare(args: Namespace) -> list[Task]:
     _refuse_terminals([args.input], target)
     item = Item(args.input, target, formats.of_path(target).name, args.overwrite)
     refuse_clashes([item])
-    return [Task(args.input, functools.partial(_compare, item, model, args.max_pixels))]
+    lpips = load_lpips(args.lpips) if args.lpips else None
+    return [Task(args.input, functools.partial(_compare, item, model, args.max_pixels, lpips))]
 
 
-def _compare(item: Item, model: Rescaler, max_pixels: int | None) -> Result:
+def _compare(item: Item, model: Rescaler, max_pixels: int | None, lpips: Distance | None) -> Result:
     began = time.perf_counter()
     with rescale.opened(item.target, item.overwrite) as stream:
         source = rescale.read(item.source, max_pixels)
-        result = comparison.compare(source.image.whole(), model, source.bytes)
+        result = comparison.compare(source.image.whole(), model, source.bytes, lpips)
         figure(result).save(stream, format=item.form)
     logger.info(f"the figure is {item.target}")
     facts = rescale.about(model, began)

@@ -1,18 +1,17 @@
 """One round trip beside what ordinary resizing does, in figures; `drawing` makes a picture of them.
 
-Protocol: that of `protocol`: 8 bits, RGB over white, luma, a border of ``scale`` pixels of the large picture cut.
+Protocol: that of `protocol`: 8 bits, RGB over white, a border of ``scale`` pixels of the large picture cut.
 Sides that are no multiple of the scale are padded for the ordinary methods as they are for the network, and the
 padding is cut off again, so every pixel counts.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unshrink.evaluation.protocol import encoded
-from unshrink.pictures import metrics
+from unshrink.evaluation.protocol import Closeness, Distance, NamedFigures, closeness, encoded, looks
 from unshrink.pictures.colour import RGB, luma, over_white, to_uint8
 from unshrink.pictures.image import Image
 from unshrink.pictures.resize import resize
@@ -21,15 +20,8 @@ from unshrink.text import align, decibels, human_bytes
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom
 
+HEADINGS = ("PSNR-Y", "RGB", "Cb", "Cr", "SSIM-Y", "colour", "99 %")  # of the table; colour: the colour error
 CROP = 88  # wanted side of the place that is enlarged, in pixels of the large picture
-
-
-@dataclass(frozen=True)
-class Quality:
-    """How close one picture is to another: PSNR in dB and SSIM of the luma."""
-
-    psnr_y: float
-    ssim_y: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +33,7 @@ class Comparison:
         scale: how many times smaller the small picture is, along each side.
         original, small, restored, bicubic: RGB over white, 8 bits; bicubic is down and up again.
         quality: of "unshrink", "bicubic" and "lanczos" against the original.
+        looks: of the same, LPIPS by the name "lpips", where it was measured.
         fidelity: of the small picture against the bicubic small one.
         file_bytes: size of the original's file, if there is one.
         small_bytes: size of the small picture's PNG file.
@@ -52,14 +45,24 @@ class Comparison:
     small: RGB
     restored: RGB
     bicubic: RGB
-    quality: dict[str, Quality]
-    fidelity: Quality
+    quality: dict[str, Closeness]
+    looks: dict[str, NamedFigures]
+    fidelity: Closeness
     file_bytes: int | None
     small_bytes: int
 
 
-def compare(image: Image, rescaler: Rescaler, file_bytes: int | None = None) -> Comparison:
-    """Makes the picture small (8 bits) and large again, with unshrink, bicubic and Lanczos, all in memory."""
+def compare(
+    image: Image, rescaler: Rescaler, file_bytes: int | None = None, lpips: Distance | None = None
+) -> Comparison:
+    """Makes the picture small (8 bits) and large again, with unshrink, bicubic and Lanczos, all in memory.
+
+    Args:
+        image: any picture.
+        rescaler: what makes it small and large again.
+        file_bytes: size of the picture's file, if there is one.
+        lpips: also measure this, as `run.load_lpips` gives it.
+    """
     made = rescaler.downscale(image, depth=8)
     scale, original, small = rescaler.scale, over_white(image), over_white(made)
     restored = over_white(rescaler.upscale(made))
@@ -73,8 +76,9 @@ def compare(image: Image, rescaler: Rescaler, file_bytes: int | None = None) -> 
         small=small,
         restored=restored,
         bicubic=bicubic,
-        quality={name: quality(original, picture, scale) for name, picture in large.items()},
-        fidelity=quality(bicubic_small, small, 0),
+        quality={name: closeness(original, picture, scale) for name, picture in large.items()},
+        looks={name: looks(original, picture, scale, lpips) for name, picture in large.items()},
+        fidelity=closeness(bicubic_small, small, 0),
         file_bytes=file_bytes,
         small_bytes=len(encoded(made, "png")),
     )
@@ -87,11 +91,6 @@ def ordinary_round_trip(original: RGB, scale: int, kernel: str) -> tuple[RGB, RG
     large = (padded.shape[1], padded.shape[0])
     small = to_uint8(resize(padded, (large[0] // scale, large[1] // scale), kernel))
     return small, to_uint8(resize(small, large, kernel))[:height, :width]
-
-
-def quality(a: RGB, b: RGB, border: int) -> Quality:
-    """Quality of b against a."""
-    return Quality(metrics.psnr_y(a, b, border), metrics.ssim_y(a, b, border))
 
 
 def worst_place(comparison: Comparison) -> Box:
@@ -125,8 +124,8 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
         "small_size": [comparison.small.shape[1], comparison.small.shape[0]],
         "bytes": comparison.file_bytes,
         "small_bytes": comparison.small_bytes,
-        **{name: vars(value) for name, value in comparison.quality.items()},
-        "small_fidelity": vars(comparison.fidelity),
+        **{name: asdict(value) | comparison.looks[name] for name, value in comparison.quality.items()},
+        "small_fidelity": asdict(comparison.fidelity),
     }
 
 
@@ -135,16 +134,18 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
 
 def table(comparison: Comparison) -> str:
     """The figures for people."""
-    quality, fidelity = comparison.quality, comparison.fidelity
     size, small = pixels(comparison.original), pixels(comparison.small)
     file = human_bytes(comparison.file_bytes) if comparison.file_bytes else ""
+    measured = {name: (*_numbers(one), *_looks(comparison.looks[name])) for name, one in comparison.quality.items()}
+    headings = *HEADINGS, *("LPIPS" for _ in comparison.looks["unshrink"])
+    fidelity = *_numbers(comparison.fidelity), *("" for _ in comparison.looks["unshrink"])
     rows = [
-        ("", "pixels", "bytes", "PSNR-Y", "SSIM-Y", ""),
-        ("original", size, file, "", "", ""),
-        ("small", small, human_bytes(comparison.small_bytes), *_numbers(fidelity), "against the bicubic small picture"),
-        ("restored", size, "", *_numbers(quality["unshrink"]), f"{comparison.weights}, {gain(comparison)}"),
-        ("bicubic", size, "", *_numbers(quality["bicubic"]), "down and up"),
-        ("Lanczos", size, "", *_numbers(quality["lanczos"]), "down and up"),
+        ("", "pixels", "bytes", *headings, ""),
+        ("original", size, file, *("" for _ in headings), ""),
+        ("small", small, human_bytes(comparison.small_bytes), *fidelity, "against the bicubic small picture"),
+        ("restored", size, "", *measured["unshrink"], f"{comparison.weights}, {gain(comparison)}"),
+        ("bicubic", size, "", *measured["bicubic"], "down and up"),
+        ("Lanczos", size, "", *measured["lanczos"], "down and up"),
     ]
     return "\n".join(align(rows))
 
@@ -162,5 +163,12 @@ def pixels(picture: RGB) -> str:
     return f"{picture.shape[1]}x{picture.shape[0]}"
 
 
-def _numbers(quality: Quality) -> tuple[str, str]:
-    return decibels(quality.psnr_y), f"{quality.ssim_y:.4f}"
+def _numbers(quality: Closeness) -> tuple[str, ...]:
+    """As `HEADINGS` has them."""
+    psnr = quality.psnr_y, quality.psnr_rgb, quality.psnr_cb, quality.psnr_cr
+    colour = quality.colour_error, quality.colour_error_99
+    return *map(decibels, psnr), f"{quality.ssim_y:.4f}", *(f"{value:.2f}" for value in colour)
+
+
+def _looks(looks: NamedFigures) -> tuple[str, ...]:
+    return tuple(f"{value:.4f}" for value in looks.values())

@@ -4,9 +4,10 @@ import numpy as np
 from PIL import Image as PIL
 from PIL import ImageDraw, ImageFont
 
-from unshrink.evaluation.compare import Box, Comparison, Quality, pixels, worst_place
+from unshrink.evaluation.compare import Box, Comparison, pixels, worst_place
+from unshrink.evaluation.protocol import Closeness
 from unshrink.pictures.colour import RGB
-from unshrink.text import human_bytes
+from unshrink.text import decibels, human_bytes
 
 WIDTH, MARGIN, GAP = 1600, 40, 20  # of the figure, in pixels
 LABELS = 80  # height of the two lines under a picture
@@ -19,8 +20,8 @@ def figure(comparison: Comparison) -> PIL.Image:
     box = worst_place(comparison)
     top, bottom = _overview(comparison, box), _crops(comparison, box)
     caption = (
-        "PSNR and SSIM of the luma, whole picture, against the original (*: against the bicubic small picture). "
-        "Enlarged: where bicubic errs most."
+        "PSNR of luma and of colours (mean of Cb and Cr), whole picture, against the original (*: the bicubic small "
+        "picture). Enlarged: where bicubic errs most."
     )
     page = PIL.new("RGB", (WIDTH, MARGIN + top.height + GAP + bottom.height + GAP + 24 + MARGIN), "white")
     page.paste(top, (MARGIN, MARGIN))
@@ -96,10 +97,10 @@ def enlarged(picture: RGB, box: Box, factor: int) -> PIL.Image:
     return crop.resize((crop.width * factor, crop.height * factor), PIL.Resampling.NEAREST)
 
 
-def _figures(quality: Quality) -> str:
-    if not np.isfinite(quality.psnr_y):
+def _figures(quality: Closeness) -> str:
+    if not np.isfinite(quality.psnr_rgb):
         return "exact"
-    return f"{quality.psnr_y:.2f} dB, SSIM {quality.ssim_y:.3f}"
+    return f"{decibels(quality.psnr_y)} dB, colours {decibels(quality.psnr_chroma)} dB"
 
 
 def _labels(draw: ImageDraw.ImageDraw, place: tuple[int, int], name: str, figures: str) -> None:

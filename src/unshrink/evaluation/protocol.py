@@ -1,7 +1,8 @@
 """How close pictures come back, and how ordinary the small ones are: one round trip, and a set of pictures.
 
-Protocol: 8-bit RGB over white, cut to a multiple of the scale; the luma of BT.601, and RGB; a border of ``scale``
-pixels of the large picture cut; the small picture is what its PNG file gives, held against MATLAB's bicubic one, whole.
+Protocol: 8-bit RGB over white, cut to a multiple of the scale; luma and chroma of BT.601, RGB, and the colour error of
+`metrics.colour_error`; a border of ``scale`` pixels of the large picture cut; the small picture is what its PNG file
+gives, held against MATLAB's bicubic one, whole.
 
 Shapes:  H, W the large picture, s the scale: hr (H, W, 3), lr (H/s, W/s, 3), all uint8.
 """
@@ -10,7 +11,7 @@ import functools
 import io
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,6 +21,7 @@ from unshrink.pictures import metrics
 from unshrink.pictures.colour import RGB, to_uint8
 from unshrink.pictures.image import Image
 from unshrink.pictures.resize import resize
+from unshrink.text import decibels
 
 NamedFigures = dict[str, float]  # of one picture or the mean of several; infinite PSNR where nothing differs
 Measure = Callable[[str, RGB], NamedFigures]  # a picture's name in its set and its pixels -> its figures
@@ -29,54 +31,90 @@ FILES = ("png", "webp")  # lossless formats in which the small picture is weighe
 
 
 @dataclass(frozen=True)
-class Figures:
-    """One round trip, or the mean of several.
+class Closeness:
+    """How close one picture is to another, or the mean of several pairs.
 
     Attributes:
-        psnr_y: PSNR in dB of the restored luma.
-        ssim_y: SSIM of the restored luma.
-        psnr_rgb: PSNR in dB of the restored RGB.
-        ssim_rgb: SSIM of the restored RGB, mean of the channels.
-        lr_psnr_y: PSNR in dB of the small picture's luma against the bicubic small picture.
-        lr_ssim_y: SSIM of the same.
-        lr_psnr_rgb: PSNR in dB of the small picture's RGB against the bicubic small picture.
+        psnr_y: PSNR in dB of the luma.
+        psnr_rgb: PSNR in dB of RGB.
+        psnr_cb: PSNR in dB of Cb.
+        psnr_cr: PSNR in dB of Cr.
+        psnr_chroma: the mean of those two, where one number must do.
+        ssim_y: SSIM of the luma.
+        ssim_rgb: SSIM of RGB, mean of the channels.
+        colour_error: CIEDE2000 of the mean colours of 4x4 blocks, mean of the blocks.
+        colour_error_99: the 99th percentile of the same.
     """
 
     psnr_y: float
-    ssim_y: float
     psnr_rgb: float
+    psnr_cb: float
+    psnr_cr: float
+    psnr_chroma: float
+    ssim_y: float
     ssim_rgb: float
-    lr_psnr_y: float
-    lr_ssim_y: float
-    lr_psnr_rgb: float
+    colour_error: float
+    colour_error_99: float
 
     def __str__(self) -> str:
         """The figures on one line, for logs."""
         return (
-            f"HR {self.psnr_y:.2f} dB Y, SSIM {self.ssim_y:.4f}, {self.psnr_rgb:.2f} dB RGB; "
-            f"LR {self.lr_psnr_y:.2f} dB Y, SSIM {self.lr_ssim_y:.4f}"
+            f"{decibels(self.psnr_y)} dB Y, {decibels(self.psnr_rgb)} RGB, {decibels(self.psnr_cb)} Cb, "
+            f"{decibels(self.psnr_cr)} Cr, SSIM {self.ssim_y:.4f}, "
+            f"colour error {self.colour_error:.2f} (99 %: {self.colour_error_99:.2f})"
         )
+
+
+@dataclass(frozen=True)
+class Figures(Closeness):
+    """One round trip, or the mean of several: the restored picture against the original, and the small one.
+
+    Attributes:
+        lr_psnr_y: and all the others with ``lr_``: of the small picture against the bicubic one.
+    """
+
+    lr_psnr_y: float
+    lr_psnr_rgb: float
+    lr_psnr_cb: float
+    lr_psnr_cr: float
+    lr_psnr_chroma: float
+    lr_ssim_y: float
+    lr_ssim_rgb: float
+    lr_colour_error: float
+    lr_colour_error_99: float
+
+    @property
+    def small(self) -> Closeness:
+        """The small picture against the bicubic one."""
+        return Closeness(**{one.name: getattr(self, f"lr_{one.name}") for one in fields(Closeness)})
+
+    def __str__(self) -> str:
+        """The figures on one line, for logs."""
+        return f"HR {super().__str__()}; LR {self.small}"
 
 
 def figures(hr: RGB, lr: RGB, restored: RGB, scale: int) -> Figures:
     """Figures of one picture: hr and restored (H, W, 3), lr (H/s, W/s, 3), all uint8."""
     reference = to_uint8(resize(hr, (lr.shape[1], lr.shape[0])))
-    return Figures(
-        **closeness(hr, restored, scale),
-        lr_psnr_y=metrics.psnr_y(reference, lr),
-        lr_ssim_y=metrics.ssim_y(reference, lr),
-        lr_psnr_rgb=metrics.psnr(reference, lr),
+    small = asdict(closeness(reference, lr, 0))
+    return Figures(**asdict(closeness(hr, restored, scale)), **{f"lr_{name}": value for name, value in small.items()})
+
+
+def closeness(a: RGB, b: RGB, border: int) -> Closeness:
+    """How close b is to a, both (H, W, 3), without a border of so many pixels."""
+    psnr_cb, psnr_cr = metrics.psnr_chroma(a, b, border)
+    colour_error, colour_error_99 = metrics.colour_error(a, b, border)
+    return Closeness(
+        psnr_y=metrics.psnr_y(a, b, border),
+        psnr_rgb=metrics.psnr(a, b, border),
+        psnr_cb=psnr_cb,
+        psnr_cr=psnr_cr,
+        psnr_chroma=(psnr_cb + psnr_cr) / 2,
+        ssim_y=metrics.ssim_y(a, b, border),
+        ssim_rgb=metrics.ssim(a, b, border),
+        colour_error=colour_error,
+        colour_error_99=colour_error_99,
     )
-
-
-def closeness(hr: RGB, restored: RGB, scale: int) -> NamedFigures:
-    """PSNR and SSIM of luma and RGB, without a border of ``scale`` pixels."""
-    return {
-        "psnr_y": metrics.psnr_y(hr, restored, scale),
-        "ssim_y": metrics.ssim_y(hr, restored, scale),
-        "psnr_rgb": metrics.psnr(hr, restored, scale),
-        "ssim_rgb": metrics.ssim(hr, restored, scale),
-    }
 
 
 def looks(hr: RGB, restored: RGB, scale: int, lpips: Distance | None) -> NamedFigures:
@@ -101,6 +139,8 @@ def described(scale: int) -> dict[str, Any]:
         "large": f"8-bit RGB over white, cut to a multiple of {scale}",
         "small": "8 bits, through a PNG file",
         "luma": "BT.601, 16 to 235, not rounded",
+        "chroma": "BT.601, 16 to 240, not rounded",
+        "colour_error": "CIEDE2000 of the mean linear light of 4x4 blocks: mean, and 99th percentile, of the blocks",
         "border": scale,
         "ssim": "Gaussian window 11x11, sigma 1.5, valid region",
         "small_reference": "MATLAB's bicubic, rounded to 8 bits, whole",

@@ -72,8 +72,8 @@ def _head(results: Results) -> str:
     weights = ", ".join(dict.fromkeys(r["method"] for r in results.measured if "backend" in r and "weights" in r))
     return (
         "<h1>unshrink: what was measured</h1><p>Pictures are made small, written as 8-bit PNG files, and restored from "
-        "those files. PSNR and SSIM are of the luma, without a border of <i>scale</i> pixels, unless it says RGB. "
-        f"With weights of their own: {text(weights)}. What others published stands apart, in italics or as a hollow "
+        "those files. A border of <i>scale</i> pixels is left out. PSNR and SSIM are of the luma, unless it "
+        f"says otherwise. With weights of their own: {text(weights)}. What others published stands apart, in italics or as a hollow "
         "circle: it was not measured here.</p>"
     )
 

@@ -1,6 +1,7 @@
 """What the studies show: each with the command that makes it, as tables and plots, for the page and for docs/.
 
 results/latent.json             what z does, as benchmarks/latent.py writes it
+results/flat.json               what becomes of flat pages, as benchmarks/flat.py writes it
 results/ablations/guide-*.json  the weight of the guidance, as tools/ablate.py writes it
 results/<method>/<set>.json     what quality costs, codecs among it, and what invertibility does
 """
@@ -19,7 +20,7 @@ from unshrink.evaluation.tables import Table, codec
 
 T = TypeVar("T")
 
-LATENT, GUIDANCE = "latent.json", "ablations/guide-*.json"
+FLAT, LATENT, GUIDANCE = "flat.json", "latent.json", "ablations/guide-*.json"
 TRADE = "small picture against bicubic, PSNR-Y in dB", "restored, PSNR-Y in dB"  # the axes of one against the other
 
 
@@ -51,6 +52,7 @@ def studies(results: Results, folder: Path) -> list[Study]:
         ConfigError: one is not as the benchmarks write it.
     """
     found = [price(results, scale, results.sets(scale)[0]) for scale in results.scales()]
+    found += read(folder, FLAT, flat_pages)
     found += read(folder, LATENT, latent)
     found += read(folder, GUIDANCE, guidance)
     return found + [invertibility(trials) for trials in short_trainings(results)]
@@ -69,6 +71,35 @@ def read(folder: Path, pattern: str, make: Callable[[Any, Path], T]) -> list[T]:
         except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
             raise ConfigError(f"{path} is not as the benchmarks write it ({error!r}): make it again") from error
     return found
+
+
+# -- flat pages ----------------------------------------------------------------------------------------------------
+
+
+def flat_pages(about: Mapping[str, Any], path: Path) -> Study:
+    """How many values are off in the flat areas of pages."""
+    methods = about["methods"]
+    pages = tuple(next(iter(methods.values()))["pages"])
+    rows = [(name, *(_flatness(one["pages"][page]) for page in pages)) for name, one in methods.items()]
+    return Study(
+        "Flat pages",
+        "make eval-flat",
+        "Pages of one colour, and a white one with text, without files.",
+        (
+            Table(
+                "Values that are off by more than 1 in flat areas",
+                "Percent of the values of what comes back (the largest difference); the same of the small picture "
+                "against the bicubic one. Flat is what has one colour for 8 pixels around, the picture's border too.",
+                ("method", *pages),
+                tuple(rows),
+            ),
+        ),
+    )
+
+
+def _flatness(one: Mapping[str, Any]) -> str:
+    large, small = f"{100 * one['off']:.2f} ({one['largest']})", f"{100 * one['lr_off']:.2f} ({one['lr_largest']})"
+    return f"{large}; {small}"
 
 
 # -- what z does ---------------------------------------------------------------------------------------------------

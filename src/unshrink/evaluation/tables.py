@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from unshrink.evaluation.results import SETS, Result, Results
 
 CODECS = {"jpeg": "JPEG", "webp": "lossy WebP", "avif": "AVIF"}
+COLOUR_ERROR = "colour error (CIEDE2000 of the means of 4x4 pixels), mean (99th percentile)"
 FILES = {"png": "PNG", "webp": "lossless WebP"}
 
 
@@ -40,7 +41,7 @@ def markdown(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 def tables(results: Results) -> list[Table]:
     """All of them, scale by scale; those without rows left out."""
-    makers = (restored, small, lpips, networks, codecs, short, published)
+    makers = (restored, colours, small, small_colours, lpips, networks, codecs, short, published)
     found = [make(results, scale) for scale in results.scales() for make in makers]
     return [table for table in found if table.rows]
 
@@ -53,6 +54,18 @@ def restored(results: Results, scale: int) -> Table:
         f"x{scale}: restored pictures, measured here",
         "PSNR-Y in dB / SSIM-Y / PSNR-RGB in dB of what comes back, mean of the pictures.",
         lambda mean: f"{number(mean, 'psnr_y', 2)} / {number(mean, 'ssim_y', 4)} / {number(mean, 'psnr_rgb', 2)}",
+    )
+
+
+def colours(results: Results, scale: int) -> Table:
+    """How close the colours of the large pictures come back."""
+    return _where_measured(
+        results,
+        scale,
+        f"x{scale}: colours of restored pictures, measured here",
+        f"PSNR of Cb / of Cr in dB of what comes back; {COLOUR_ERROR}.",
+        "psnr_chroma",
+        lambda mean: _colours(mean, ""),
     )
 
 
@@ -71,15 +84,40 @@ def small(results: Results, scale: int) -> Table:
     )
 
 
+def small_colours(results: Results, scale: int) -> Table:
+    """How ordinary the colours of the small pictures are."""
+    return _where_measured(
+        results,
+        scale,
+        f"x{scale}: colours of small pictures, measured here",
+        f"PSNR of Cb / of Cr in dB of the small picture against the bicubic one; {COLOUR_ERROR}.",
+        "lr_psnr_chroma",
+        lambda mean: _colours(mean, "lr_"),
+    )
+
+
+def _colours(mean: Result, of: str) -> str:
+    psnr = f"{number(mean, f'{of}psnr_cb', 2)} / {number(mean, f'{of}psnr_cr', 2)}"
+    return f"{psnr}; {number(mean, f'{of}colour_error', 2)} ({number(mean, f'{of}colour_error_99', 2)})"
+
+
 def lpips(results: Results, scale: int) -> Table:
     """How different the large pictures look."""
-    table = _by_set(
+    return _where_measured(
         results,
         scale,
         f"x{scale}: LPIPS, measured here",
         "LPIPS (SqueezeNet) of what comes back against the original: 0 where they look the same.",
+        "lpips",
         lambda mean: number(mean, "lpips", 4),
     )
+
+
+def _where_measured(
+    results: Results, scale: int, title: str, text: str, key: str, cell: Callable[[Result], str]
+) -> Table:
+    """A table of the methods and sets of which a figure was measured; the others are left out."""
+    table = _by_set(results, scale, title, text, lambda mean: cell(mean) if key in mean else "-")
     measured = [i for i, cells in enumerate(zip(*table.rows, strict=True)) if i == 0 or set(cells) - {"", "-"}]
     headings, *rows = (tuple(cells[i] for i in measured) for cells in (table.headings, *table.rows))
     return replace(table, headings=headings, rows=tuple(row for row in rows if set(row[1:]) - {"", "-"}))
@@ -135,9 +173,9 @@ def short(results: Results, scale: int) -> Table:
         )
     return Table(
         f"x{scale}: invertible or not, after equal short trainings, measured here",
-        "PSNR-Y / PSNR-RGB in dB of what comes back; PSNR-Y of the small picture against the bicubic one. Operations: "
-        "multiply-adds for each pixel of the large picture, both ways together. One training of each, with one seed: "
-        "how much of the difference is chance is not known.",
+        "PSNR-Y / PSNR-RGB / PSNR of chroma (mean of Cb and Cr) in dB of what comes back; PSNR-Y / PSNR of chroma of "
+        "the small picture against the bicubic one. Operations: multiply-adds for each pixel of the large picture, "
+        "both ways together. One training of each, with one seed: how much of the difference is chance is not known.",
         ("method", "parameters", "operations", "steps", *sets),
         tuple(rows),
     )
@@ -145,7 +183,11 @@ def short(results: Results, scale: int) -> Table:
 
 def _both(one: Result) -> str:
     mean = one["mean"]
-    return f"{number(mean, 'psnr_y', 2)} / {number(mean, 'psnr_rgb', 2)}; {number(mean, 'lr_psnr_y', 2)}"
+    return f"{_three(mean)}; {number(mean, 'lr_psnr_y', 2)} / {number(mean, 'lr_psnr_chroma', 2)}"
+
+
+def _three(mean: Result) -> str:
+    return " / ".join(number(mean, key, 2) for key in ("psnr_y", "psnr_rgb", "psnr_chroma"))
 
 
 def codecs(results: Results, scale: int) -> Table:
@@ -160,16 +202,16 @@ def codecs(results: Results, scale: int) -> Table:
                 f"{r['bytes_of']['method']}, {FILES.get(r['bytes_of']['file'], r['bytes_of']['file'])}",
                 r["set"],
                 number(mean, "file_bits_per_pixel", 2),
-                f"{number(mean, 'psnr_y', 2)} / {number(mean, 'psnr_rgb', 2)}",
-                f"{number(weights['mean'], 'psnr_y', 2)} / {number(weights['mean'], 'psnr_rgb', 2)}" if weights else "",
+                _three(mean),
+                _three(weights["mean"]) if weights else "",
                 str(over),
             )
         )
     return Table(
         f"x{scale}: codecs in as many bytes, measured here",
         "The large picture itself, written by a codec into no more bytes than the small picture's file takes. "
-        "It gives up the small picture, which any program opens.",
-        ("codec", "in the bytes of", "set", "bits per pixel", "PSNR-Y / RGB", "weights, PSNR-Y / RGB", "did not fit"),
+        "It gives up the small picture, which any program opens. PSNR in dB of Y / RGB / chroma (mean of Cb and Cr).",
+        ("codec", "in the bytes of", "set", "bits per pixel", "comes back", "comes back by the weights", "did not fit"),
         tuple(rows),
     )
 
@@ -224,12 +266,14 @@ def number(figures: Mapping[str, float | None], key: str, digits: int) -> str:
 
 COLUMNS = (  # heading, figure, digits
     ("PSNR-Y", "psnr_y", 2),
-    ("SSIM-Y", "ssim_y", 4),
     ("RGB", "psnr_rgb", 2),
-    ("SSIM", "ssim_rgb", 4),
+    ("chroma", "psnr_chroma", 2),
+    ("SSIM-Y", "ssim_y", 4),
+    ("colour", "colour_error", 2),
     ("LPIPS", "lpips", 4),
     ("small Y", "lr_psnr_y", 2),
-    ("SSIM-Y", "lr_ssim_y", 4),
+    ("chroma", "lr_psnr_chroma", 2),
+    ("colour", "lr_colour_error", 2),
     ("PNG bpp", "png_bits_per_pixel", 2),
     ("WebP", "webp_bits_per_pixel", 2),
     ("down", "down_seconds_per_megapixel", 2),

@@ -4,18 +4,21 @@ Every function takes pictures (H, W, C) with values in [0, 255] and says of one 
 field's protocol: both rounded to 8 bits first, luma and chroma of BT.601, a border of ``scale`` pixels cut.
 """
 
+from typing import TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
 
 from unshrink.pictures.ciede2000 import ciede2000, lab, linear
 from unshrink.pictures.colour import RGB, chroma, luma
 
+Value = TypeVar("Value", bound=np.generic)
 Pixels = NDArray[np.generic]
 
 BLOCK = 4  # side of the blocks whose mean colours are compared, in pixels: what an eye makes of them from a distance
 
 
-def cut(image: Pixels, border: int) -> Pixels:
+def cut(image: NDArray[Value], border: int) -> NDArray[Value]:
     """The picture without ``border`` pixels at each side; a picture too small for that is kept whole."""
     height, width = image.shape[:2]
     if border == 0 or min(height, width) <= 2 * border:

@@ -40,10 +40,17 @@ class Error(BaseModel):
 
 
 class Quality(BaseModel):
-    """How close one picture is to another: PSNR in dB (null: they are equal) and SSIM of the luma."""
+    """How close one picture is to another: PSNR in dB (null: nothing differs), SSIM, CIEDE2000 of 4x4 block means."""
 
     psnr_y: float | None
+    psnr_rgb: float | None
+    psnr_cb: float | None
+    psnr_cr: float | None
+    psnr_chroma: float | None
     ssim_y: float
+    ssim_rgb: float
+    colour_error: float
+    colour_error_99: float
 
 
 class Comparison(BaseModel):

@@ -198,8 +198,7 @@ def validate_and_log(run: Run, log: Log, report: Report, clock: Callable[[], flo
         log.write({"step": position.step, "seconds": round(position.seconds, 1), **asdict(result)})
         report(f"step {position.step}: {result}")
         if position.step == 0:
-            plain = bicubic(folder, run.config.model.scale, processes)
-            report(f"bicubic both ways: {plain.psnr_y:.2f} dB Y, SSIM {plain.ssim_y:.4f}, {plain.psnr_rgb:.2f} dB RGB")
+            report(f"bicubic both ways: {bicubic(folder, run.config.model.scale, processes)}")
 
 
 def finish(run: Run, folder: Path) -> tuple[Path, Figures | None]:
