@@ -73,8 +73,8 @@ def _head(results: Results) -> str:
     return (
         "<h1>unshrink: what was measured</h1><p>Pictures are made small, written as 8-bit PNG files, and restored from "
         "those files. A border of <i>scale</i> pixels is left out. PSNR and SSIM are of the luma, unless it "
-        f"says otherwise. With weights of their own: {text(weights)}. What others published stands apart, in italics or as a hollow "
-        "circle: it was not measured here.</p>"
+        f"says otherwise. With weights of their own: {text(weights)}. What others published stands apart, in italics "
+        "or as a hollow circle: it was not measured here.</p>"
     )
 
 
