@@ -16,13 +16,6 @@ CHROMA = ((-37.797 / 255, -74.203 / 255, 112.0 / 255), (112.0 / 255, -93.786 / 2
 """What R, G and B, each in [0, 1], give to Cb and Cr of BT.601, which lie in 16/255 to 240/255 around 128/255."""
 
 
-CHROMA = (
-    (-37.797 / 255, -74.203 / 255, 112.0 / 255),
-    (112.0 / 255, -93.786 / 255, -18.214 / 255),
-)
-"""What R, G and B, each in [0, 1], give to Cb and to Cr of BT.601, which lie in 16/255 to 240/255, greys at 128/255."""
-
-
 def luma(image: NDArray[np.generic]) -> NDArray[np.float64]:
     """(H, W, 3) RGB in [0, 255] -> (H, W, 1) BT.601 luma in [16, 235], not rounded."""
     return (np.asarray(image, np.float64) @ np.array(LUMA) + 16)[..., None]
