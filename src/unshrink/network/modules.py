@@ -147,6 +147,11 @@ class AffineCoupling(nn.Module):
             where it is steady, they see `differences` of the low band.
     """
 
+    f: Subnet
+    g: Subnet
+    h: Subnet
+    gh: Subnet
+
     def __init__(self, shape: layers.Coupling) -> None:
         super().__init__()
         detail = shape.size - COLOURS

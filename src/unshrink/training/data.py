@@ -119,7 +119,8 @@ class Crops:
         """Batches of (hr, reference), without end."""
         crop, small = self.config.crop, self.config.crop // self.scale
         while True:
-            index, top, left, turn, calm = (drawn[self.share] for drawn in self._draw())
+            index, top, left, turn = (drawn[self.share] for drawn in self._draw())
+            calm = self.random.random(self.count)[self.share] < self.config.calm
             large = self.hr.walks(index, top * self.scale, left * self.scale, turn, crop)
             walks = torch.from_numpy(np.stack((large, self.reference.walks(index, top, left, turn, small))))
             of_hr, of_reference = walks.to(self.device)  # each (N, candidates, 3)
@@ -165,18 +166,13 @@ class Crops:
             pixels = np.concatenate([folder / folder.sum() * share for folder, share in pairs])
         return np.asarray(pixels / pixels.sum())
 
-    def _draw(self) -> tuple[Integers, Integers, Integers, Integers, NDArray[np.bool_]]:
-        """What a step's crops and all their candidates are, and which crops are calm.
-
-        Returns:
-            Pictures, tops, lefts and turns, each (crops, candidates); whether the first candidate is taken (crops).
-        """
+    def _draw(self) -> tuple[Integers, Integers, Integers, Integers]:
+        """Pictures, tops, lefts and turns of a step's crops and all their candidates, each (crops, candidates)."""
         shape = (self.count, self.config.candidates)
         index = np.searchsorted(self.odds[:-1], self.random.random(shape), side="right")
         room = self.sizes[index] - self.config.crop // self.scale + 1
         top, left = self.random.integers(room[..., 0]), self.random.integers(room[..., 1])
-        turn, calm = self.random.integers(8, size=shape), self.random.random(self.count) < self.config.calm
-        return index, top, left, turn, calm
+        return index, top, left, self.random.integers(8, size=shape)
 
 
 def busyness(crops: Tensor) -> Tensor:
