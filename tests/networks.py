@@ -80,7 +80,7 @@ class Samples:
         low = x[:, :3, :: step.shrinks, :: step.shrinks]
         return np.pad(low, [(0, 0), (0, step.channels[1] - 3), (0, 0), (0, 0)])
 
-    def gradient(self, lr: np.ndarray, z: np.ndarray, hr: np.ndarray) -> np.ndarray:
+    def gradient(self, lr: np.ndarray, z: np.ndarray, hr: np.ndarray, metric: np.ndarray) -> np.ndarray:
         """Of flat pictures, exactly."""
         scale = hr.shape[2] // lr.shape[2]
         return lr.clip(0, 1) - hr[..., ::scale, ::scale]

@@ -26,7 +26,7 @@ def check(model: onnx.ModelProto, inputs: list[str], output: str, tensors: dict[
 @pytest.mark.parametrize("scale", [2, 4])
 def test_a_graph_and_the_parameters_make_a_model(scale):
     weights = portable_weights(scale)
-    check(onnx.load_from_string(gradient_model(weights)), ["lr", "z", "hr"], "gradient", weights.tensors)
+    check(onnx.load_from_string(gradient_model(weights)), ["lr", "z", "hr", "metric"], "gradient", weights.tensors)
     for step in (step for steps in weights.steps.values() for step in steps):
         prefix = f"{step.path}."
         own = {name.removeprefix(prefix): value for name, value in weights.tensors.items() if name.startswith(prefix)}

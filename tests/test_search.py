@@ -10,7 +10,7 @@ from networks import Samples, portable_weights
 from test_rescaler import RESCALERS, picture, weights_of
 from unshrink import weights as zoo
 from unshrink.errors import ConfigError, WeightsError
-from unshrink.pictures import metrics
+from unshrink.pictures import colour, metrics
 from unshrink.pictures.image import Image
 from unshrink.runtime import backends, search
 from unshrink.runtime.rescaler import Rescaler
@@ -97,16 +97,59 @@ def test_the_small_picture_stays_close_to_bicubic(distance):
     start = to_grid(reference + draw.normal(0, 0.03, SHAPE).astype(np.float32))
     found = (start + draw.normal(0, distance, SHAPE)).astype(np.float32)
     near = search.stay_close(found, start, reference, to_grid)
-    for before, after in zip(search.fidelity(start, reference), search.fidelity(near, reference), strict=True):
-        assert after >= before - search.LOSS
+    before, after = search.fidelity(start, reference), search.fidelity(near, reference)
+    assert after.luma >= before.luma - search.LOSS
+    assert after.chroma >= before.chroma - search.LOSS
     assert np.array_equal(near, to_grid(near))
     if distance < 0.01:
         assert np.array_equal(near, to_grid(found)), "what is close already is taken whole"
 
 
-def test_a_perfect_small_picture_is_left_alone():
+def test_a_small_picture_as_close_as_an_eye_can_tell_may_move_that_far():
     start = np.full(SHAPE, 0.4, np.float32)
-    assert np.array_equal(search.stay_close(start + np.float32(0.2), start, start, lambda planes: planes), start)
+    for change in ([0.5, 0.5, 0.5], [0.3, -0.2, 0.1]):  # of luma, mostly of chroma
+        found = start + np.float32(change)[:, None, None]
+        near = search.stay_close(found, start, start, lambda planes: planes)
+        assert np.array_equal(near, start), "a tenth of the way is too far"
+        near = search.stay_close(start + (found - start) / 50, start, start, lambda planes: planes)
+        after = search.fidelity(near, start)
+        assert search.ENOUGH <= min(after.luma, after.chroma) < 60
+
+
+def test_fidelity_is_that_of_the_measures():
+    draw = np.random.default_rng(0)
+    a, b = (draw.uniform(0, 1, SHAPE).astype(np.float32) for _ in range(2))
+    met = search.fidelity(a, b)
+    x, y = (255 * planes.transpose(1, 2, 0) for planes in (a, b))
+    assert met.luma == pytest.approx(metrics.psnr_y(x, y), abs=1e-4)
+    assert met.rgb == pytest.approx(metrics.psnr(x, y), abs=1e-4)
+    assert met.chroma == pytest.approx(metrics.psnr(colour.chroma(x), colour.chroma(y)), abs=1e-4)
+    grey = np.repeat(a[:1], 3, axis=0)
+    assert search.fidelity(grey, grey) == pytest.approx((120, 120, 120))
+    assert search.fidelity(grey, np.repeat(b[:1], 3, axis=0)).chroma == pytest.approx(120)
+
+
+def test_the_metric_is_of_logarithms():
+    """Its gradient is, up to one factor, that of the sum of PSNR of luma, of RGB and of chroma."""
+    draw = np.random.default_rng(0)
+    error, nothing = draw.normal(0, 0.1, SHAPE), np.zeros(SHAPE)
+    matrix = search.metric(search.fidelity(error, nothing))
+    assert np.array_equal(matrix, matrix.T)
+    luma = np.array(colour.LUMA)
+    assert luma @ matrix @ luma == pytest.approx(luma @ luma, rel=1e-5), "luma alone counts its square"
+    ratios = []
+    for step in draw.normal(0, 0.1, (4, *error.shape)):
+        there, back = (sum(search.fidelity(error + share * step, nothing)) for share in (1e-4, -1e-4))
+        slope = (there - back) / 2e-4
+        ratios.append(np.vdot(np.einsum("kc,chw->khw", matrix, error), step) / slope)
+    assert ratios == pytest.approx(ratios[:1] * 4, rel=0.01)
+    assert ratios[0] < 0
+
+
+def test_what_comes_back_exactly_does_not_drown_the_rest():
+    near = search.metric(search.Fidelity(luma=40.0, rgb=38.0, chroma=120.0))
+    floor = search.metric(search.Fidelity(luma=40.0, rgb=38.0, chroma=80.0))
+    assert near == pytest.approx(floor, rel=0.02)
 
 
 # -- with a network ------------------------------------------------------------------------------------------------
@@ -123,7 +166,9 @@ def test_more_comes_back_and_the_report_says_how_much(scale, channels, dtype):
     gain = psnr(large, r.upscale(found, size=(74, 61))) - psnr(large, r.upscale(plain, size=(74, 61)))
     assert gain > 0.01
     assert report.gain_rgb == pytest.approx(gain, abs=1e-4)
-    assert report.lr_change >= -search.LOSS
+    assert min(report.gain_luma, report.gain_chroma) >= 0
+    assert (report.gain_chroma > 0) == (channels == 3), "grey has no chroma to gain"
+    assert min(report.lr_change_luma, report.lr_change_chroma) >= -search.LOSS
 
 
 @pytest.mark.parametrize("scale", RESCALERS)
@@ -154,14 +199,14 @@ def test_where_nothing_can_be_gained_the_plain_one_is_returned(value):
     r = Rescaler(weights_of(2), Samples())
     plain, found, [report] = searched(r, flat, 9)
     assert np.array_equal(plain, found)
-    assert report == search.Refined(0.0, 0.0, 0.0)
+    assert report == search.Refined(0.0, 0.0, 0.0, 0.0, 0.0)
 
 
 class Misleading(Samples):
     """Its gradient points the wrong way."""
 
-    def gradient(self, lr, z, hr):
-        return -4 * super().gradient(lr, z, hr)
+    def gradient(self, lr, z, hr, metric):
+        return -4 * super().gradient(lr, z, hr, metric)
 
 
 def test_never_worse_even_if_the_gradient_misleads():

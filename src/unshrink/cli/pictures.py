@@ -112,9 +112,10 @@ def _small(facts: Facts) -> str:
     said = "{}x{} -> {}x{} pixels".format(*facts["size"], *facts["small_size"])
     said += f", {human_bytes(facts['bytes'])} -> {human_bytes(facts['small_bytes'])}"
     if "effort_gain_luma" in facts:
-        gained = f"{facts['effort_gain_luma']:+.2f} dB (luma), {facts['effort_gain_rgb']:+.2f} dB (RGB)"
-        said += f"; effort {facts['effort']}: restored picture {gained}"
-        said += f", small picture {facts['effort_lr_change']:+.2f} dB"
+        gained = f"{facts['effort_gain_luma']:+.2f} dB (luma), {facts['effort_gain_rgb']:+.2f} (RGB)"
+        said += f"; effort {facts['effort']}: restored picture {gained}, {facts['effort_gain_chroma']:+.2f} (chroma)"
+        moved = f"{facts['effort_lr_change_luma']:+.2f} dB (luma), {facts['effort_lr_change_chroma']:+.2f} (chroma)"
+        said += f"; small picture {moved}"
     if "psnr_y" in facts:
         said += f"; comes back at {decibels(facts['psnr_y'])} dB (luma), {decibels(facts['psnr_rgb'])} dB (RGB)"
     return said

@@ -14,9 +14,6 @@ from unshrink.network.architectures import decoder, encoder, from_dict
 from unshrink.network.config import NetworkConfig
 from unshrink.network.layers import COLOURS, Step, z_channels
 from unshrink.network.modules import MODULES, LearnedDownsample, quantize
-from unshrink.pictures.colour import LUMA
-
-LUMA_WEIGHT = 9.0  # of luma beside each of R, G and B, in the gradient: three times their mean, as in training
 
 
 class Network(nn.Module):
@@ -66,27 +63,28 @@ class Network(nn.Module):
                 module.fix()
         return self.eval().requires_grad_(False)
 
-    def gradient(self, lr: Tensor, z: Tensor, hr: Tensor) -> Tensor:
-        """How to change lr so that hr comes back: half the gradient, by lr, of the squared error of ``decode``.
+    def gradient(self, lr: Tensor, z: Tensor, hr: Tensor, metric: Tensor) -> Tensor:
+        """How to change lr so that hr comes back: half the gradient, by lr, of what the error of ``decode`` counts.
 
-        Of the error in R, G, B and, with the weight `LUMA_WEIGHT`, in luma: a picture that gains in both.
         Restored values beyond [0, 1] count as clamped, but their gradient passes.
 
         Args:
             lr: (N, 3, H/s, W/s).
             z: (N, Z, H/s, W/s).
             hr: (N, 3, H, W) in [0, 1], what should come back.
+            metric: (3, 3), symmetric: an error e of a pixel's R, G and B counts e' metric e; ones on the diagonal give
+                the squared error.
 
         Returns:
-            (N, 3, H/s, W/s), summed over the error of all values of hr.
+            (N, 3, H/s, W/s), summed over the error of all pixels of hr.
         """
         with torch.enable_grad():
             lr = lr.detach().requires_grad_()
             restored = self.decode(lr, z)
-            error = (restored.detach().clamp(0, 1) - hr).unbind(1)
-            luma = sum(share * colour for share, colour in zip(LUMA, error, strict=True))
-            weighted = [colour + LUMA_WEIGHT * share * luma for share, colour in zip(LUMA, error, strict=True)]
-            (gradient,) = torch.autograd.grad(restored, lr, torch.stack(weighted, dim=1))
+            error = restored.detach().clamp(0, 1) - hr
+            # A sum, not a convolution or a product of matrices: every runtime adds it up in this order
+            red, green, blue = (column[:, None, None] * error[:, [i]] for i, column in enumerate(metric.unbind(1)))
+            (gradient,) = torch.autograd.grad(restored, lr, red + green + blue)
         return gradient
 
     def downscale(self, hr: Tensor) -> Tensor:

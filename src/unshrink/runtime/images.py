@@ -158,28 +158,30 @@ class ImagePipeline:
         start, hr = to_planes(small), to_planes(np.concatenate(list(padded_strips(large, self.scale))))
         reference = resize(hr.transpose(1, 2, 0), (small.shape[1], small.shape[0])).transpose(2, 0, 1)
         reference = to_planes(to_pixels(reference.astype(np.float32), channels, depth))
-        found = refine.descend(self._gradient(hr, channels), start, search.effort, refine.RATE / self.scale**2)
+        before = self._restored(small, large)
+        gradient = self._gradient(hr, channels, refine.metric(before) if channels == 3 else refine.GREY)
+        found = refine.descend(gradient, start, search.effort, refine.RATE / self.scale**2)
         near = refine.stay_close(found, start, reference, lambda lr: to_planes(to_pixels(lr, channels, depth)))
         other = to_pixels(near, channels, depth)
-        before, after = (self._restored_psnr(lr, large) for lr in (small, other))
-        if after == before or any(a < b for a, b in zip(after, before, strict=True)):
-            search.report(Refined(0.0, 0.0, 0.0))
+        gains = refine.gained(before, self._restored(other, large))
+        if max(gains) == 0 or min(gains) < 0:
+            search.report(Refined(0.0, 0.0, 0.0, 0.0, 0.0))
             return small
-        lr_before, lr_after = (refine.fidelity(lr, reference)[0] for lr in (start, near))
-        search.report(Refined(after[0] - before[0], after[1] - before[1], lr_after - lr_before))
+        moved = refine.gained(refine.fidelity(start, reference), refine.fidelity(near, reference))
+        search.report(Refined(*gains, moved.luma, moved.chroma))
         return other
 
-    def _gradient(self, hr: Planes, channels: int) -> Callable[[Planes], Planes]:
-        """Planes (3, h, w) -> half the gradient of the squared error against ``hr``; for grey, that of equal planes."""
+    def _gradient(self, hr: Planes, channels: int, metric: Planes) -> Callable[[Planes], Planes]:
+        """Planes (3, h, w) -> half the gradient of what errors against ``hr`` count; for grey, that of equal planes."""
 
         def gradient(lr: Planes) -> Planes:
-            slope = self._pipeline.gradient(lr, hr)
+            slope = self._pipeline.gradient(lr, hr, metric)
             return slope if channels == 3 else np.broadcast_to(slope.mean(axis=0), slope.shape)
 
         return gradient
 
-    def _restored_psnr(self, small: Pixels, large: Pixels) -> tuple[float, float]:
-        """PSNR in dB of what comes back of ``small``: of the luma, and over all values."""
+    def _restored(self, small: Pixels, large: Pixels) -> refine.Fidelity:
+        """How close what comes back of ``small`` is to ``large``."""
         restored = self._up_pixels(small, 8 * large.itemsize, (large.shape[1], large.shape[0]), 0, ignore)
         return refine.fidelity(*(to_planes(pixels) for pixels in (np.asarray(restored), large)))
 

@@ -11,19 +11,24 @@ Shapes:  planes are (3, h, w) float32 in [0, 1], of the small picture.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unshrink.pictures import metrics
+from unshrink.pictures.colour import CHROMA, LUMA
 
 Planes = NDArray[np.float32]
 
 MOST_EFFORT = 9
 HALO = 16  # small pixels around a tile: beyond, what is left of a gradient is less than 1e-4 of it (x2 and x4)
-RATE = 0.07  # times 1/s^2: the first step's length; it suits all pictures alike, and later steps measure their own
-LOSS = 0.5  # dB that the small picture may move away from the bicubic one, in luma and in RGB
+RATE = 0.12  # times 1/s^2: the first step's length, too long for no picture; later steps measure their own
+LOSS = 0.5  # dB that the small picture may move away from the bicubic one, in luma and in chroma
+ENOUGH = 48.0  # dB that the small picture may always fall to: off by one level of 255, which no eye sees
+FLOOR = 3e-6  # added to each error in what it counts, as in training: less than 8 bits can say is no matter
+EXACT = 1e-12  # mean squared error of what is the same, so that nothing is infinite
 SHARES = np.linspace(1, 0.1, 10)
+GREY = np.full((3, 3), 1 / 3, np.float32)  # the metric of a grey picture, of which the mean of R, G and B comes back
 
 
 @dataclass(frozen=True)
@@ -33,12 +38,31 @@ class Refined:
     Attributes:
         gain_luma: dB of PSNR by which the restored picture's luma is closer; 0 if nothing better was found.
         gain_rgb: the same over all values.
-        lr_change: dB of PSNR by which the small picture is closer to the bicubic one; at least -`LOSS`.
+        gain_chroma: the same of its Cb and Cr.
+        lr_change_luma: dB of PSNR by which the small picture's luma is closer to that of the bicubic one; at least
+            -`LOSS`, unless it is above `ENOUGH`.
+        lr_change_chroma: the same of its Cb and Cr.
     """
 
     gain_luma: float
     gain_rgb: float
-    lr_change: float
+    gain_chroma: float
+    lr_change_luma: float
+    lr_change_chroma: float
+
+
+class Fidelity(NamedTuple):
+    """How close one picture is to another: PSNR in dB; 120 where nothing differs.
+
+    Attributes:
+        luma: of the luma of BT.601.
+        rgb: over all values.
+        chroma: of Cb and Cr together.
+    """
+
+    luma: float
+    rgb: float
+    chroma: float
 
 
 def descend(gradient: Callable[[Planes], Planes], start: Planes, steps: int, rate: float) -> Planes:
@@ -48,7 +72,7 @@ def descend(gradient: Callable[[Planes], Planes], start: Planes, steps: int, rat
     interpolation, the gradient there.  The last step is taken without looking back.
 
     Args:
-        gradient: half the gradient of the squared error.
+        gradient: half the gradient of the error, a sum of squares.
         start: where to begin.
         steps: how many gradients to take, at least 1.
         rate: length of the first step, times the gradient.
@@ -73,9 +97,7 @@ def descend(gradient: Callable[[Planes], Planes], start: Planes, steps: int, rat
     return (here + np.float32(rate) * direction).clip(0, 1)
 
 
-def stay_close(
-    found: Planes, start: Planes, reference: Planes, to_grid: Callable[[Planes], Planes], loss: float = LOSS
-) -> Planes:
+def stay_close(found: Planes, start: Planes, reference: Planes, to_grid: Callable[[Planes], Planes]) -> Planes:
     """Goes as far from ``start`` towards ``found``, in tenths, as keeps the fidelity of the small picture.
 
     Args:
@@ -83,23 +105,52 @@ def stay_close(
         start: what effort 0 gives, on the grid.
         reference: the bicubic small picture.
         to_grid: rounds planes to values that a picture can hold.
-        loss: dB that may be lost, in luma and in RGB.
 
     Returns:
         Planes on the grid; ``start`` if no tenth will do.
     """
-    least = [value - loss for value in fidelity(start, reference)]
+    before = fidelity(start, reference)
     for share in SHARES:
         candidate = to_grid(start + np.float32(share) * (found - start))
-        if all(value >= bound for value, bound in zip(fidelity(candidate, reference), least, strict=True)):
+        after = fidelity(candidate, reference)
+        if _close(after.luma, before.luma) and _close(after.chroma, before.chroma):
             return candidate
     return start
 
 
-def fidelity(lr: Planes, reference: Planes) -> tuple[float, float]:
-    """PSNR in dB of the small picture against the bicubic one: of the luma, and of RGB."""
-    a, b = (255 * planes.transpose(1, 2, 0).astype(np.float64) for planes in (lr, reference))
-    return metrics.psnr_y(a, b), metrics.psnr(a, b)
+def _close(after: float, before: float) -> bool:
+    return after >= min(before - LOSS, ENOUGH)
+
+
+def metric(restored: Fidelity) -> NDArray[np.float32]:
+    """What errors count in a search that starts from this: (3, 3), for `network.network.Network.gradient`.
+
+    That of R, G and B, that of luma and that of chroma, each in parts of what it is at the start: the gradient is that
+    of the sum of their logarithms, which training makes small, and all three gain decibels alike.  Scaled so that an
+    error in luma alone counts its square, which the length of the first step takes for granted.
+    """
+    luma, rgb, chroma = (1 / (10 ** (-value / 10) + FLOOR) for value in restored)
+    of_luma, of_chroma = np.array(LUMA), np.array(CHROMA)
+    counts = luma * np.outer(of_luma, of_luma) + rgb / 3 * np.eye(3) + chroma / 2 * of_chroma.T @ of_chroma
+    return (counts * (of_luma @ of_luma) / (of_luma @ counts @ of_luma)).astype(np.float32)
+
+
+def fidelity(planes: Planes, reference: Planes) -> Fidelity:
+    """How close planes are to others of their size."""
+    error = (planes - reference).reshape(3, -1).astype(np.float64)
+    moments = error @ error.T / error.shape[1]
+    of_luma, of_chroma = np.array(LUMA), np.array(CHROMA)
+    errors = (
+        of_luma @ moments @ of_luma,
+        np.trace(moments) / 3,
+        np.trace(of_chroma @ moments @ of_chroma.T) / 2,
+    )
+    return Fidelity(*(float(-10 * np.log10(max(value, 0) + EXACT)) for value in errors))
+
+
+def gained(before: Fidelity, after: Fidelity) -> Fidelity:
+    """The difference of two fidelities, in dB."""
+    return Fidelity(*(new - old for old, new in zip(before, after, strict=True)))
 
 
 def _dot(a: Planes, b: Planes) -> float:

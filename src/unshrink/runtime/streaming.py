@@ -68,12 +68,12 @@ class Pipeline:
         strips = self._through(self._stages("up"), [lr, *self._drawn(small, seed)], small, progress)
         return self._finished(_cropped(strips, size), size, finish)
 
-    def gradient(self, lr: Planes, hr: Planes) -> Planes:
-        """lr (3, h, w), hr (3, sh, sw) -> half the gradient by lr of the squared error of what comes back (3, h, w)."""
+    def gradient(self, lr: Planes, hr: Planes, metric: Planes) -> Planes:
+        """lr (3, h, w), hr (3, sh, sw), metric (3, 3) -> half the gradient by lr of what the error counts (3, h, w)."""
         small = lr.shape[1], lr.shape[2]
         features = sum(step.layer.all_features / step.scale**2 for step in self.weights.steps["up"])
         stage = Stage(
-            self.backend.gradient,
+            partial(self.backend.gradient, metric=metric),
             self.scale,
             shrinks=(1, 1, self.scale),
             grows=1,

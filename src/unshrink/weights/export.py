@@ -64,6 +64,7 @@ def _gradient(net: Network, scale: int) -> bytes:
     if net.z_channels:
         inputs["z"] = torch.rand(1, net.z_channels, *small), free
     inputs["hr"] = torch.rand(1, COLOURS, scale * small[0], scale * small[1]), large
+    inputs["metric"] = torch.eye(COLOURS), {}
     tensors, shapes = zip(*inputs.values(), strict=True)
     parameters = {f"net.{name}": value for name, value in net.state_dict().items()}
     # ONNX knows no gradients: differentiated here, its steps are written out one by one.
@@ -79,8 +80,8 @@ def _unlike_any(net: Network, scale: int) -> tuple[int, int]:
     return first, second
 
 
-def _gradient_without_z(net: Network, lr: Tensor, hr: Tensor) -> Tensor:
-    return net.gradient(lr, lr[:, :0], hr)
+def _gradient_without_z(net: Network, lr: Tensor, hr: Tensor, metric: Tensor) -> Tensor:
+    return net.gradient(lr, lr[:, :0], hr, metric)
 
 
 Traceable = Callable[..., Tensor]  # (parameters by name, *inputs) -> result

@@ -33,8 +33,11 @@ class Backend(Protocol):
         """x (1, C, H, W) through one of the network's steps; their channels and sides are those that it says."""
         ...
 
-    def gradient(self, lr: np.ndarray, z: np.ndarray, hr: np.ndarray) -> np.ndarray:
-        """lr (1, 3, h, w), z (1, Z, h, w), hr (1, 3, sh, sw) -> `network.network.Network.gradient` (1, 3, h, w).
+    def gradient(self, lr: np.ndarray, z: np.ndarray, hr: np.ndarray, metric: np.ndarray) -> np.ndarray:
+        """`network.network.Network.gradient`: lr (1, 3, h, w), z (1, Z, h, w), hr (1, 3, sh, sw), metric (3, 3).
+
+        Returns:
+            (1, 3, h, w).
 
         Raises:
             WeightsError: the weights carry no graph of it, and the backend needs one.

@@ -49,9 +49,9 @@ class OnnxRuntime:
         """x (1, C, H, W) through the step."""
         return self._layer(step).run(None, {"x": x})[0]
 
-    def gradient(self, lr: np.ndarray, z: np.ndarray, hr: np.ndarray) -> np.ndarray:
-        """lr (1, 3, h, w), z (1, Z, h, w) and hr (1, 3, sh, sw) -> gradient (1, 3, h, w)."""
-        given = {"lr": lr, "z": z, "hr": hr}
+    def gradient(self, lr: np.ndarray, z: np.ndarray, hr: np.ndarray, metric: np.ndarray) -> np.ndarray:
+        """lr (1, 3, h, w), z (1, Z, h, w), hr (1, 3, sh, sw) and metric (3, 3) -> gradient (1, 3, h, w)."""
+        given = {"lr": lr, "z": z, "hr": hr, "metric": metric}
         return self._gradient.run(None, {port.name: given[port.name] for port in self._gradient.get_inputs()})[0]
 
     def release(self) -> None:

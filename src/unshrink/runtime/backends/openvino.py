@@ -77,9 +77,10 @@ class OpenVINO:
         source = partial(open_model, self._weights, step)
         return self._run(step.graph, source, {"x": x, **self._parameters_of(step)})
 
-    def gradient(self, lr: np.ndarray, z: np.ndarray, hr: np.ndarray) -> np.ndarray:
-        """lr (1, 3, h, w), z (1, Z, h, w) and hr (1, 3, sh, sw) -> gradient (1, 3, h, w)."""
-        return self._run("gradient", partial(gradient_model, self._weights), {"lr": lr, "z": z, "hr": hr})
+    def gradient(self, lr: np.ndarray, z: np.ndarray, hr: np.ndarray, metric: np.ndarray) -> np.ndarray:
+        """lr (1, 3, h, w), z (1, Z, h, w), hr (1, 3, sh, sw) and metric (3, 3) -> gradient (1, 3, h, w)."""
+        inputs = {"lr": lr, "z": z, "hr": hr, "metric": metric}
+        return self._run("gradient", partial(gradient_model, self._weights), inputs)
 
     def release(self) -> None:
         """Gives back the memory of the features, which each graph keeps as large as the largest piece needed it."""
