@@ -158,9 +158,10 @@ def precision(measured: Row) -> str:
 def effort(measured: Row) -> str:
     """The tables of effort.json, and the machine."""
     machine, backend, rows = measured["machine"], measured["backend"], measured["rows"]
+    compared = ("psnr_y", "psnr_rgb", "psnr_chroma", "lr_psnr_y", "lr_psnr_chroma")
     headings = (
-        *("weights", "set (pictures)", "effort", "restored, PSNR-Y (worst)", "RGB (worst)"),
-        *("small picture, PSNR-Y (worst)", "seconds per megapixel", "at effort 0"),
+        *("weights", "set (pictures)", "effort", "restored, PSNR-Y (worst)", "RGB (worst)", "chroma (worst)"),
+        *("small picture, PSNR-Y (worst)", "chroma (worst)", "processor seconds per megapixel", "at effort 0"),
     )
     plain = {
         name: median(r["plain_seconds_per_megapixel"] for r in rows if r["weights"] == name)
@@ -171,7 +172,7 @@ def effort(measured: Row) -> str:
             r["weights"],
             f"{r['set']} ({r['pictures']})",
             r["effort"],
-            *(f"{r[key]:+.2f} ({r[f'least_{key}']:+.2f})" for key in ("gain_y", "gain_rgb", "lr_change_y")),
+            *(f"{r[f'gain_{key}']:+.2f} ({r[f'least_gain_{key}']:+.2f})" for key in compared),
             f"{r['seconds_per_megapixel']:.0f}",
             f"{plain[r['weights']]:.0f}",
         )

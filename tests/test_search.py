@@ -130,16 +130,17 @@ def test_fidelity_is_that_of_the_measures():
 
 
 def test_the_metric_is_of_logarithms():
-    """Its gradient is, up to one factor, that of the sum of PSNR of luma, of RGB and of chroma."""
+    """Its gradient is, up to one factor, that of the weighed sum of PSNR of luma, of RGB and of chroma."""
     draw = np.random.default_rng(0)
+    weights = [1, 1, search.CHROMA_WEIGHT]
     error, nothing = draw.normal(0, 0.1, SHAPE), np.zeros(SHAPE)
     matrix = search.metric(search.fidelity(error, nothing))
     assert np.array_equal(matrix, matrix.T)
     luma = np.array(colour.LUMA)
-    assert luma @ matrix @ luma == pytest.approx(luma @ luma, rel=1e-5), "luma alone counts its square"
+    assert luma @ matrix @ luma == pytest.approx(luma @ luma, rel=1e-5), "an error along luma counts its square"
     ratios = []
     for step in draw.normal(0, 0.1, (4, *error.shape)):
-        there, back = (sum(search.fidelity(error + share * step, nothing)) for share in (1e-4, -1e-4))
+        there, back = (np.dot(weights, search.fidelity(error + share * step, nothing)) for share in (1e-4, -1e-4))
         slope = (there - back) / 2e-4
         ratios.append(np.vdot(np.einsum("kc,chw->khw", matrix, error), step) / slope)
     assert ratios == pytest.approx(ratios[:1] * 4, rel=0.01)

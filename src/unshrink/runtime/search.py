@@ -26,6 +26,7 @@ RATE = 0.12  # times 1/s^2: the first step's length, too long for no picture; la
 LOSS = 0.5  # dB that the small picture may move away from the bicubic one, in luma and in chroma
 ENOUGH = 48.0  # dB that the small picture may always fall to: off by one level of 255, which no eye sees
 FLOOR = 3e-6  # added to each error in what it counts, as in training: less than 8 bits can say is no matter
+CHROMA_WEIGHT = 1.5  # beside luma and RGB, one each: rounding takes more of its gain, which is of smaller steps
 EXACT = 1e-12  # mean squared error of what is the same, so that nothing is infinite
 SHARES = np.linspace(1, 0.1, 10)
 GREY = np.full((3, 3), 1 / 3, np.float32)  # the metric of a grey picture, of which the mean of R, G and B comes back
@@ -126,12 +127,13 @@ def metric(restored: Fidelity) -> NDArray[np.float32]:
     """What errors count in a search that starts from this: (3, 3), for `network.network.Network.gradient`.
 
     That of R, G and B, that of luma and that of chroma, each in parts of what it is at the start: the gradient is that
-    of the sum of their logarithms, which training makes small, and all three gain decibels alike.  Scaled so that an
-    error in luma alone counts its square, which the length of the first step takes for granted.
+    of their logarithms, as in training, so all three gain decibels.  Scaled so that an error along the direction of
+    luma counts its square, which the length of the first step takes for granted.
     """
     luma, rgb, chroma = (1 / (10 ** (-value / 10) + FLOOR) for value in restored)
     of_luma, of_chroma = np.array(LUMA), np.array(CHROMA)
-    counts = luma * np.outer(of_luma, of_luma) + rgb / 3 * np.eye(3) + chroma / 2 * of_chroma.T @ of_chroma
+    counts = luma * np.outer(of_luma, of_luma) + rgb / 3 * np.eye(3)
+    counts += CHROMA_WEIGHT * chroma / 2 * of_chroma.T @ of_chroma
     return (counts * (of_luma @ of_luma) / (of_luma @ counts @ of_luma)).astype(np.float32)
 
 

@@ -65,7 +65,8 @@ class Torch:
 
     def gradient(self, lr: np.ndarray, z: np.ndarray, hr: np.ndarray, metric: np.ndarray) -> np.ndarray:
         """lr (1, 3, h, w), z (1, Z, h, w), hr (1, 3, sh, sw) and metric (3, 3) -> gradient (1, 3, h, w)."""
-        return _to_array(self._net.gradient(*map(self._to_tensor, (lr, z, hr, metric))))
+        counts = torch.tensor(metric, device=self._device)
+        return _to_array(self._net.gradient(*map(self._to_tensor, (lr, z, hr)), counts))
 
     def release(self) -> None:
         """Gives back what a GPU's allocator keeps; on a CPU, nothing is kept."""
