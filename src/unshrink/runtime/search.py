@@ -21,7 +21,7 @@ from unshrink.pictures.colour import CHROMA, LUMA
 Planes = NDArray[np.float32]
 
 MOST_EFFORT = 9
-HALO = 16  # small pixels around a tile: beyond, what is left of a gradient is less than 1e-4 of it (x2 and x4)
+HALO = 12  # small pixels around a tile: beyond, what is left of a gradient is less than 3e-4 of it (x2 and x4)
 RATE = 0.12  # times 1/s^2: the first step's length, too long for no picture; later steps measure their own
 LOSS = 0.5  # dB that the small picture may move away from the bicubic one, in luma and in chroma
 ENOUGH = 48.0  # dB that the small picture may always fall to: off by one level of 255, which no eye sees
