@@ -19,9 +19,13 @@ KINDS: dict[int | str, tuple[str, dict[str, Any]]] = {  # few blocks: exporting 
         "irn",
         {"scale": 2, "blocks": [2], "subnet": "plain", "width": 8, "depth": 3, "joint": True, "steady": True},
     ),
+    "plain-x3": (
+        "irn",
+        {"scale": 3, "blocks": [1], "subnet": "plain", "width": 8, "depth": 3, "joint": True, "steady": True},
+    ),
     "pair": ("pair", {"blocks": 1, "width": 6, "growth": 4}),
 }
-OTHERS = ("x3", "plain", "pair")  # than the published network
+OTHERS = ("x3", "plain", "plain-x3", "pair")  # than the published network
 
 
 def config(scale: int) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from unshrink.network.pair import PairConfig
 CONFIGS = [
     IRNConfig(scale=2, blocks=(1,), growth=8),
     IRNConfig(scale=3, blocks=(1,), growth=4),
+    IRNConfig(scale=3, blocks=(1,), subnet="plain", width=8, joint=True, steady=True),
     IRNConfig(scale=4, blocks=(1, 1), growth=8),
     IRNConfig(scale=4, blocks=(1, 2), subnet="plain", width=8, depth=4),
     IRNConfig(scale=2, blocks=(2,), subnet="plain", width=8, depth=2, joint=True, steady=True),

@@ -7,7 +7,15 @@ from hypothesis import strategies as st
 from torch import nn
 
 from unshrink.network.layers import Coupling, dense, plain
-from unshrink.network.modules import AffineCoupling, HaarDownsample, LearnedDownsample, Subnet, block_dct, quantize
+from unshrink.network.modules import (
+    AffineCoupling,
+    DctDownsample,
+    HaarDownsample,
+    LearnedDownsample,
+    Subnet,
+    block_dct,
+    quantize,
+)
 
 
 def coupling(**config) -> AffineCoupling:
@@ -19,6 +27,7 @@ def coupling(**config) -> AffineCoupling:
 
 CASES = {  # name: (layer, channels it takes, what its sides must be a multiple of)
     "haar": (HaarDownsample, 3, 2),
+    "dct": (DctDownsample, 3, 3),
     "learned by 3": (lambda: LearnedDownsample(3, 3), 3, 3),
     "coupling": (coupling, 12, 1),
     "coupling, published": (lambda: coupling(subnet=dense(4)), 12, 1),
@@ -61,7 +70,9 @@ def test_every_parameter_gets_a_gradient_both_ways(case):
             assert p.grad.abs().sum() > 0, name
 
 
-@pytest.mark.parametrize("factor, layer", [(2, HaarDownsample()), (3, LearnedDownsample(3, 3).double())])
+@pytest.mark.parametrize(
+    "factor, layer", [(2, HaarDownsample()), (3, DctDownsample()), (3, LearnedDownsample(3, 3).double())]
+)
 def test_low_band_is_the_block_mean_in_rgb_order(factor, layer):
     x = torch.rand(1, 3, 6, 12)
     torch.testing.assert_close(layer(x)[:, :3], nn.functional.avg_pool2d(x, factor))
@@ -82,6 +93,19 @@ def test_block_dct_is_orthogonal_up_to_its_scale():
     torch.testing.assert_close(matrix @ matrix.T * 9, torch.eye(9, dtype=matrix.dtype))
 
 
+def test_the_dct_is_the_learned_downsampling_before_it_learns():
+    x, learned = torch.rand(1, 3, 6, 12), LearnedDownsample(3, 3)
+    torch.testing.assert_close(DctDownsample()(x), learned(x))
+
+
+@pytest.mark.parametrize("layer", [HaarDownsample(), DctDownsample()])
+def test_blocks_of_one_value_leave_no_detail_and_come_back_in_float32(layer):
+    x = torch.rand(1, 3, 1, 1, dtype=torch.float32).expand(1, 3, 6, 12)
+    y = layer(x)
+    assert not y[:, 3:].any()
+    torch.testing.assert_close(layer.inverse(y), x, rtol=0, atol=2e-7)
+
+
 def test_a_fixed_inverse_is_the_inverse():
     layer = LearnedDownsample(3, 3)
     nn.init.normal_(layer.matrix, std=0.5)
@@ -91,7 +115,7 @@ def test_a_fixed_inverse_is_the_inverse():
     torch.testing.assert_close(layer.inverse(y), wanted)
 
 
-@pytest.mark.parametrize("layer, factor", [(HaarDownsample(), 2), (LearnedDownsample(3, 3), 3)])
+@pytest.mark.parametrize("layer, factor", [(HaarDownsample(), 2), (DctDownsample(), 3), (LearnedDownsample(3, 3), 3)])
 def test_a_size_that_does_not_divide_is_refused(layer, factor):
     with pytest.raises(ValueError, match=rf"multiples of {factor}, got \(7, 6\): pad first"):
         layer(torch.zeros(1, 3, 7, 6))

@@ -17,6 +17,7 @@ from unshrink.network.config import LATENTS, refuse
 from unshrink.network.layers import (
     COLOURS,
     Coupling,
+    Dct,
     Haar,
     Layer,
     Learned,
@@ -36,7 +37,7 @@ class IRNConfig:
     """The shape of one network.
 
     Attributes:
-        scale: 2, 4 or 8 (one, two or three Haar levels), or 3 (one learned downsampling).
+        scale: 2, 4 or 8 (one, two or three Haar levels), or 3 (one level of 3x3 blocks).
         blocks: coupling blocks per level, first level first.
         growth: channels that each convolution of a dense subnet adds.
         clamp: bound of the log scale in a coupling.
@@ -46,7 +47,7 @@ class IRNConfig:
         depth: convolutions of a plain subnet.
         joint: whether one subnet gives both shift and scale of the detail.
         steady: whether areas of one colour stay exactly as they are: subnets have no biases, and see of the low band
-            only the differences of neighbours.
+            only the differences of neighbours; at x3 the downsampling is a DCT, where it is learned otherwise.
 
     Raises:
         ConfigError: a value that no network has.
@@ -104,9 +105,10 @@ def decoder(config: IRNConfig) -> list[Step]:
 def _layers(config: IRNConfig) -> Iterator[Layer]:
     subnet = dense(config.growth) if config.subnet == "dense" else plain(config.width, config.depth)
     subnet = replace(subnet, bias=not config.steady)
+    downsampling = Haar if config.scale != 3 else Dct if config.steady else Learned
     channels = COLOURS
     for blocks in config.blocks:
-        split = Learned(channels) if config.scale == 3 else Haar(channels)
+        split = downsampling(channels)
         yield split
         channels = split.channels[1]
         for _ in range(blocks):

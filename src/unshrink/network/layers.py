@@ -128,8 +128,8 @@ class Haar(Layer):
 
 
 @dataclass(frozen=True)
-class Learned(Layer):
-    """`modules.LearnedDownsample` of so many channels, by three: C -> 9C."""
+class Dct(Layer):
+    """`modules.DctDownsample` of so many channels: C -> 9C."""
 
     inputs: int
     kind: ClassVar[str] = "split"
@@ -137,12 +137,17 @@ class Learned(Layer):
     @property
     def channels(self) -> tuple[int, int]:
         """C -> 9C."""
-        return self.inputs, self.factor**2 * self.inputs
+        return self.inputs, 9 * self.inputs
 
     @property
     def factor(self) -> int:
         """Three."""
         return 3
+
+
+@dataclass(frozen=True)
+class Learned(Dct):
+    """`modules.LearnedDownsample` of so many channels, by three: C -> 9C."""
 
     def shapes(self) -> Iterable[tuple[str, Shape]]:
         """A matrix for each channel."""

@@ -4,7 +4,7 @@ Shapes:  N batch, C channels, H height, W width, K channels of the low band, s f
 Values:  float tensors of any real dtype; no layer clamps, pads or moves its input.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -46,6 +46,37 @@ class HaarDownsample(nn.Module):
         top = interleave(low + cols + rows + both, low - cols + rows - both, dim=3)
         bottom = interleave(low + cols - rows - both, low - cols - rows + both, dim=3)
         return interleave(top, bottom, dim=2)
+
+
+class DctDownsample(nn.Module):
+    """Splits a picture into one low and eight detail bands of a third of its size: the DCT of each 3x3 block.
+
+    `LearnedDownsample` before it learns, in sums and differences as Haar: of a block of one colour, the details are
+    exactly zero.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, 9C, H/3, W/3).  H and W must be multiples of 3, else ValueError."""
+        check_divisible(x, 3)
+        return torch.cat([band for rows in _in_thirds(x, 2) for band in _in_thirds(rows, 3)], dim=1)
+
+    def inverse(self, y: Tensor) -> Tensor:
+        """(N, 9C, H/3, W/3) -> (N, C, H, W)."""
+        bands = y.chunk(9, dim=1)
+        return _of_thirds([_of_thirds(bands[row : row + 3], dim=3) for row in (0, 3, 6)], dim=2)
+
+
+def _in_thirds(x: Tensor, dim: int) -> Sequence[Tensor]:
+    """The mean, slope and bend of every three values along ``dim``, each of a third of its length."""
+    a, b, c = x.unflatten(dim, (-1, 3)).unbind(dim + 1)
+    return (a + b + c) / 3, (a - c) / 6**0.5, (a + c - 2 * b) / 18**0.5
+
+
+def _of_thirds(parts: Sequence[Tensor], dim: int) -> Tensor:
+    """What has this mean, slope and bend."""
+    mean, slope, bend = parts
+    outer, half = mean + bend / 2**0.5, slope * 1.5**0.5
+    return interleave(outer + half, mean - bend * 2**0.5, outer - half, dim=dim)
 
 
 class LearnedDownsample(nn.Module):
@@ -236,6 +267,7 @@ class Tail(nn.Module):
 
 MODULES: dict[type, Callable[[Any], nn.Module]] = {
     layers.Haar: lambda shape: HaarDownsample(),
+    layers.Dct: lambda shape: DctDownsample(),
     layers.Learned: lambda shape: LearnedDownsample(shape.inputs, shape.factor),
     layers.Coupling: AffineCoupling,
     layers.Head: Head,
@@ -267,9 +299,9 @@ def quantize(x: Tensor, levels: int = 255) -> Tensor:
     return _Quantize.apply(x, levels)
 
 
-def interleave(even: Tensor, odd: Tensor, dim: int) -> Tensor:
-    """Two tensors of one shape -> one of twice the length along ``dim``, their slices in turn."""
-    return torch.stack((even, odd), dim=dim + 1).flatten(dim, dim + 1)
+def interleave(*parts: Tensor, dim: int) -> Tensor:
+    """Tensors of one shape -> one as long as all of them along ``dim``, their slices in turn."""
+    return torch.stack(parts, dim=dim + 1).flatten(dim, dim + 1)
 
 
 def block_dct(factor: int) -> Tensor:
