@@ -3,17 +3,18 @@
     python benchmarks/backends.py               prints tables and writes benchmarks/backends.json, where rows stay
                                                 that are of other sizes
     python benchmarks/backends.py --quick       512x512 alone, two rounds
-    python benchmarks/backends.py --only command --sizes 4000x3000 --weights irn-x4 irn-x4-lean
+    python benchmarks/backends.py --only command --sizes 4000x3000 --weights irn-x4
 
 Each way lives in a process of its own; they take turns, one at a time, so that a busy moment of the machine hits all
 alike; where others keep it busy, processor seconds (of all threads, the least of the rounds) say more.  "network" is
 arrays to arrays after a run to warm up, in the tiles that the rescaler chooses; "command" whole processes, from the
 start of Python to the written file, once compiled networks are kept; "start" the same of a small picture, down, with no
 compiled network kept and with one.  Pictures of more than `LARGE` pixels run once.
-All is compared with the published layout of the scale, written plainly; beside the network alone also its own.
+All is compared with the published network of the scale, written plainly; its parameters are random, as times are alike.
 """
 
 import argparse
+import functools
 import json
 import multiprocessing
 import os
@@ -37,6 +38,8 @@ import numpy as np
 from unshrink import weights as zoo
 from unshrink.evaluation import environment
 from unshrink.evaluation.environment import forget_peak_memory
+from unshrink.network.architectures import from_dict, shapes, to_dict
+from unshrink.network.irn import LEVELS
 from unshrink.network.layers import operations
 from unshrink.pictures.image import Image
 from unshrink.pictures.io import read, write
@@ -71,7 +74,7 @@ class Way:
 
 
 def ways(threads: int) -> list[Way]:
-    """The plain network first, then ours; bfloat16 where the processor has it."""
+    """The plain published network first, then ours; bfloat16 where the processor has it."""
     fast = [False, True] if has_fast_bfloat16() else [False]
     ours = [
         Way(name, quick, threads) for name in available() for quick in fast if not (quick and name == "onnxruntime")
@@ -94,9 +97,7 @@ def main() -> None:
 
 def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--weights", nargs="+", default=["irn-x2", "irn-x4", "irn-x4-lean"], help="names or files of weights"
-    )
+    parser.add_argument("--weights", nargs="+", default=["irn-x2", "irn-x4"], help="names or files of weights")
     parser.add_argument("--sizes", nargs="+", default=["512x512", "1024x1024", "4000x3000"], metavar="WxH")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=3)
@@ -129,7 +130,7 @@ def measure(measured: Row, whats: list[str], options: argparse.Namespace) -> Non
 
 
 def compare(rows: list[Row]) -> None:
-    """Says in every row how many times faster than the published layout it is, written plainly, in the same place."""
+    """Says in every row how many times faster than the plain published network it is, in the same place."""
     for row in rows:
         plain = reference(rows, row)
         row["times_faster"] = round(plain["seconds"] / row["seconds"], 2)
@@ -138,15 +139,29 @@ def compare(rows: list[Row]) -> None:
 
 
 def reference(rows: list[Row], row: Row) -> Row:
-    """The published layout, written plainly, in the same place."""
-    same = ("what", "size", "direction", "threads")
-    plain = (r for r in rows if r["backend"] == PLAIN and r["weights"] == published(row["weights"]))
-    return next(r for r in plain if all(r[key] == row[key] for key in same))
+    """The plain published network in the same place."""
+    same = ("what", "scale", "size", "direction", "threads")
+    return next(r for r in rows if r["backend"] == PLAIN and all(r[key] == row[key] for key in same))
 
 
-def published(name: str) -> str:
-    """The weights of the published layout that weights are compared with."""
-    return name.removesuffix("-lean")
+@functools.cache
+def published(scale: int) -> Weights:
+    """The published network of a scale, of zeros, which take as long as any parameters."""
+    config = from_dict("irn", {"scale": scale, "blocks": [8] * LEVELS[scale]})
+    tensors = {name: np.zeros(shape, np.float16) for name, shape in shapes(config).items()}
+    return Weights(f"published-x{scale}", "irn", to_dict(config), tensors, about={"licence": "none"})
+
+
+def network_of(way: Way, weights: Weights) -> Weights:
+    """What a way runs: the weights, or the published network of their scale."""
+    return published(weights.scale) if way.backend == PLAIN else weights
+
+
+def saved(weights: Weights, folder: Path) -> Path:
+    """The file of weights, in a folder."""
+    path = folder / f"{weights.name}.safetensors"
+    zoo.save(path, weights)
+    return path
 
 
 # -- the network alone -----------------------------------------------------------------------------------------------
@@ -156,13 +171,13 @@ def networks(
     weights: Weights, threads: int, sizes: list[tuple[int, int]], rounds: int, limit: Row, folder: Path
 ) -> list[Row]:
     """Rows of all ways on pictures of each size, in turns."""
-    path = folder / "weights.safetensors"
-    zoo.save(path, weights)
     spawn = multiprocessing.get_context("spawn")
     workers: dict[Way, tuple[Any, Connection]] = {}
     for way in ways(threads):
         here, there = spawn.Pipe()
-        process = spawn.Process(target=serve, args=(way, path, folder, there), daemon=True)
+        process = spawn.Process(
+            target=serve, args=(way, saved(network_of(way, weights), folder), folder, there), daemon=True
+        )
         process.start()
         there.close()  # so that a worker that dies is an error here, not silence
         workers[way] = process, here
@@ -182,8 +197,9 @@ def in_turns(
     pipes: dict[Way, Connection], weights: Weights, size: tuple[int, int], rounds: int, limit: Row, folder: Path
 ) -> list[Row]:
     np.save(folder / "hr.npy", photo(*size, weights.scale).transpose(2, 0, 1).astype(np.float32) / 255)
-    rows, wanted = [], np.empty(0)
+    rows: list[Row] = []
     for direction, source in zip(zoo.DIRECTIONS, ("hr.npy", "lr.npy"), strict=True):
+        wanted: Any = None
         runs: dict[Way, list[tuple[float, float, int]]] = {way: [] for way in pipes}
         for number in range(rounds):
             for way, pipe in pipes.items():
@@ -191,15 +207,18 @@ def in_turns(
                 runs[way].append(pipe.recv())
                 if number == 0:
                     result = np.load(folder / "result.npy")
-                    wanted = result if way.backend == PLAIN else wanted
-                    rows.append(row_of("network", weights, size, direction, way) | {"psnr": psnr(result, wanted)})
+                    ours = way.backend != PLAIN  # the plain one is another network: its results say nothing
+                    wanted = result if ours and wanted is None else wanted
+                    rows.append(row_of("network", network_of(way, weights), size, direction, way))
+                    rows[-1]["psnr"] = psnr(result, wanted) if ours else None
         if direction == "down":
             np.save(folder / "lr.npy", (np.rint(wanted.clip(0, 1) * 255) / 255).astype(np.float32))
         for row, (way, taken) in zip(rows[-len(pipes) :], runs.items(), strict=True):
+            done = operations(network_of(way, weights).steps["down"])
             row |= timed([seconds for seconds, _, _ in taken])
             row["cpu_seconds"] = round(min(busy for _, busy, _ in taken), 3)
             row["megapixels_per_second"] = round(size[0] * size[1] / 1e6 / row["seconds"], 3)
-            row["gflops"] = round(2 * operations(weights.steps["down"]) * row["megapixels_per_second"] / 1e3, 1)
+            row["gflops"] = round(2 * done * row["megapixels_per_second"] / 1e3, 1)
             row["share_of_ceiling"] = round(row["gflops"] / limit[f"convolution_{way.precision}"], 3)
             row["peak_megabytes"] = max(peak for _, _, peak in taken)
     return rows
@@ -265,14 +284,14 @@ def commands(name: str, weights: Weights, size: tuple[int, int], rounds: int, fo
     write(Image(photo(*size, weights.scale)), source, overwrite=True)
     cores = os.cpu_count() or 1
     unshrink = [sys.executable, "-m", "unshrink"]
-    chosen = [way for way in command_ways(cores) if way.backend != PLAIN or name == published(name)]
-    rows, small = [], {way: folder / f"{way.backend}{'-fast' * way.fast}.png" for way in chosen}
+    plain = saved(published(weights.scale), folder)
+    rows, small = [], {way: folder / f"{way.backend}{'-fast' * way.fast}.png" for way in command_ways(cores)}
     for direction in zoo.DIRECTIONS:
         lines = {}
         for way, path in small.items():
             pair = [source, path] if direction == "down" else [path, folder / "large.png"]
             if way.backend == PLAIN:
-                lines[way] = [sys.executable, HERE / "plain.py", direction, name, *pair]
+                lines[way] = [sys.executable, HERE / "plain.py", direction, plain, *pair]
             else:
                 choice = [*["--fast"] * way.fast, "--backend", way.backend, "-m", name]
                 lines[way] = [*unshrink, f"{direction}scale", pair[0], "-o", pair[1], "--overwrite", "-q", *choice]
@@ -283,7 +302,10 @@ def commands(name: str, weights: Weights, size: tuple[int, int], rounds: int, fo
         for _ in range(1 if size[0] * size[1] > LARGE else rounds):
             for way, line in lines.items():
                 taken[way].append(seconds_of(line))
-        rows += [row_of("command", weights, size, direction, way) | timed(times) for way, times in taken.items()]
+        rows += [
+            row_of("command", network_of(way, weights), size, direction, way) | timed(times)
+            for way, times in taken.items()
+        ]
     return rows
 
 
@@ -345,8 +367,9 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float | None:
 
 
 def row_of(what: str, weights: Weights, size: tuple[int, int], direction: str, way: Way) -> Row:
-    where = {"what": what, "weights": weights.name, "size": "x".join(map(str, size)), "direction": direction}
-    return where | {"threads": way.threads, "backend": way.backend, "precision": way.precision}
+    of = {"what": what, "weights": weights.name, "scale": weights.scale}
+    where = {"size": "x".join(map(str, size)), "direction": direction}
+    return of | where | {"threads": way.threads, "backend": way.backend, "precision": way.precision}
 
 
 def timed(seconds: list[float]) -> Row:
@@ -359,7 +382,7 @@ def print_table(rows: list[Row]) -> None:
         spread = "..".join(map(str, row["spread"]))
         figures = ", ".join(f"{key} {row[key]}" for key in more if key in row)
         print(
-            f"{row['what']:8}{row['weights']:10}{row['size']:>10} {row['direction']:5}{row['threads']} "
+            f"{row['what']:8}{row['weights']:13}{row['size']:>10} {row['direction']:5}{row['threads']} "
             f"{row['backend']:12}{row['precision']:9}{row['seconds']:9} {spread:>15} {row['times_faster']:6}x  "
             f"{figures}"
         )

@@ -43,7 +43,7 @@ from unshrink.pictures.image import Image
 from unshrink.pictures.resize import KERNELS, resize
 
 ROOT = Path(__file__).parents[1]
-SCALES = (2, 4, 8)
+SCALES = (2, 3, 4, 8)
 WEIGHTS = {scale: zoo.for_scale(scale).name for scale in SCALES}  # the defaults; codecs may use as many bytes
 CHECKPOINTS = {"rlfn": "RLFN/rlfn_x{}.pth", "bsrn": "BSRN/net_g_BSRN_x{}.pth"}
 NETWORK_SCALES = (2, 4)  # those of the published checkpoints

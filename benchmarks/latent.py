@@ -1,7 +1,8 @@
 """What z does: how exactly a picture comes back with its own z, without, and with another; and what z looks like.
 
-    python benchmarks/latent.py            # all installed weights, the middles of Set5; writes results/latent.json
-    python benchmarks/latent.py irn-x2     # these alone; what is known of others stays
+    unshrink train configs/irn-x2-gaussian.toml    # half an hour: weights that draw z, which none of the installed do
+    python benchmarks/latent.py                    # these and all installed, the middles of Set5: results/latent.json
+    python benchmarks/latent.py irn-x2             # these alone; what is known of others stays
 
 and results/latent/<weights>/: a place of examples/astronaut.png restored with draws of z that are ever wider, and how
 far draws differ there.  The small picture is rounded to 8 bits wherever nothing else is said, as in a file.
@@ -33,6 +34,7 @@ from unshrink.pictures.resize import crop_to_multiple
 from unshrink.training.validation import to_picture, to_tensor
 
 ROOT = Path(__file__).parents[1]
+DRAWN = ROOT / "runs" / "irn-x2-gaussian" / "irn-x2-gaussian.safetensors"
 SHARES = (-1.0, -0.5, 0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)  # of the picture's own z
 SPREADS = (0.0, 0.5, 1.0, 1.5, 2.0)  # of drawn z: 1 is as wide as in training or, where that was 0, as the own z
 DRAWS = 5
@@ -45,7 +47,7 @@ Rows = list[dict[str, Any]]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="*", help="weights (default: all installed)")
+    parser.add_argument("models", nargs="*", help="weights (default: all installed, and those that draw z)")
     parser.add_argument("--data", default="Set5", help="a folder, or the name of a test set")
     parser.add_argument("--side", type=int, default=128, help="of the middle that is taken of each picture, in pixels")
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "latent.json")
@@ -53,10 +55,11 @@ def main() -> None:
     pictures = [middle(unshrink.read(path).pixels, options.side) for path in find_set(options.data).files]
     about = {"set": options.data, "pictures": len(pictures), "side": options.side, "draws": DRAWS, "commit": commit()}
     installed = unshrink.list_models()
+    known = {*installed, DRAWN.stem}
     earlier = json.loads(options.out.read_text())["weights"] if options.out.exists() else {}
-    studies = {name: found for name, found in earlier.items() if name in installed}
-    for name in options.models or installed:
-        made = weights.load(name)
+    studies = {name: found for name, found in earlier.items() if name in known}
+    for made in map(weights.load, options.models or [*installed, DRAWN]):
+        name = made.name
         studies[name] = about | study(made, pictures) | {"crops": crops(made, options.out.with_suffix("") / name)}
         print(name, json.dumps({k: v for k, v in studies[name].items() if k not in ("histogram", "crops")}))
     options.out.write_text(json.dumps({"schema": 1, "weights": dict(sorted(studies.items()))}, indent=1) + "\n")
@@ -66,14 +69,14 @@ def main() -> None:
 def study(made: weights.Weights, pictures: list[np.ndarray]) -> dict[str, Any]:
     """All figures of one network."""
     network = loaded(made)
-    haar = build(made.architecture, made.config)  # before training it is the Haar transform
+    split = build(made.architecture, made.config)  # before training it is the Haar transform, or the DCT, alone
     rows, latents, details = [], [], []
     for picture in pictures:
         hr = crop_to_multiple(picture, made.scale)
         lr, z = network(to_tensor(hr))
         rows.append(restorations(network, hr, lr, z))
         latents.append((lr, z))
-        details.append(haar(to_tensor(hr))[1])
+        details.append(split(to_tensor(hr))[1])
     each = [rms([z]) for z in z_of(latents)]
     return {
         "identity": made.identity,

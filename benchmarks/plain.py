@@ -1,6 +1,6 @@
 """The published network written plainly: what the speed of ours is measured against.
 
-    python benchmarks/plain.py down irn-x4 photo.png small.png      one picture, a whole command; or up
+    python benchmarks/plain.py down published.safetensors photo.png small.png   one picture, a whole command; or up
 
 float32, PyTorch eager, NCHW, Haar as a strided convolution, every dense convolution fed by `torch.cat`.
 

@@ -1,6 +1,6 @@
 """What bfloat16 costs in dB on either side: `--fast` against float32, through 8-bit files.
 
-    python benchmarks/precision.py                                  # irn-x2, irn-x4 and irn-x4-lean on five test sets
+    python benchmarks/precision.py                                  # all installed weights on five test sets
     python benchmarks/precision.py new.safetensors --sets Set5
 
 Writes benchmarks/precision.json, where rows of other weights stay: per weights and set the mean PSNR-Y where both sides
@@ -29,7 +29,7 @@ SIDES = {"float32": (False, False), "decoder": (False, True), "encoder": (True, 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="*", default=["irn-x2", "irn-x4", "irn-x4-lean"])
+    parser.add_argument("models", nargs="*", default=unshrink.list_models())
     parser.add_argument("--sets", nargs="+", default=["Set5", "Set14", "BSD100", "Kodak12odd", "Screens"])
     parser.add_argument("--most", type=int, default=14, help="pictures of a set, taken evenly from it (default: 14)")
     options = parser.parse_args()

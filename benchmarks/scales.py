@@ -1,6 +1,6 @@
-"""The same photo at x2, x4 and x8: the figure at the top of the README, the table in the tutorial.
+"""The same photo at every scale: the figure at the top of the README, the table in the tutorial.
 
-python benchmarks/scales.py             # writes docs/images/astronaut_x2_x4_x8.png and results/scales.json
+python benchmarks/scales.py             # writes docs/images/astronaut_scales.png and results/scales.json
 """
 
 import json
@@ -18,7 +18,7 @@ from unshrink.text import human_bytes
 
 ROOT = Path(__file__).parents[1]
 PHOTO = ROOT / "examples" / "astronaut.png"
-FIGURE = ROOT / "docs" / "images" / "astronaut_x2_x4_x8.png"
+FIGURE = ROOT / "docs" / "images" / "astronaut_scales.png"
 OUT = ROOT / "results" / "scales.json"
 ENLARGED, GAP, MARGIN, LABELS = 3, 16, 24, 64  # times; pixels
 
@@ -42,7 +42,9 @@ def figure(found: list[Comparison]) -> PIL.Image:
     side = ENLARGED * (box[2] - box[0])
     original = found[0].original
     top = MARGIN + original.shape[0] + LABELS
-    page = PIL.new("RGB", (2 * MARGIN + 4 * side + 3 * GAP, top + 2 * (side + LABELS)), "white")
+    above = sum(width + GAP for width in (original.shape[1], *(one.small.shape[1] for one in found)))
+    wide = max(above, (len(found) + 1) * (side + GAP)) - GAP
+    page = PIL.new("RGB", (2 * MARGIN + wide, top + 2 * (side + LABELS)), "white")
     sizes = (*found[0].original.shape[1::-1],)
     x = panel(page, (MARGIN, MARGIN), marked(original, box), "original", f"{pixels(original)}, {bytes_of(found[0])}")
     for one in found:

@@ -42,7 +42,7 @@ def starts(rows: list[Row]) -> str:
 def networks(rows: list[Row]) -> str:
     headings = (
         *("network", "size", "way", "threads", "backend", "seconds (min to max)", "MP/s", "against plain"),
-        *("in processor seconds", "GFLOP/s", "of the ceiling", "peak MB", "dB to plain"),
+        *("in processor seconds", "GFLOP/s", "of the ceiling", "peak MB", "dB to the first of ours"),
     )
     lines = [
         (
@@ -53,7 +53,7 @@ def networks(rows: list[Row]) -> str:
             f"{r['gflops']:.0f}",
             f"{r['share_of_ceiling']:.0%}",
             r["peak_megabytes"],
-            "equal" if r["psnr"] is None else f"{r['psnr']:.0f}",
+            "-" if r["backend"] == "plain" else "equal" if r["psnr"] is None else f"{r['psnr']:.0f}",
         )
         for r in rows
     ]
@@ -81,11 +81,11 @@ def spread(row: Row) -> str:
 
 
 def speed(measured: Row) -> Plot:
-    """Megapixels per processor second by the size of the picture, of irn-x4 downscaling with all threads."""
+    """Megapixels per processor second by the size of the picture, downscaling at x4 with all threads."""
     points: dict[str, list[tuple[float, float]]] = {}
     most = max(r["threads"] for r in measured["rows"])
     for r in measured["rows"]:
-        if (r["what"], r["weights"], r["direction"], r["threads"]) == ("network", "irn-x4", "down", most):
+        if (r["what"], r["scale"], r["direction"], r["threads"]) == ("network", 4, "down", most):
             width, height = map(int, r["size"].split("x"))
             place = width * height / 1e6, width * height / 1e6 / r["cpu_seconds"]
             points.setdefault(way(r), []).append(place)
@@ -115,29 +115,6 @@ def memory(measured: Row) -> str:
         for r in sorted(measured["rows"], key=lambda r: [r[key] for key in keys])
     ]
     return markdown(headings, lines)
-
-
-def layouts(measured: Row, trials: list[Row]) -> str:
-    """The cost of the layouts of layouts.json beside what their trials gave."""
-    given = {trial["name"]: trial for trial in trials}
-    published = next(r["seconds_per_megapixel"] for r in measured["rows"] if r["name"] == "base")
-    headings = (
-        *("blocks at level 1, 2", "multiply-adds a pixel, thousands"),
-        *("processor seconds a megapixel, both ways", "of the published layout's", "PSNR-Y", "LR"),
-    )
-    lines = [
-        (
-            ", ".join(map(str, r["blocks"])),
-            f"{r['operations'] / 1e3:.0f}",
-            f"{r['seconds_per_megapixel']:.2f}",
-            f"{r['seconds_per_megapixel'] / published:.0%}",
-            f"{given[r['name']]['psnr_y']:.2f}",
-            f"{given[r['name']]['lr_psnr_y']:.2f}",
-        )
-        for r in sorted(measured["rows"], key=lambda r: r["seconds_per_megapixel"])
-    ]
-    machine = measured["machine"]
-    return markdown(headings, lines) + f"\nOne thread of {machine['cpu']}, OpenVINO, {measured['precision']}.\n"
 
 
 def precision(measured: Row) -> str:

@@ -26,16 +26,15 @@ ROOT = Path(__file__).parents[1]
 README_ROWS = (  # photos and screens; docs/results.md has all
     ("irn-x2", "Set5"),
     ("irn-x2", "Screens"),
-    ("irn-x4-lean", "Set5"),
-    ("irn-x4-lean", "Screens"),
+    ("irn-x3", "Set5"),
+    ("irn-x4", "Set5"),
+    ("irn-x4", "Screens"),
     ("irn-x8", "Set5"),
 )
 DECIBELS = ("PSNR-Y", "RGB", "chroma", "LR", "LR chroma")  # of validations and trials
 SPEED = ROOT / "docs" / "images" / "speed.svg"
 INK = "#808080"  # of the text in a drawing that is a file of its own: readable on white and on black
-MARKED = re.compile(
-    r"(<!-- (figures|trials|speedrun|scales|memory|layouts|precision) -->\n).*?(<!-- /\2 -->)", re.DOTALL
-)
+MARKED = re.compile(r"(<!-- (figures|trials|speedrun|scales|memory|precision) -->\n).*?(<!-- /\2 -->)", re.DOTALL)
 Columns = tuple[tuple[str, str, int], ...]  # heading, figure, digits
 BRIEF: Columns = (  # of the README
     ("PSNR-Y", "psnr_y", 2),
@@ -219,7 +218,6 @@ def pages() -> dict[Path, str]:
     shown[docs / "performance.md"] = {
         "figures": benchmarks.backends(load("benchmarks", "backends.json")),
         "memory": benchmarks.memory(load("benchmarks", "memory.json")),
-        "layouts": benchmarks.layouts(load("benchmarks", "layouts.json"), load("results", "ablations", "x4.json")),
         "precision": benchmarks.precision(load("benchmarks", "precision.json")),
     }
     shown[docs / "effort.md"] = {"figures": benchmarks.effort(load("benchmarks", "effort.json"))}

@@ -17,7 +17,6 @@ from plain import Plain
 from super_resolution import BSRN, RLFN
 
 from networks import down, random_weights, up
-from unshrink import weights as zoo
 from unshrink.errors import ImageError
 from unshrink.evaluation.compare import compare
 from unshrink.evaluation.protocol import closeness
@@ -235,7 +234,7 @@ def test_what_is_timed_is_the_network():
 
 
 def test_operations_are_those_that_were_published():
-    counted = [operations(zoo.load(name).steps["down"]) / 1e3 for name in ("irn-x2", "irn-x4")]
+    counted = [operations(backends.published(scale).steps["down"]) / 1e3 for scale in (2, 4)]
     assert counted == pytest.approx([416, 584], abs=0.5)
 
 
@@ -255,14 +254,20 @@ class Answers:
 
 
 def test_ways_take_turns_and_are_held_against_the_plain_one(tmp_path):
-    plain, ours = backends.Way("plain", False, 1), backends.Way("openvino", True, 1)
-    pipes = {plain: Answers(tmp_path, 0.5, [4, 2, 3] * 2), ours: Answers(tmp_path, 0.51, [1, 1, 1, 2, 2, 2])}
+    plain, *ours = (backends.Way(*way, 1) for way in (("plain", False), ("openvino", False), ("openvino", True)))
+    pipes = {
+        plain: Answers(tmp_path, 0.9, [4, 2, 3] * 2),
+        ours[0]: Answers(tmp_path, 0.5, [2, 2, 1] * 2),
+        ours[1]: Answers(tmp_path, 0.51, [1, 1, 1, 2, 2, 2]),
+    }
     limits = {"convolution_float32": 100.0, "convolution_bfloat16": 200.0}
     rows = backends.in_turns(pipes, random_weights(2), (12, 16), 3, limits, tmp_path)
-    assert [(row["direction"], row["backend"]) for row in rows] == [
-        (direction, name) for direction in ("down", "up") for name in ("plain", "openvino")
+    assert [(row["direction"], row["weights"], row["precision"]) for row in rows] == [
+        (direction, *way)
+        for direction in ("down", "up")
+        for way in (("published-x2", "float32"), ("random-x2", "float32"), ("random-x2", "bfloat16"))
     ]
-    assert [row["psnr"] for row in rows] == [None, 40.0] * 2
-    assert [row["seconds"] for row in rows] == [3, 1, 3, 2]
+    assert [row["psnr"] for row in rows] == [None, None, 40.0] * 2
+    assert [row["seconds"] for row in rows] == [3, 2, 1, 3, 2, 2]
     assert (rows[0]["spread"], rows[0]["peak_megabytes"]) == ([2, 4], 100)
-    assert backends.reference(rows, rows[3]) == rows[2]
+    assert backends.reference(rows, rows[5]) == rows[3]

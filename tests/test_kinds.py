@@ -136,7 +136,7 @@ def test_a_passing_image_gives_a_passing_one(tmp_path):
 # -- load --------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("scale", [None, 2, 4, 8])
+@pytest.mark.parametrize("scale", [None, 2, 3, 4, 8])
 def test_the_default_weights_of_a_scale(scale):
     r = load(scale=scale, backend="torch")
     assert r.weights.name == unshrink.weights.for_scale(scale or 2).name

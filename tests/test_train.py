@@ -157,7 +157,7 @@ def test_one_picture_can_stand_for_a_folder(settings):
 
 def test_every_configuration_of_the_repository_can_be_read():
     paths = sorted((ROOT / "configs").glob("*.toml"))
-    assert {config.load(path).model.scale for path in paths} == {2, 4, 8}
+    assert {config.load(path).model.scale for path in paths} == {2, 3, 4, 8}
 
 
 def test_the_toy_of_the_training_page_beats_bicubic_within_a_few_steps(tmp_path, monkeypatch):

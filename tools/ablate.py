@@ -1,9 +1,9 @@
 """Runs the trials of a study, one after the other, and writes what each gave.
 
-    python tools/ablate.py results/ablations/x2.toml             # every trial that has not been run yet
-    python tools/ablate.py results/ablations/x2.toml --only luma # these alone
-    python tools/ablate.py results/ablations/x2.toml --collect   # none: only writes the rows of finished ones
-    python tools/ablate.py results/ablations/x2.toml --time      # first, where trials share a budget
+    python tools/ablate.py results/ablations/plain-x2.toml             # every trial that has not been run yet
+    python tools/ablate.py results/ablations/plain-x2.toml --only luma # these alone
+    python tools/ablate.py results/ablations/plain-x2.toml --collect   # none: only writes the rows of finished ones
+    python tools/ablate.py results/ablations/plain-x2.toml --time      # first, where trials share a budget
 
 A study is a TOML file: ``config`` (a training configuration), ``set`` (what all trials change in it), and
 ``[[trial]]`` tables of ``name``, ``why`` and ``set``.  Runs go to ``runs/<study>/<trial>``; their figures to the

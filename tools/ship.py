@@ -1,37 +1,66 @@
-"""Puts trained weights into the package, and prints their row for ``catalogue.ENTRIES``.
+"""Puts trained weights into the package: their file, their row in the catalogue, and the log of their run.
 
     python tools/ship.py runs/irn-x2/irn-x2.safetensors
 
-Adds the ONNX graphs, the licence and the commit, and writes src/unshrink/weights/zoo/<name>.safetensors in float16.
+Adds the ONNX graphs, the licence and the commit, writes src/unshrink/weights/zoo/<name>.safetensors in float16,
+measures Set5 with it for its row of ``catalogue.ENTRIES``, and copies the log of the run to
+results/<name>/training.jsonl.  The figures of its card follow: `make eval-weights pages MODELS=<name>`.
 """
 
 import argparse
 import dataclasses
 import hashlib
+import re
+import shutil
 import subprocess
 from pathlib import Path
 
 from unshrink import weights
+from unshrink.evaluation.run import evaluate
+from unshrink.weights import Weights
 from unshrink.weights.export import export
 
 ROOT = Path(__file__).parents[1]
 ZOO = ROOT / "src" / "unshrink" / "weights" / "zoo"
+CATALOGUE = ZOO.with_name("catalogue.py")
+RESULTS = ROOT / "results"
 LICENCE = "Apache-2.0"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("file", type=Path)
-    made = weights.load(parser.parse_args().file)
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    training = {"commit": commit.stdout.strip(), **made.about["training"]}
-    made = export(dataclasses.replace(made, about={**made.about, "licence": LICENCE, "training": training}))
+    parser.add_argument("file", type=Path, help="as training wrote it")
+    file = parser.parse_args().file
+    made = finished(weights.load(file))
     path = ZOO / f"{made.name}.safetensors"
     weights.save(path, made)
-    data, set5 = path.read_bytes(), made.about["figures"]["Set5"]
-    print(f"""    Entry(
+    (result,) = evaluate([str(path)], ["Set5"], RESULTS, overwrite=True)
+    CATALOGUE.write_text(with_row(CATALOGUE.read_text(), made.name, row(made, path, result["mean"])))
+    if (log := file.with_name("log.jsonl")).exists():
+        shutil.copyfile(log, RESULTS / made.name / "training.jsonl")
+
+
+def finished(made: Weights) -> Weights:
+    """The same weights with graphs, licence and commit."""
+    command = ["git", "rev-parse", "--short", "HEAD"]
+    commit = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+    training = {"commit": commit, **made.about.get("training", {})}
+    return export(dataclasses.replace(made, about={**made.about, "licence": LICENCE, "training": training}))
+
+
+def with_row(catalogue: str, name: str, row: str) -> str:
+    """The catalogue with its row of that name replaced; SystemExit where there is none: a new one needs a place."""
+    earlier = re.compile(rf'    Entry\(\n        name="{name}",\n.*?\n    \),\n', re.DOTALL)
+    changed, count = earlier.subn(lambda _: row, catalogue)
+    if not count:
+        raise SystemExit(f"{CATALOGUE} has no row of {name}: put this where it belongs\n{row}")
+    return changed
+
+
+def row(made: Weights, path: Path, set5: dict[str, float]) -> str:
+    """The row of the catalogue."""
+    data = path.read_bytes()
+    return f"""    Entry(
         name="{made.name}",
         file="{path.name}",
         sha256="{hashlib.sha256(data).hexdigest()}",
@@ -43,7 +72,8 @@ def main() -> None:
         licence="{LICENCE}",
         card="cards/{made.name}.md",
         figures={{"Set5 PSNR-Y": {set5["psnr_y"]:.2f}, "Set5 chroma": {set5["psnr_chroma"]:.2f}}},
-    ),""")
+    ),
+"""
 
 
 if __name__ == "__main__":

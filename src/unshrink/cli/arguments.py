@@ -7,7 +7,7 @@ from unshrink import __version__
 from unshrink.batch.options import BatchOptions
 from unshrink.pictures.formats import WRITTEN
 
-SCALES = (2, 4, 8)  # for which weights are installed: the table itself would take the help pages too long
+SCALES = (2, 3, 4, 8)  # for which weights are installed: the table itself would take the help pages too long
 
 EXAMPLES = """\
 examples:

@@ -203,7 +203,7 @@ def guidance(trials: Sequence[Mapping[str, Any]], path: Path) -> Study:
         (
             Table(
                 "What the guidance buys and costs",
-                "PSNR-Y in dB on Set5, by the weight of the guidance.",
+                "PSNR-Y in dB on Set5, by the weight of the guidance in luma.",
                 ("weight", "restored", "small, against bicubic", "steps"),
                 tuple(rows),
             ),
@@ -216,7 +216,7 @@ def guidance(trials: Sequence[Mapping[str, Any]], path: Path) -> Study:
 
 
 def _weight(trial: Mapping[str, Any]) -> float:
-    return float(dict(setting.split("=") for setting in trial["set"])["loss.guide"])
+    return float(dict(setting.split("=") for setting in trial["set"])["loss.guide_luma"])
 
 
 # -- quality and its price -----------------------------------------------------------------------------------------

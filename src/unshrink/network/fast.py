@@ -1,7 +1,6 @@
 """The layers in the order in which runtimes are fast: what `export` writes down.  Same parameters, same function.
 
 - What the small picture does not depend on, the last shift and scale, is not computed.
-- A dense subnet copies fewer features: a convolution of several inputs is the sum of a convolution of each.
 - What the result of a subnet is added to goes into its last sum.  Runtimes add inside the convolution, and there the
   sum stays in float32 even where the features are bfloat16; rounded on its own it would cost 0.04 dB.
 
@@ -103,38 +102,23 @@ def _subnet(subnet: Subnet, x: Tensor, onto: Tensor | None = None) -> Tensor:
     return _last(subnet, slice(None), _features(subnet, x), onto)
 
 
-def _features(subnet: Subnet, x: Tensor) -> list[Tensor]:
-    """What the last convolution reads; features of a dense subnet are joined two by two, as they come."""
-    parts, lone = [x.to(subnet.convs[0].weight.dtype)], True  # type: ignore[arg-type]
+def _features(subnet: Subnet, x: Tensor) -> Tensor:
+    """What the last convolution reads."""
+    features = x.to(subnet.convs[0].weight.dtype)  # type: ignore[arg-type]
     for conv in subnet.convs[:-1]:
-        new = leaky_relu(_convolve(conv, slice(None), parts), SLOPE)
-        if not subnet.shape.dense:
-            parts = [new]
-        elif lone:
-            parts[-1] = torch.cat((parts[-1], new), dim=1)
-        else:
-            parts = [*parts, new]
-        lone = not lone
-    return parts
+        new = leaky_relu(conv(features), SLOPE)
+        features = torch.cat((features, new), dim=1) if subnet.shape.dense else new
+    return features
 
 
-def _last(subnet: Subnet, results: slice, parts: list[Tensor], onto: Tensor | None = None) -> Tensor:
+def _last(subnet: Subnet, results: slice, features: Tensor, onto: Tensor | None = None) -> Tensor:
     """onto + the last convolution of a subnet, or some of its results."""
-    return _convolve(subnet.convs[-1], results, parts, onto)
-
-
-def _convolve(conv: nn.Module, results: slice, parts: list[Tensor], onto: Tensor | None = None) -> Tensor:
-    """onto + some results of conv(the parts joined), without joining them."""
+    conv = subnet.convs[-1]
     assert isinstance(conv, nn.Conv2d)
     whole = results == slice(None)
     weight = conv.weight if whole else conv.weight[results]
     bias = conv.bias if whole or conv.bias is None else conv.bias[results]
-    parts = [part.to(weight.dtype) for part in parts]
-    weights = list(weight.split([part.shape[1] for part in parts], dim=1)) if len(parts) > 1 else [weight]
     if onto is None:
-        total = conv2d(parts.pop(0), weights.pop(0), bias, padding=1)
-    else:
-        total = onto if bias is None else onto + bias[:, None, None]
-    for part, weight in zip(parts, weights, strict=True):
-        total = conv2d(part, weight, padding=1) + total
-    return total
+        return conv2d(features, weight, bias, padding=1)
+    # the bias goes to what it is added to: a convolution without one takes the sum into itself
+    return conv2d(features, weight, padding=1) + (onto if bias is None else onto + bias[:, None, None])

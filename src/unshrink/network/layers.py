@@ -43,7 +43,8 @@ class Subnet:
     @property
     def features(self) -> int:
         """Channels that are held at once, beside input and result."""
-        return sum(self.widths) if self.dense else max(map(sum, itertools.pairwise((0, *self.widths))), default=0)
+        held = itertools.accumulate(self.widths) if self.dense else self.widths
+        return max(map(sum, itertools.pairwise((0, *held))), default=0)
 
     def shapes(self, prefix: str, inputs: int, outputs: int) -> Iterator[tuple[str, Shape]]:
         """Name and shape of every parameter, for so many channels in and out."""

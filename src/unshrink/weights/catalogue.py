@@ -1,6 +1,6 @@
 """The weights that are installed: the table of them, and weights by their names.
 
-`tools/ship.py` prints the rows.
+`tools/ship.py` writes the rows.
 """
 
 import difflib
@@ -22,7 +22,7 @@ class Entry:
     """One installed weights file.
 
     Attributes:
-        name: what users call it, method-scale-variant: "irn-x4".
+        name: what users call it, method-scale: "irn-x4".
         file: its name in the folder ``zoo`` of this package.
         sha256: of the file, in hex.
         bytes: size of the file.
@@ -68,30 +68,16 @@ ENTRIES: tuple[Entry, ...] = (
         figures={"Set5 PSNR-Y": 44.10},
     ),
     Entry(
-        name="irn-x2-gaussian",
-        file="irn-x2-gaussian.safetensors",
-        sha256="e57af233253445377bb0993a6533e31ac0fd7f909e3d50bb4192ebf2dad6c7bd",
-        bytes=3377837,
-        identity="a63ec5fea0ecd9c3093ad37aee98e28c55d268fc515a0b69f9ef8415fe9d58dd",
+        name="irn-x3",
+        file="irn-x3.safetensors",
+        sha256="0000000000000000000000000000000000000000000000000000000000000000",
+        bytes=0,
+        identity="0000000000000000000000000000000000000000000000000000000000000000",
         architecture="irn",
-        scale=2,
-        latent="gaussian",
-        licence="Apache-2.0",
-        card="cards/irn-x2-gaussian.md",
-        figures={"Set5 PSNR-Y": 39.56},
-    ),
-    Entry(
-        name="irn-x4-lean",
-        file="irn-x4-lean.safetensors",
-        sha256="4cee16f739866081dfea62b3d412ca1b04cd5ad2807d3ff8b21511967e8786d1",
-        bytes=5842401,
-        identity="700b1173b83029091627e019ae44926add3fd42ac7532651afd149cabacc3e3d",
-        architecture="irn",
-        scale=4,
+        scale=3,
         latent="zero",
         licence="Apache-2.0",
-        card="cards/irn-x4-lean.md",
-        figures={"Set5 PSNR-Y": 35.47},
+        card="cards/irn-x3.md",
     ),
     Entry(
         name="irn-x4",
@@ -105,19 +91,6 @@ ENTRIES: tuple[Entry, ...] = (
         licence="Apache-2.0",
         card="cards/irn-x4.md",
         figures={"Set5 PSNR-Y": 35.52},
-    ),
-    Entry(
-        name="irn-x4-gaussian",
-        file="irn-x4-gaussian.safetensors",
-        sha256="8e0b688fbc74355db6b596503e52c6f30c0687f517ce7e17437d6c6fcac779e5",
-        bytes=8790572,
-        identity="0ee9d97f4fd02a6574b81df370c80963107a6f7977afd419c21bbdb5f885aae6",
-        architecture="irn",
-        scale=4,
-        latent="gaussian",
-        licence="Apache-2.0",
-        card="cards/irn-x4-gaussian.md",
-        figures={"Set5 PSNR-Y": 32.89},
     ),
     Entry(
         name="irn-x8",
