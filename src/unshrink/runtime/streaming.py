@@ -26,7 +26,7 @@ from unshrink.runtime.pieces import Pieces, Pixels, Planes, Shape, Stage, as_val
 BYTES_PER_FEATURE = 16
 BYTES_PER_VALUE = 4
 BYTES_PER_VALUE_OF_STRIP = 12  # what comes in, what is made, and what is joined
-BYTES_AT_ONCE_OF_GRADIENT = 1_500_000_000  # more of it takes a tenth less time at most
+BYTES_AT_ONCE_OF_GRADIENT = 1_500_000_000  # twice as much takes a tenth less time
 
 Finish = Callable[[Planes], Pixels]
 Progress = Callable[[float], object]
