@@ -121,7 +121,9 @@ def test_flat_areas_stay_flat(name):
     assert len(found) == 9
     text = found.pop("white with text")
     assert (text.off, text.lr_off) <= (off, lr_off)
-    assert not {page: one for page, one in found.items() if one.off or one.lr_off}, "pages of one colour come back exactly"
+    assert not {page: one for page, one in found.items() if one.off or one.lr_off}, (
+        "pages of one colour come back exactly"
+    )
 
 
 @ROWS
