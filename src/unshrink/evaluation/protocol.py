@@ -9,12 +9,14 @@ Shapes:  H, W the large picture, s the scale: hr (H, W, 3), lr (H/s, W/s, 3), al
 
 import functools
 import io
+import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from unshrink.pictures import io as images
 from unshrink.pictures import metrics
@@ -128,9 +130,18 @@ def mean(found: Iterable[Figures]) -> Figures:
 
 
 def mean_by_name(found: Iterable[NamedFigures]) -> NamedFigures:
-    """The mean of each figure over pictures, all of which have the same figures."""
+    """The mean of each figure over pictures, all of which have the same figures.
+
+    What comes back exactly has no number of decibels: such pictures are left out, unless all are (a grey one, whose
+    chroma any method keeps, would make the whole set's infinite).
+    """
     rows = list(found)
-    return {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
+    return {key: _mean_of_finite(np.array([row[key] for row in rows])) for key in rows[0]}
+
+
+def _mean_of_finite(values: NDArray[np.float64]) -> float:
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if len(finite) else math.inf
 
 
 def described(scale: int) -> dict[str, Any]:
@@ -144,7 +155,7 @@ def described(scale: int) -> dict[str, Any]:
         "border": scale,
         "ssim": "Gaussian window 11x11, sigma 1.5, valid region",
         "small_reference": "MATLAB's bicubic, rounded to 8 bits, whole",
-        "mean": "of the pictures' figures",
+        "mean": "of the pictures' figures, without the decibels of what is exact",
     }
 
 
