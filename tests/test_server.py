@@ -198,7 +198,7 @@ def test_pixels_that_would_come_out_are_counted_too(client):
         ({"colour": "blue"}, "colour: Extra inputs are not permitted"),
         ({"model": "../../etc/passwd"}, "model: String should match"),
         ({"model": "irn-x5"}, "no weights named 'irn-x5'"),
-        ({"scale": 3}, "no weights for scale 3"),
+        ({"scale": 5}, "no weights for scale 5"),
         ({"scale": 4, "model": "irn-x2"}, "scale 4 contradicts the model: irn-x2 has scale 2"),
         ({"format": "jpeg"}, "jpeg changes values"),
         ({"format": "gif"}, "cannot write the format 'gif'; allowed are png, webp"),

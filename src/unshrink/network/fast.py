@@ -118,6 +118,7 @@ def _last(subnet: Subnet, results: slice, features: Tensor, onto: Tensor | None 
     whole = results == slice(None)
     weight = conv.weight if whole else conv.weight[results]
     bias = conv.bias if whole or conv.bias is None else conv.bias[results]
+    features = features.to(weight.dtype)
     if onto is None:
         return conv2d(features, weight, bias, padding=1)
     # the bias goes to what it is added to: a convolution without one takes the sum into itself
