@@ -178,7 +178,8 @@ class Rescaler:
             depth: bits of the small picture's values, 8 or 16; default: the large one's, or what the format holds.
             effort: 0 to 9 gradient steps in search of a small picture of which more comes back (`runtime.search`).
                 Each takes as long as a few runs of the network.  The small picture stays within 0.5 dB of its likeness
-                to the bicubic one; what restores is the same, and never restores worse.  Alpha is not searched.
+                to the bicubic one, or above 48 dB; what restores is the same, and never restores worse.
+                Alpha is not searched.
             report: what to call with what a search came to, once a picture.
             progress: what to call with the share that is done, 0 to 1, before and after each piece of a run.
             overwrite: for a path: replace a file that exists.

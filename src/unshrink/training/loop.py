@@ -35,7 +35,7 @@ from unshrink.training.data import Crops
 from unshrink.training.distributed import ALONE, Processes, joined, threads
 from unshrink.training.learned import LearnedLosses
 from unshrink.training.log import Log
-from unshrink.training.optim import make_optimizers
+from unshrink.training.optim import fall_begins, make_optimizers
 from unshrink.training.step import advance, make_step, to_device
 from unshrink.training.validation import bicubic, validate
 
@@ -171,7 +171,7 @@ def loop(run: Run, log: Log, report: Report, interrupted: Callable[[], bool], cl
 def is_held(run: Run) -> bool:
     """Whether the rate has not begun to fall, in a run that holds it at its peak for a while."""
     optim = run.config.optim
-    return optim.hold > 0 and run.position.share(run.config) < optim.warmup + optim.hold
+    return optim.hold > 0 and run.position.share(run.config) < fall_begins(optim)
 
 
 def goes_on(run: Run, interrupted: Callable[[], bool], clock: Callable[[], float]) -> bool:

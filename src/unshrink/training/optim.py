@@ -207,7 +207,12 @@ def _way(params: list[nn.Parameter]) -> dict[str, bool]:
     return {"fused": True} if params[0].is_cuda else {"foreach": True}
 
 
+def fall_begins(config: OptimConfig) -> float:
+    """The share of the run after which the rate falls ("linear" and "cosine"), below 1."""
+    return min(config.warmup + config.hold, 1 - 1e-9)
+
+
 def _fallen(config: OptimConfig, progress: float) -> float:
     """How much of the fall is over, 0 to 1."""
-    begin = min(config.warmup + config.hold, 1 - 1e-9)
+    begin = fall_begins(config)
     return min(1.0, max(0.0, (progress - begin) / (1 - begin)))
