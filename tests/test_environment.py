@@ -7,6 +7,7 @@ import pytest
 from unshrink.evaluation.environment import commit, environment, forget_peak_memory, peak_megabytes
 
 ROOT = Path(__file__).parents[1]
+SYNCHRONISED = 4  # MB that Linux may be off by: it keeps a count for each thread, and adds them up now and then
 
 
 def test_the_commit_is_that_of_this_repository():
@@ -25,6 +26,9 @@ def test_the_peak_is_what_was_held_since_it_was_forgotten():
     with mmap.mmap(-1, pages * mmap.PAGESIZE) as held:  # what malloc gives back when is its own business
         held[:: mmap.PAGESIZE] = b"1" * pages
         with_it = peak_megabytes()
-    assert peak_megabytes() == with_it >= before + 35
+    after = peak_megabytes()
+    assert with_it is not None and after is not None
+    assert with_it >= before + 35
+    assert after >= with_it - SYNCHRONISED
     forget_peak_memory()
-    assert peak_megabytes() < with_it
+    assert peak_megabytes() < with_it - 35 + SYNCHRONISED
