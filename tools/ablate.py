@@ -88,7 +88,7 @@ def measure(study: dict[str, Any], path: Path) -> None:
             for kept, run in zip(taken[name], (trial.advance, trial.downscale), strict=True):
                 kept += [seconds(run) for _ in range(3)][1:]
     quartiles = {name: [sorted(kept)[len(kept) // 4] for kept in pair] for name, pair in taken.items()}
-    sizes = {name: parameters(trial.run.network) for name, trial in trials.items()}
+    sizes = {name: parameters(trial.network) for name, trial in trials.items()}
     times = {
         name: {"step": step, "pass": one_pass, "parameters": sizes[name]}
         for name, (step, one_pass) in quartiles.items()
