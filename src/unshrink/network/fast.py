@@ -69,7 +69,7 @@ def _(module: AffineCoupling, y: Tensor) -> Tensor:
 
 @_forward.register
 def _(module: Head, x: Tensor) -> Tensor:
-    return torch.cat((x, _subnet(module.subnet, x).to(x.dtype)), dim=1)
+    return torch.cat((x, _subnet(module.subnet, module.seen(x)).to(x.dtype)), dim=1)
 
 
 @_forward.register

@@ -19,9 +19,12 @@ from unshrink.network.layers import (
     Coupling,
     Dct,
     Haar,
+    Head,
     Layer,
     Learned,
+    Residual,
     Step,
+    Tail,
     chain,
     dense,
     is_whole,
@@ -48,6 +51,8 @@ class IRNConfig:
         joint: whether one subnet gives both shift and scale of the detail.
         steady: whether areas of one colour stay exactly as they are: subnets have no biases, and see of the low band
             only the differences of neighbours; at x3 the downsampling is a DCT, where it is learned otherwise.
+        restorer: residual blocks that see the small picture first, on the way up, where it does not arrive as it was
+            made: they estimate what was made and z, which then go through the inverse.  0: neither is estimated.
 
     Raises:
         ConfigError: a value that no network has.
@@ -63,6 +68,7 @@ class IRNConfig:
     depth: int = 3
     joint: bool = False
     steady: bool = False
+    restorer: int = 0
     architecture: ClassVar[str] = "irn"
 
     def __post_init__(self) -> None:
@@ -83,6 +89,7 @@ class IRNConfig:
             depth=(is_whole(self.depth, 2, 16), "allowed are 2 to 16"),
             joint=(type(self.joint) is bool, "allowed are true, false"),
             steady=(type(self.steady) is bool, "allowed are true, false"),
+            restorer=(is_whole(self.restorer, 0, 64), "allowed are 0 to 64"),
         )
 
 
@@ -98,13 +105,22 @@ def encoder(config: IRNConfig) -> list[Step]:
 
 
 def decoder(config: IRNConfig) -> list[Step]:
-    """The encoder mirrored."""
-    return mirrored(encoder(config))
+    """The restorer if there is one, and the encoder mirrored."""
+    return [*chain(_restorer(config), "restorer", "up", scale=config.scale), *mirrored(encoder(config))]
+
+
+def _restorer(config: IRNConfig) -> Iterator[Layer]:
+    if not config.restorer:
+        return
+    yield Head(COLOURS, config.width, config.steady)
+    for _ in range(config.restorer):
+        yield Residual(COLOURS, config.width, plain(config.width, 2, bias=not config.steady))
+    yield Tail(COLOURS, config.width, COLOURS * config.scale**2, config.steady)
 
 
 def _layers(config: IRNConfig) -> Iterator[Layer]:
-    subnet = dense(config.growth) if config.subnet == "dense" else plain(config.width, config.depth)
-    subnet = replace(subnet, bias=not config.steady)
+    bias = not config.steady
+    subnet = dense(config.growth, bias) if config.subnet == "dense" else plain(config.width, config.depth, bias)
     downsampling = Haar if config.scale != 3 else Dct if config.steady else Learned
     channels = COLOURS
     for blocks in config.blocks:

@@ -56,14 +56,14 @@ class Subnet:
             read = read + width if self.dense else width
 
 
-def dense(growth: int = 32) -> Subnet:
+def dense(growth: int = 32, bias: bool = True) -> Subnet:
     """The subnet of the paper: five convolutions.  Reference: Xiao et al., ECCV 2020, section 4."""
-    return Subnet((growth,) * 4, dense=True)
+    return Subnet((growth,) * 4, dense=True, bias=bias)
 
 
-def plain(width: int = 64, depth: int = 3) -> Subnet:
+def plain(width: int = 64, depth: int = 3, bias: bool = True) -> Subnet:
     """``depth`` convolutions with ``width`` features between them."""
-    return Subnet((width,) * (depth - 1))
+    return Subnet((width,) * (depth - 1), bias=bias)
 
 
 class Layer(ABC):
@@ -216,10 +216,18 @@ class Coupling(Layer):
 
 @dataclass(frozen=True)
 class Head(Layer):
-    """`modules.Head`: what is carried -> the same, and features beside it."""
+    """`modules.Head`: what is carried -> the same, and features beside it.
+
+    Attributes:
+        carried: channels that come in.
+        width: channels of the features.
+        steady: whether features are made of the differences of neighbours and without a constant, so that areas of
+            one colour have none.
+    """
 
     carried: int
     width: int
+    steady: bool = False
     kind: ClassVar[str] = "head"
 
     @property
@@ -229,12 +237,22 @@ class Head(Layer):
 
     @property
     def reach(self) -> int:
-        """Of one convolution."""
-        return 1
+        """Of one convolution, and of the differences of neighbours."""
+        return 1 + self.steady
+
+    @property
+    def seen(self) -> int:
+        """Channels that the convolution reads."""
+        return self.carried * (1 + self.steady)
+
+    @property
+    def subnet(self) -> Subnet:
+        """One convolution."""
+        return Subnet((), bias=not self.steady)
 
     def shapes(self) -> Iterable[tuple[str, Shape]]:
         """Of one convolution."""
-        return Subnet(()).shapes("subnet", self.carried, self.width)
+        return self.subnet.shapes("subnet", self.seen, self.width)
 
 
 @dataclass(frozen=True)
@@ -273,11 +291,19 @@ class Residual(Layer):
 
 @dataclass(frozen=True)
 class Tail(Layer):
-    """`modules.Tail`: what is carried, and the features -> the result."""
+    """`modules.Tail`: what is carried, and the features -> the result.
+
+    Attributes:
+        carried: channels that were carried.
+        width: channels of the features.
+        outputs: channels of the result.
+        steady: whether the convolution adds no constant.
+    """
 
     carried: int
     width: int
     outputs: int
+    steady: bool = False
     kind: ClassVar[str] = "tail"
 
     @property
@@ -286,13 +312,18 @@ class Tail(Layer):
         return self.carried + self.width, self.outputs
 
     @property
+    def subnet(self) -> Subnet:
+        """One convolution."""
+        return Subnet((), bias=not self.steady)
+
+    @property
     def reach(self) -> int:
         """Of one convolution."""
         return 1
 
     def shapes(self) -> Iterable[tuple[str, Shape]]:
         """Of one convolution."""
-        return Subnet(()).shapes("subnet", self.width, self.outputs)
+        return self.subnet.shapes("subnet", self.width, self.outputs)
 
 
 @dataclass(frozen=True)

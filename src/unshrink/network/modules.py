@@ -224,16 +224,21 @@ def differences(x: Tensor) -> Tensor:
 
 
 class Head(nn.Module):
-    """Puts features beside what comes in: a convolution of it.  (N, C, H, W) -> (N, C + features, H, W)."""
+    """Puts features beside what comes in: a convolution of it, or of its differences where it is steady."""
 
     def __init__(self, shape: layers.Head) -> None:
         super().__init__()
-        self.subnet = Subnet(layers.Subnet(()), shape.carried, shape.width)
+        self.steady = shape.steady
+        self.subnet = Subnet(shape.subnet, shape.seen, shape.width)
         nn.init.xavier_normal_(self.subnet.convs[0].weight)  # type: ignore[arg-type]
+
+    def seen(self, x: Tensor) -> Tensor:
+        """What the convolution reads: (N, C, H, W) -> the same, or (N, 2C, H, W)."""
+        return differences(x) if self.steady else x
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C + features, H, W)."""
-        return torch.cat((x, self.subnet(x)), dim=1)
+        return torch.cat((x, self.subnet(self.seen(x))), dim=1)
 
 
 class Residual(nn.Module):
@@ -257,7 +262,7 @@ class Tail(nn.Module):
         super().__init__()
         self.sizes = (shape.carried, shape.width)
         self.missing = shape.outputs - shape.carried
-        self.subnet = Subnet(layers.Subnet(()), shape.width, shape.outputs)
+        self.subnet = Subnet(shape.subnet, shape.width, shape.outputs)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C + features, H, W) -> (N, outputs, H, W)."""

@@ -15,6 +15,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from unshrink.training.codecs import codecs, draw_codecs
+
 
 @dataclass(frozen=True)
 class DegradationConfig:
@@ -22,8 +24,8 @@ class DegradationConfig:
 
     Attributes:
         name: "none", or "noise": Gaussian noise on the quantised small picture, so that restoring survives small
-            changes such as recompression.
-        strength: how strong it is; of "noise", the standard deviation in 8-bit levels.
+            changes; "codecs": JPEG and WebP of many qualities, as `codecs` says.
+        strength: how strong it is; of "noise", the standard deviation in 8-bit levels; the others have none.
     """
 
     name: str = "none"
@@ -64,4 +66,8 @@ def noise(small: Tensor, drawn: Tensor, strength: float) -> Tensor:
     return small + drawn * (strength / 255)
 
 
-DEGRADATIONS = {"none": Degradation(nothing, unchanged), "noise": Degradation(normal, noise)}
+DEGRADATIONS = {
+    "none": Degradation(nothing, unchanged),
+    "noise": Degradation(normal, noise),
+    "codecs": Degradation(draw_codecs, codecs),
+}

@@ -21,6 +21,10 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from unshrink.pictures.colour import CHROMA, LUMA
+from unshrink.training.jpeg import bits
+
+RATED = 70
+"""The quality at which the bits of a small picture are counted."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,7 @@ class LossConfig:
         guide: weight of the guidance; published 4 / 9 / 16 / 64 at x2 / x3 / x4 / x8.
         guide_luma: weight of the guidance in luma alone, a mean over the small picture.
         guide_chroma: weight of the guidance in chroma alone, likewise.
+        rate: weight of the bits that the small picture takes as JPEG, for each pixel of the large one.
         latent: weight of z^2; needed only where z is drawn to restore.
         log: take the logarithm of each of the restored picture's losses of each crop, and their weighed mean: so
             crops of all difficulties count alike, as they do in a mean of PSNR, and weights are of decibels.  The
@@ -51,6 +56,7 @@ class LossConfig:
     guide: float = 4.0
     guide_luma: float = 0.0
     guide_chroma: float = 0.0
+    rate: float = 0.0
     latent: float = 0.0
     log: bool = False
     floor: float = 0.0
@@ -124,6 +130,11 @@ def guide_chroma(trip: RoundTrip, config: LossConfig) -> Tensor:
     return converted(trip.lr - trip.reference, CHROMA, config.guide_penalty)
 
 
+def rate(trip: RoundTrip, config: LossConfig) -> Tensor:
+    """Bits of the small picture as JPEG of middling quality in 4:2:0, for each pixel of the large one: (N,)."""
+    return bits(trip.lr.clamp(0, 1), RATED) / trip.hr[0, 0].numel()
+
+
 def latent(trip: RoundTrip, config: LossConfig) -> Tensor:
     """The negative log-likelihood of z under N(0, 1), up to constants: (N,)."""
     return per_value(trip.lost.square(), trip.hr)
@@ -135,7 +146,13 @@ OF_RESTORED: dict[str, Loss] = {
     "chroma": chroma,
     "chroma_blocks": chroma_blocks,
 }
-OF_SMALL: dict[str, Loss] = {"guide": guide, "guide_luma": guide_luma, "guide_chroma": guide_chroma, "latent": latent}
+OF_SMALL: dict[str, Loss] = {
+    "guide": guide,
+    "guide_luma": guide_luma,
+    "guide_chroma": guide_chroma,
+    "rate": rate,
+    "latent": latent,
+}
 LOSSES = {**OF_RESTORED, **OF_SMALL}
 
 
