@@ -23,9 +23,13 @@ KINDS: dict[int | str, tuple[str, dict[str, Any]]] = {  # few blocks: exporting 
         "irn",
         {"scale": 3, "blocks": [1], "subnet": "plain", "width": 8, "depth": 3, "joint": True, "steady": True},
     ),
+    "restorer": (
+        "irn",
+        {"scale": 2, "blocks": [1], "subnet": "plain", "width": 8, "joint": True, "steady": True, "restorer": 1},
+    ),
     "pair": ("pair", {"blocks": 1, "width": 6, "growth": 4}),
 }
-OTHERS = ("x3", "plain", "plain-x3", "pair")  # than the published network
+OTHERS = ("x3", "plain", "plain-x3", "restorer", "pair")  # than the published network
 
 
 def config(scale: int) -> dict[str, Any]:

@@ -55,7 +55,10 @@ def test_settings_of_the_command_line_win(write):
             "'charbonier': did you mean charbonnier? allowed are charbonnier, l1",
         ),
         ("[loss]\nlumas = 1", "unknown key loss.lumas: did you mean loss.luma?"),
-        ("[degradation]\nname = 'noisy'", "degradation.name is 'noisy': did you mean noise? allowed are none, noise"),
+        (
+            "[degradation]\nname = 'noisy'",
+            "degradation.name is 'noisy': did you mean noise? allowed are none, noise, codecs",
+        ),
         ("[learned]\npatches = 1", "unknown key learned.patches: did you mean learned.patch?"),
         ("optim = 1", "optim must be a table, got 1"),
         ("[model]\nscale = 6", "model.scale is 6: allowed are"),

@@ -15,6 +15,8 @@ CONFIGS = [
     IRNConfig(scale=4, blocks=(1, 1), growth=8),
     IRNConfig(scale=4, blocks=(1, 2), subnet="plain", width=8, depth=4),
     IRNConfig(scale=2, blocks=(2,), subnet="plain", width=8, depth=2, joint=True, steady=True),
+    IRNConfig(scale=4, blocks=(1, 1), subnet="plain", width=8, restorer=1),
+    IRNConfig(scale=2, blocks=(1,), subnet="plain", width=8, joint=True, steady=True, restorer=2),
     PairConfig(blocks=1, width=6, growth=4),
 ]
 

@@ -7,6 +7,7 @@ from torch.nn.functional import avg_pool2d
 
 from unshrink.pictures import colour
 from unshrink.training import losses
+from unshrink.training.jpeg import bits
 from unshrink.training.losses import LossConfig, RoundTrip
 
 
@@ -67,6 +68,13 @@ def test_a_loss_is_a_row_of_the_table(trip, monkeypatch):
     monkeypatch.setattr(losses, "LOSSES", {**losses.LOSSES, **row})
     plain, with_it = (losses.weighed(trip, LossConfig(latent=weight))["total"] for weight in (0.0, 2.0))
     assert torch.allclose(with_it - plain, torch.full((2,), 10.0))
+
+
+def test_the_rate_is_of_the_small_picture_for_each_pixel_of_the_large_one(trip):
+    flat = trip._replace(lr=torch.full_like(trip.lr, 0.5))
+    rates = losses.rate(trip, LossConfig())
+    assert rates.tolist() == pytest.approx([float(one) / 64 for one in bits(trip.lr, 70)])
+    assert (rates > 10 * losses.rate(flat, LossConfig())).all()
 
 
 def test_every_row_has_a_weight():

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -96,6 +98,7 @@ def test_z_is_zero_or_drawn_from_the_normal_distribution_by_a_seed():
         ({"depth": 1}, "allowed are 2 to 16"),
         ({"joint": 1}, "allowed are true, false"),
         ({"steady": "yes"}, "allowed are true, false"),
+        ({"restorer": -1}, "allowed are 0 to 64"),
     ],
 )
 def test_impossible_shapes_are_refused(config, message):
@@ -104,10 +107,10 @@ def test_impossible_shapes_are_refused(config, message):
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4, 8])
-@pytest.mark.parametrize("subnet", ["dense", "plain"])
-def test_a_steady_network_leaves_areas_of_one_colour_as_they_are(scale, subnet):
+@pytest.mark.parametrize("kind", [{"subnet": "dense"}, {"subnet": "plain"}, {"subnet": "plain", "restorer": 2}])
+def test_a_steady_network_leaves_areas_of_one_colour_as_they_are(scale, kind):
     blocks = (1,) * {2: 1, 3: 1, 4: 2, 8: 3}[scale]
-    network = Network(IRNConfig(scale=scale, blocks=blocks, subnet=subnet, width=8, growth=8, joint=True, steady=True))
+    network = Network(IRNConfig(scale=scale, blocks=blocks, width=8, growth=8, joint=True, steady=True, **kind))
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     for colour in ((255, 255, 255), (0, 0, 0), (255, 0, 0), (17, 130, 201)):
@@ -115,6 +118,25 @@ def test_a_steady_network_leaves_areas_of_one_colour_as_they_are(scale, subnet):
         lr = network.downscale(hr)
         assert torch.equal((lr * 255).round(), (hr[..., ::scale, ::scale] * 255).round())
         torch.testing.assert_close(network.upscale(lr), hr, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("scale", SHAPES)
+def test_a_restorer_starts_as_nothing_and_learns_what_z_is(scale):
+    """Untrained, the small picture passes and z is zero; the small picture itself does not depend on it."""
+    torch.manual_seed(0)
+    config = IRNConfig(scale=scale, blocks=SHAPES[scale], **KINDS["plain"], restorer=2)
+    network, without = Network(config), Network(replace(config, restorer=0))
+    for parameter in without.parameters():
+        torch.nn.init.normal_(parameter, std=0.05)
+    network.load_state_dict(without.state_dict(), strict=False)
+    hr = torch.rand(1, 3, 24, 24)
+    lr, _ = network(hr)
+    assert network.z_channels == 0
+    torch.testing.assert_close(lr, without(hr)[0])
+    torch.testing.assert_close(network.upscale(lr), without.upscale(lr))
+    (network.upscale(lr) - hr).square().sum().backward()
+    tail = network.get_submodule("restorer")[-1].subnet.convs[0]
+    assert (tail.weight.grad[3:].flatten(1).abs().amax(dim=1) > 0).all(), "every channel of z is estimated"
 
 
 def test_unknown_architecture_is_refused():

@@ -104,6 +104,7 @@ SHAPES = {
     "deep joint coupling": Coupling(12, plain(6, 4), joint=True),
     "steady coupling": Coupling(12, plain(6, 2), joint=True, steady=True),
     "head": Head(3, 5),
+    "steady head": Head(3, 5, steady=True),
     "residual": Residual(3, 5, dense(4)),
     "tail": Tail(3, 5, 12),
 }
