@@ -100,7 +100,7 @@ def measured(methods: list[Method], name: str) -> Iterator[dict[str, Any]]:
     for (method, way), figures in found.items():
         yield {
             **{"set": pictures.name, "method": method, "weights": identities.get(method), "path": way},
-            **{name: round(value, 4) for name, value in mean_by_name(figures).items()},
+            **{name: round(value, 4) if np.isfinite(value) else None for name, value in mean_by_name(figures).items()},
         }
 
 

@@ -1,6 +1,6 @@
 """Writes measured figures into the pages, between their markers: results/ into README.md, cards/*.md, docs/tutorial.md
-and docs/results.md, benchmarks/ into docs/performance.md and docs/effort.md, training logs and trials into
-docs/training-diary.md and README.md, what the checks found into docs/cli.md and docs/server.md.
+and docs/results.md, benchmarks/ into docs/performance.md, docs/effort.md and docs/recoded.md, training logs and trials
+into docs/training-diary.md and README.md, what the checks found into docs/cli.md and docs/server.md.
 
 python docs/generate_figures.py          # rewrites the tables
 python docs/generate_figures.py --check  # exits 1 if a page is not what the measurements say
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import benchmark_tables as benchmarks
+import recoded_tables as recoded
 
 from unshrink.evaluation.plots import Plot
 from unshrink.evaluation.results import SETS, Result, Results, read
@@ -32,6 +33,8 @@ README_ROWS = (  # photos and screens; docs/results.md has all
     ("irn-x8", "Set5"),
 )
 DECIBELS = ("PSNR-Y", "RGB", "chroma", "LR", "LR chroma")  # of validations and trials
+TRIALS = ("trial", "what and why", "steps", *DECIBELS)
+COSTS = ("parameters", "ms of a processor for 512x512 down")
 SPEED = ROOT / "docs" / "images" / "speed.svg"
 INK = "#808080"  # of the text in a drawing that is a file of its own: readable on white and on black
 MARKED = re.compile(r"(<!-- (figures|trials|speedrun|scales|memory|precision) -->\n).*?(<!-- /\2 -->)", re.DOTALL)
@@ -153,13 +156,17 @@ def decibels(figures: dict[str, float]) -> list[str]:
 def trials() -> str:
     """The rows of every study in results/ablations, and the commands that ran them."""
     parts = []
-    for path in sorted((ROOT / "results" / "ablations").glob("*.json")):
-        lines = []
-        for r in json.loads(path.read_text()):
+    for study in sorted((ROOT / "results" / "ablations").glob("*.toml")):
+        if not study.with_suffix(".json").exists():
+            continue
+        rows = load("results", "ablations", f"{study.stem}.json")
+        headings, lines = [*TRIALS, *COSTS] if "pass" in rows[0] else TRIALS, []
+        for r in rows:
             settings = f" (`{' '.join(r['set'])}`)" if r["set"] else ""
-            lines.append((r["name"], r["why"] + settings, r["steps"], *decibels(r)))
-        shown = markdown(("trial", "what and why", "steps", *DECIBELS), lines)
-        parts.append(f"`python tools/ablate.py results/ablations/{path.stem}.toml`:\n\n{shown}")
+            costs = (f"{r['parameters']:,}", f"{1000 * r['pass']:.0f}") if "pass" in r else ()
+            lines.append((r["name"], r["why"] + settings, r["steps"], *decibels(r), *costs))
+        command = f"python tools/ablate.py results/ablations/{study.stem}.toml"
+        parts.append(f"`{command}`:\n\n{markdown(headings, lines)}")
     return "\n".join(parts)
 
 
@@ -221,6 +228,7 @@ def pages() -> dict[Path, str]:
         "precision": benchmarks.precision(load("benchmarks", "precision.json")),
     }
     shown[docs / "effort.md"] = {"figures": benchmarks.effort(load("benchmarks", "effort.json"))}
+    shown[docs / "recoded.md"] = {"figures": recoded.everything(load("results", "recoded.json"))}
     shown[docs / "training-diary.md"] = {"figures": curves(), "trials": trials()}
     shown[docs / "cli.md"] = {"figures": checks("folders", "hostile")}
     shown[docs / "server.md"] = {"figures": checks("serve_hostile", "serve_load", "serve_restart", "serve_schema")}
