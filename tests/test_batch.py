@@ -245,6 +245,60 @@ def test_half_a_line_and_nonsense_are_left_aside(tmp_path, pair):
     assert state(tmp_path, pair) == "begun", "a new line does not continue the half one"
 
 
+NESTED = b"[" * 100_000
+
+
+def test_a_line_that_is_nested_too_deep_is_left_aside(tmp_path, pair):
+    written(tmp_path, ("done", pair))
+    path = tmp_path / "unshrink-manifest.jsonl"
+    path.write_bytes(b'{"output": ' + NESTED + b"\n" + path.read_bytes())
+    assert state(tmp_path, pair) == "done"
+
+
+def to_nowhere(path):
+    path.symlink_to(path.parent / "planted")
+
+
+def to_a_file(path):
+    (path.parent / "mine.txt").write_text("mine\n")
+    path.symlink_to("mine.txt")
+
+
+@pytest.mark.parametrize("make", [to_nowhere, to_a_file, os.mkdir, os.mkfifo])
+@pytest.mark.parametrize("name", ["unshrink-manifest.jsonl", "unshrink-manifest-1-of-2.jsonl"])
+def test_a_manifest_that_is_no_file_of_its_own_is_one_line(tmp_path, capsys, make, name):
+    out = tmp_path / "out"
+    out.mkdir()
+    make(out / name)
+    assert unshrink("downscale", picture(tmp_path / "photos/a.png").parent, "-o", out) == 1
+    assert "is a link, a folder or a device; remove it" in (err := capsys.readouterr().err)
+    assert err.count("\n") == 1
+    assert not (out / "planted").exists()
+    assert not (out / "mine.txt").exists() or (out / "mine.txt").read_text() == "mine\n"
+
+
+def test_a_link_that_is_planted_under_an_open_manifest_is_not_written(tmp_path):
+    lines = Manifest(str(tmp_path), {})
+    to_nowhere(tmp_path / "unshrink-manifest.jsonl")
+    with pytest.raises(UnshrinkError, match="remove it"):
+        lines.open()
+    assert not (tmp_path / "planted").exists()
+
+
+@pytest.mark.parametrize("option, code", [("--overwrite", 1), ("--skip", 0), ("--rename", 0), ("-q", 1)])
+@pytest.mark.parametrize("several", [False, True])
+def test_a_link_to_nowhere_under_the_name_of_an_output_is_not_followed(tmp_path, option, code, several, capsys):
+    source, out = picture(tmp_path / "photos" / "a.png"), tmp_path / "out"
+    out.mkdir()
+    (out / "a_x2.png").symlink_to(tmp_path / "planted")
+    assert unshrink("downscale", source.parent if several else source, "-o", out, option) == code
+    assert not (tmp_path / "planted").exists()
+    assert (out / "a_x2.png").is_symlink()
+    assert (out / "a_x2-2.png").exists() is (option == "--rename")
+    if code:
+        assert "a link that leads nowhere; remove it" in capsys.readouterr().err
+
+
 def test_a_place_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UnshrinkError, match=r"cannot write .*unshrink-manifest"):

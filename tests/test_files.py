@@ -159,6 +159,16 @@ def test_permissions_are_those_of_any_new_file_and_links_are_followed(tmp_path):
     assert (tmp_path / "a.bin").read_bytes() == b"through"
 
 
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_links_to_nowhere_are_not_followed(tmp_path, overwrite):
+    (tmp_path / "link").symlink_to("target")
+    (tmp_path / "loop").symlink_to("loop")
+    for name in ("link", "loop"):
+        with pytest.raises(UnshrinkError, match="leads nowhere; remove it"):
+            put(tmp_path / name, overwrite=overwrite)
+    assert names(tmp_path) == ["link", "loop"]
+
+
 def test_longest_name(tmp_path):
     put(tmp_path / ("n" * 255))
     with pytest.raises(UnshrinkError, match="too long"):

@@ -26,6 +26,7 @@ _ADVICE = {
     errno.EROFS: "the disk is read-only; write elsewhere",
     errno.EEXIST: "the file exists already; choose another name or allow overwriting (--overwrite)",
     errno.EISDIR: "that is a folder or a device; give the name of a file",
+    errno.ELOOP: "it is a link that leads nowhere; remove it or choose another name",
     errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
 }
 
@@ -38,7 +39,7 @@ def atomic_write(
 
     The bytes go to a temporary file in the same folder. When the block ends they are flushed to the disk and the file
     is renamed; when anything fails, the temporary file is removed and whatever was there before is untouched. A
-    symbolic link is followed, not replaced.
+    symbolic link to a file is followed, not replaced; one that leads nowhere is refused, whoever made it.
 
     Args:
         path: the file to write.
@@ -53,6 +54,8 @@ def atomic_write(
     """
     target = Path(os.path.realpath(path))
     try:
+        if os.path.islink(path) and not os.path.exists(path):
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
         _refuse_unsuitable(target, overwrite)
         temporary, descriptor = _temporary(target)
         with _still_held(descriptor):

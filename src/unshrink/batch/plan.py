@@ -210,7 +210,7 @@ def settle(item: Item, existing: Existing, manifest: Manifest) -> Item:
         state = manifest.state(item.source, target)
         if state == "done":
             return dataclasses.replace(item, skip="done already")
-        if state == "begun" or not os.path.exists(target):
+        if state == "begun" or not os.path.lexists(target):
             return dataclasses.replace(item, overwrite=overwrite or state == "begun")
     return dataclasses.replace(item, overwrite=overwrite, skip="exists already" if existing == "skip" else "")
 
@@ -223,7 +223,7 @@ def _numbered(target: str, number: int) -> str:
 def intention(item: Item) -> Outcome:
     """What would become of an item, of which nothing is done."""
     would = "skip" if item.skip else "write"
-    if not item.skip and item.target != STANDARD and os.path.exists(item.target):
+    if not item.skip and item.target != STANDARD and os.path.lexists(item.target):
         would = "replace" if item.overwrite else "refuse to replace"
     reason = f" ({item.skip})" if item.skip else ""
     return Outcome(item.source, item.target, "planned", facts={"would": f"{would}{reason}"})

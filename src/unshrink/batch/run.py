@@ -127,7 +127,7 @@ class Batch:
 
     def _hand(self, tried: "_Try", worker: Worker) -> "_Try":
         item = tried.item
-        ours = item.overwrite or not os.path.exists(item.target)  # what will be there: a retry may replace it
+        ours = item.overwrite or not os.path.lexists(item.target)  # what will be there: a retry may replace it
         if ours and tried.number == 1:
             self.manifest.write("begun", item.source, item.target)
         worker.send(self.timeout, _do, item)
