@@ -5,6 +5,8 @@ import json
 import logging
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -314,7 +316,7 @@ def unshrink(*args):
 
 def picture(path, width=9):
     path.parent.mkdir(parents=True, exist_ok=True)
-    write(Image(np.full((7, width, 3), width, np.uint8)), path)
+    write(Image(np.full((7, width, 3), width % 256, np.uint8)), path)
     return path
 
 
@@ -378,6 +380,42 @@ def test_exit_code_4_where_nothing_matches(tmp_path, capsys):
     assert unshrink("upscale", f"{tmp_path}/*.png", "-o", tmp_path / "out", "--json") == 4
     assert "no pictures in" in json.loads(capsys.readouterr().out)["error"]
     assert list(tmp_path.iterdir()) == []
+
+
+def leftover(folder):
+    """What a killed writer leaves."""
+    path = folder / ".unshrink-0123456789abcdef.part"
+    path.write_bytes(b"half")
+    return path
+
+
+def test_a_single_run_sweeps_what_a_killed_one_left(tmp_path):
+    source = picture(tmp_path / "a.png")
+    left = leftover(tmp_path)
+    assert unshrink("downscale", source) == 0
+    assert not left.exists()
+    left = leftover(tmp_path)
+    assert unshrink("compare", source) == 0
+    assert not left.exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("several", [False, True])
+def test_a_signal_that_ends_it_leaves_no_half_file(tmp_path, number, several):
+    for name in "abcd" if several else "a":
+        picture(tmp_path / "photos" / f"{name}.png", 20_000)
+    out = tmp_path / "out"
+    out.mkdir()
+    command = [sys.executable, "-m", "unshrink", "downscale", "photos" if several else "photos/a.png", "-o", "out"]
+    heard = functools.partial(signal.signal, number, signal.SIG_DFL)  # also under nohup
+    command += ["--effort", "9"]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, preexec_fn=heard) as process:
+        while not list(out.glob("*.part")):
+            assert process.poll() is None, process.stderr.read()
+            time.sleep(0.02)
+        process.send_signal(number)
+        assert process.wait(60) == -number
+    assert {path.name for path in out.iterdir() if path.is_file()} <= {"unshrink-manifest.jsonl"}
 
 
 def test_killed_runs_and_workers_leave_no_trace(tmp_path):

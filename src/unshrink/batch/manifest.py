@@ -61,7 +61,7 @@ class Manifest:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = _opened(path, "a+b")
-            if not hold(self._file.fileno()):
+            if hold(self._file.fileno()) is False:
                 raise UnshrinkError(f"another unshrink is filling {self.folder}: wait for it, or give each its --shard")
             _end_last_line(self._file)
         except OSError as error:

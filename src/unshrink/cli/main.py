@@ -6,8 +6,10 @@ Heavy modules are imported by the commands that use them, so that help answers a
 
 import logging
 import os
+import signal
 import sys
 from importlib import import_module
+from types import FrameType
 
 from unshrink.cli.arguments import make_parser
 from unshrink.cli.tasks import Result, Results, Task, attempt
@@ -16,12 +18,30 @@ from unshrink.errors import NothingMatchedError, UnshrinkError, UsageError
 
 OK, FAILED, USAGE, PARTLY, NOTHING, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
+_ENDS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
 logger = logging.getLogger("unshrink")
 
 
 def run() -> None:
-    """What the command ``unshrink`` calls."""
-    sys.exit(main())
+    """What the command ``unshrink`` calls: a signal that ends it leaves no half-written files behind."""
+    heard: list[int] = []
+
+    def end(number: int, frame: FrameType | None) -> None:
+        heard.append(number)
+        signal.signal(number, signal.SIG_DFL)  # a second one ends it at once
+        raise SystemExit
+
+    for number in _ENDS:
+        if signal.getsignal(number) is signal.SIG_DFL:  # nohup has it ignored
+            signal.signal(number, end)
+    try:
+        code = main()
+    except SystemExit:
+        code = FAILED
+    for number in heard:  # whoever has sent it sees that it ended by it
+        signal.raise_signal(number)
+    sys.exit(code)
 
 
 def main(argv: list[str] | None = None) -> int:
