@@ -19,6 +19,7 @@ class Item:
         form: the format of the target.
         overwrite: whether it may replace what is there.
         skip: why it is not to be done; "" if it is.
+        fault: why it cannot be done, as a folder that cannot be looked into; "" if it can.
     """
 
     source: str
@@ -26,6 +27,7 @@ class Item:
     form: str
     overwrite: bool = False
     skip: str = ""
+    fault: str = ""
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,7 @@ class Batch:
     timeout: float
 
     def outcomes(self) -> Generator[Outcome]:
-        """Does all, and gives the outcome of each picture as it comes; what is skipped comes first.
+        """Does all, and gives the outcome of each picture as it comes; what is not tried comes first.
 
         Raises:
             UnshrinkError: the manifest cannot be written.
@@ -80,13 +80,16 @@ class Batch:
             KeyboardInterrupt: after Ctrl-C: the first ends it after the pictures in hand, the second at once.
         """
         _refuse_in_worker()
-        aside, todo = [item for item in self.items if item.skip], [item for item in self.items if not item.skip]
+        aside = [item for item in self.items if item.skip]
+        hopeless = [failed(item, item.fault) for item in self.items if item.fault]
+        todo = [item for item in self.items if not (item.skip or item.fault)]
         folders = {os.path.dirname(os.path.realpath(item.target)) for item in self.items}
-        failures = 0
+        failures = len(hopeless)
         self.manifest.open()
         try:
             _sweep(folders)
             yield from map(skipped, aside)
+            yield from hopeless
             for item, outcome in self._work(todo):
                 state = "done" if outcome.ok else "failed"
                 self.manifest.write(state, item.source, item.target, result=outcome.as_json())
@@ -95,7 +98,7 @@ class Batch:
         finally:
             _sweep(folders)
             self.manifest.close()
-        logger.info(f"{len(todo) - failures} done, {failures} failed, {len(aside)} skipped")
+        logger.info(f"{len(todo) + len(hopeless) - failures} done, {failures} failed, {len(aside)} skipped")
 
     def _work(self, items: list[Item]) -> Iterator[tuple[Item, Outcome]]:
         waiting = deque(_Try(item) for item in items)
