@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from unshrink.batch.items import STANDARD, Item, Outcome, skipped
+from unshrink.batch.items import Item, Outcome, is_stream, skipped
 from unshrink.batch.manifest import Manifest
 from unshrink.batch.options import DownscaleOptions, UpscaleOptions
 from unshrink.batch.plan import Request, in_shard, intention, plan, settle
@@ -138,7 +138,7 @@ def _start(request: Request, items: list[Item], how: How, shape: dict[str, Any],
 def _alone(items: list[Item], how: How, progress: Progress | None) -> Generator[Outcome]:
     do = functools.partial(rescale_file, how=how, progress=progress)
     for item in items:
-        if item.target != STANDARD:
+        if not is_stream(item.target):
             sweep(os.path.dirname(os.path.realpath(item.target)))
         yield skipped(item) if item.skip else attempt(item, do)
 

@@ -1,6 +1,8 @@
 """One picture of a batch: where it comes from and goes, and what has become of it."""
 
-from collections.abc import Mapping
+import os
+import stat
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -61,6 +63,24 @@ class Outcome:
         if not self.ok:
             return {"input": self.input, "error": self.error}
         return {"input": self.input, "output": self.output, **self.facts}
+
+
+def is_pipe(name: str) -> bool:
+    """Whether a name is that of a pipe, which can be read once alone: a FIFO, or what a shell makes of ``<(...)``."""
+    return _is(name, stat.S_ISFIFO)
+
+
+def is_stream(name: str) -> bool:
+    """Whether what is written under a name passes on, and nothing is kept under it: standard output, pipes, devices."""
+    return name == STANDARD or _is(name, stat.S_ISFIFO, stat.S_ISCHR)
+
+
+def _is(name: str, *kinds: Callable[[int], bool]) -> bool:
+    try:
+        mode = os.stat(name).st_mode
+    except (OSError, ValueError):  # no such file, or no name of one
+        return False
+    return any(kind(mode) for kind in kinds)
 
 
 def failed(item: Item, error: str) -> Outcome:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from unshrink.batch.items import STANDARD, Item, Outcome, failed
+from unshrink.batch.items import STANDARD, Item, Outcome, failed, is_pipe, is_stream
 from unshrink.batch.manifest import PATTERN as PATTERN_OF_MANIFESTS
 from unshrink.batch.manifest import Manifest
 from unshrink.batch.options import BatchOptions, Existing
@@ -102,8 +102,11 @@ def _refuse_unsuitable(request: Request) -> None:
     inputs, folder = request.inputs, request.folder
     if not inputs:
         raise UsageError("there are no inputs: name pictures, folders or patterns")
-    if len(inputs) > 1 and STANDARD in (*inputs, request.out):
-        raise UsageError("standard input and output take one picture: give files and a folder")
+    pipes = [name for name in inputs if name == STANDARD or is_pipe(name)]
+    if len(inputs) > 1 and (pipes or request.out == STANDARD):
+        raise UsageError("pipes, standard input and output take one picture: give files and a folder")
+    if request.out is None and pipes not in ([], [STANDARD]):
+        raise UsageError(f"{pipes[0]} is a pipe: say with -o where what comes of it goes")
     if folder is None and any(map(_is_collective, inputs)):
         raise UsageError("say with -o in which folder the pictures of a folder or pattern go")
     if folder is not None and not os.path.isdir(folder) and (os.path.exists(folder) or is_picture(folder)):
@@ -185,7 +188,7 @@ def _format(out: str | None, asked: str | None) -> str:
     """The format that the options or the name of the output ask for."""
     if asked is not None and asked not in formats.WRITTEN:
         raise UsageError(f"format is {asked!r:.60}: allowed are None, {', '.join(formats.WRITTEN)}")
-    if out in (None, STANDARD):
+    if out in (None, STANDARD) or (is_stream(out) and not Path(out).suffix):
         return asked or "png"
     named = formats.of_path(out).name if asked is None or Path(out).suffix else asked
     if asked not in (None, named):
@@ -213,7 +216,7 @@ def refuse_clashes(items: list[Item]) -> None:
     sources = {os.path.realpath(item.source) for item in items if item.source != STANDARD}
     makers: dict[str, str] = {}
     for item in items:
-        if item.fault or item.target == STANDARD:
+        if item.fault or is_stream(item.target):
             continue
         place = os.path.realpath(item.target)
         if place in sources:
@@ -229,7 +232,7 @@ def refuse_clashes(items: list[Item]) -> None:
 
 def settle(item: Item, existing: Existing, manifest: Manifest) -> Item:
     """The item with what is to be done about a target that is there already, or that a killed run has begun."""
-    if item.fault or item.target == STANDARD:
+    if item.fault or is_stream(item.target):
         return item
     targets = itertools.chain([item.target], (_numbered(item.target, n) for n in itertools.count(2)))
     overwrite = existing == "overwrite"
@@ -253,7 +256,7 @@ def intention(item: Item) -> Outcome:
     if item.fault:
         return failed(item, item.fault)
     would = "skip" if item.skip else "write"
-    if not item.skip and item.target != STANDARD and os.path.lexists(item.target):
+    if not item.skip and not is_stream(item.target) and os.path.lexists(item.target):
         would = "replace" if item.overwrite else "refuse to replace"
     reason = f" ({item.skip})" if item.skip else ""
     return Outcome(item.source, item.target, "planned", facts={"would": f"{would}{reason}"})

@@ -5,7 +5,6 @@ Heavy modules are imported by the commands that use them, so that help answers a
 """
 
 import logging
-import os
 import signal
 import sys
 from importlib import import_module
@@ -13,7 +12,7 @@ from types import FrameType
 
 from unshrink.cli.arguments import make_parser
 from unshrink.cli.tasks import Result, Results, Task, attempt
-from unshrink.cli.terminal import Pace, messages, show, status
+from unshrink.cli.terminal import Pace, discard, messages, prepare, show, status
 from unshrink.errors import NothingMatchedError, UnshrinkError, UsageError
 
 OK, FAILED, USAGE, PARTLY, NOTHING, INTERRUPTED = 0, 1, 2, 3, 4, 130
@@ -25,6 +24,7 @@ logger = logging.getLogger("unshrink")
 
 def run() -> None:
     """What the command ``unshrink`` calls: a signal that ends it leaves no half-written files behind."""
+    prepare()
     heard: list[int] = []
 
     def end(number: int, frame: FrameType | None) -> None:
@@ -39,6 +39,11 @@ def run() -> None:
         code = main()
     except SystemExit:
         code = FAILED
+    try:
+        sys.stdout.flush()  # help pages, which argparse prints
+    except OSError:
+        discard(sys.stdout)
+        code = code or FAILED
     for number in heard:  # whoever has sent it sees that it ended by it
         signal.raise_signal(number)
     sys.exit(code)
@@ -61,9 +66,7 @@ def main(argv: list[str] | None = None) -> int:
     with messages(args.quiet, args.verbose):
         try:
             module, function = args.run
-            code = perform(getattr(import_module(f"unshrink.cli.{module}"), function)(args), args.json)
-            sys.stdout.flush()
-            return code
+            return perform(getattr(import_module(f"unshrink.cli.{module}"), function)(args), args.json)
         except UsageError as error:
             logger.error(f"{error} (see unshrink {args.command} --help)")
             return USAGE
@@ -72,7 +75,7 @@ def main(argv: list[str] | None = None) -> int:
             show(Result({"error": str(error)}), args.json)
             return NOTHING if isinstance(error, NothingMatchedError) else FAILED
         except BrokenPipeError:  # whoever read our output has gone: nothing is to be said, at exit neither
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            discard(sys.stdout)
             return FAILED
         except KeyboardInterrupt:
             logger.error("interrupted")
