@@ -12,6 +12,7 @@ from pathlib import Path
 
 import folders
 import numpy as np
+import PIL.Image
 import pytest
 
 from unshrink.batch.items import Item, Outcome
@@ -380,6 +381,25 @@ def test_exit_code_4_where_nothing_matches(tmp_path, capsys):
     assert unshrink("upscale", f"{tmp_path}/*.png", "-o", tmp_path / "out", "--json") == 4
     assert "no pictures in" in json.loads(capsys.readouterr().out)["error"]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_batch_says_and_keeps_what_single_runs_say(tmp_path, capsys):
+    frames = [PIL.Image.new("RGB", (9, 7), colour) for colour in ("red", "blue")]
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    frames[0].save(photos / "a.gif", save_all=True, append_images=frames[1:])
+    frames[0].convert("CMYK").save(photos / "b.jpg")
+    assert unshrink("downscale", photos, "-o", tmp_path / "small", "--json") == 0
+    out, err = capsys.readouterr()
+    notes = {Path(row["input"]).name: row["notes"] for row in map(json.loads, out.splitlines())}
+    assert "only the first of several pictures in the file was read" in notes["a.gif"]
+    assert "CMYK was converted to RGB without a colour profile" in notes["b.jpg"]
+    assert all(f"unshrink: {photos / name}: {note}\n" in err for name, said in notes.items() for note in said)
+    kept = folders.lines(tmp_path / "small", "done")
+    assert {Path(line["input"]).name: line["result"]["notes"] for line in kept} == notes
+    assert unshrink("upscale", photos, "-o", tmp_path / "back", "-m", "irn-x2", "--json") == 0
+    for row in rows(capsys):
+        assert "no record" in row["notes"][-1], "warnings too"
 
 
 def leftover(folder):

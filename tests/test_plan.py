@@ -177,6 +177,19 @@ def test_what_is_refused_before_any_work(tree, arguments, error, message):
     assert not Path("o").exists()
 
 
+def test_what_is_named_twice_is_done_once(tree, caplog):
+    os.symlink("p", "same")
+    with caplog.at_level("INFO", "unshrink"):
+        assert targets("p/a.jpg", "./p/a.jpg", f"{tree}/p/a.jpg", "-o", "o") == {"p/a.jpg": "o/a_x2.png"}
+        assert len(items("p", "p/*.jpg", "same", "-o", "o")) == 2
+    assert f"{tree}/p/a.jpg is named twice, and done once" in caplog.messages
+    assert targets("p/a.jpg", "p/a.jpg") == {"p/a.jpg": "p/a_x2.png"}
+    assert sorted(item.target for item in items("p", "p/x", "-r", "-o", "o") if item.source == "p/x/d.webp") == [
+        "o/d_x2.png",
+        "o/x/d_x2.png",
+    ]
+
+
 @pytest.mark.parametrize("other", ["p/A.png", "p/a.png"])
 def test_outputs_are_told_apart_by_more_than_case(tree, other):
     Path(other).touch()

@@ -94,8 +94,19 @@ def plan(request: Request, template: str, fields: Fields) -> list[Item]:
         else:
             target = str(place / _filled(options.name or template, path, form, fields(path.stem)))
         items.append(Item(one.name, target, form, fault=one.fault))
+    items = _each_once(items)
     refuse_clashes(items)
     return items
+
+
+def _each_once(items: list[Item]) -> list[Item]:
+    """The items without those that are the same picture, to the same place, as one before."""
+    known: dict[tuple[str, str], Item] = {}
+    for item in items:
+        first = known.setdefault((os.path.realpath(item.source), os.path.realpath(item.target)), item)
+        if first is not item:
+            logger.info(f"{item.source} is named twice, and done once")
+    return list(known.values())
 
 
 def _refuse_unsuitable(request: Request) -> None:

@@ -156,8 +156,9 @@ def rescale_file(item: Item, how: Downscaler | Upscaler, progress: Progress | No
     """
     began = time.perf_counter()
     with opened(item.target, item.overwrite) as stream:
-        written = how.write(read(item.source, how.options.max_pixels), stream, item.form, progress)
-    facts = {**about(written.model, began), **written.facts}
+        source = read(item.source, how.options.max_pixels)
+        written = how.write(source, stream, item.form, progress)
+    facts = {**about(written.model, began), **written.facts, "notes": list(source.image.notes)}
     return Outcome(item.source, item.target, "done", facts=facts)
 
 

@@ -47,10 +47,12 @@ def threads_each(asked: int, workers: int) -> int:
 def attempt(item: Item, do: DoItem) -> Outcome:
     """Does one picture; what the user can mend is no exception but an outcome that says so."""
     try:
-        with warnings_about(item.source):
-            return do(item)
+        with warnings_about(item.source) as warned:
+            outcome = do(item)
     except UnshrinkError as error:
         return failed(item, str(error))
+    notes = [*outcome.facts.get("notes", ()), *warned]
+    return dataclasses.replace(outcome, facts={**outcome.facts, "notes": notes})
 
 
 @dataclass(frozen=True)
@@ -152,7 +154,7 @@ class Batch:
             logger.debug(str(bug))
             return failed(item, f"unexpected {str(bug).splitlines()[-1]}; -v shows where")
         for level, message in said:
-            logger.log(logging.DEBUG if level == logging.INFO else level, message)
+            logger.log(level, message)
         return outcome
 
 
