@@ -5,11 +5,14 @@ import json
 import logging
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import folders
 import numpy as np
+import PIL.Image
 import pytest
 
 from unshrink.batch.items import Item, Outcome
@@ -245,6 +248,60 @@ def test_half_a_line_and_nonsense_are_left_aside(tmp_path, pair):
     assert state(tmp_path, pair) == "begun", "a new line does not continue the half one"
 
 
+NESTED = b"[" * 100_000
+
+
+def test_a_line_that_is_nested_too_deep_is_left_aside(tmp_path, pair):
+    written(tmp_path, ("done", pair))
+    path = tmp_path / "unshrink-manifest.jsonl"
+    path.write_bytes(b'{"output": ' + NESTED + b"\n" + path.read_bytes())
+    assert state(tmp_path, pair) == "done"
+
+
+def to_nowhere(path):
+    path.symlink_to(path.parent / "planted")
+
+
+def to_a_file(path):
+    (path.parent / "mine.txt").write_text("mine\n")
+    path.symlink_to("mine.txt")
+
+
+@pytest.mark.parametrize("make", [to_nowhere, to_a_file, os.mkdir, os.mkfifo])
+@pytest.mark.parametrize("name", ["unshrink-manifest.jsonl", "unshrink-manifest-1-of-2.jsonl"])
+def test_a_manifest_that_is_no_file_of_its_own_is_one_line(tmp_path, capsys, make, name):
+    out = tmp_path / "out"
+    out.mkdir()
+    make(out / name)
+    assert unshrink("downscale", picture(tmp_path / "photos/a.png").parent, "-o", out) == 1
+    assert "is a link, a folder or a device; remove it" in (err := capsys.readouterr().err)
+    assert err.count("\n") == 1
+    assert not (out / "planted").exists()
+    assert not (out / "mine.txt").exists() or (out / "mine.txt").read_text() == "mine\n"
+
+
+def test_a_link_that_is_planted_under_an_open_manifest_is_not_written(tmp_path):
+    lines = Manifest(str(tmp_path), {})
+    to_nowhere(tmp_path / "unshrink-manifest.jsonl")
+    with pytest.raises(UnshrinkError, match="remove it"):
+        lines.open()
+    assert not (tmp_path / "planted").exists()
+
+
+@pytest.mark.parametrize("option, code", [("--overwrite", 1), ("--skip", 0), ("--rename", 0), ("-q", 1)])
+@pytest.mark.parametrize("several", [False, True])
+def test_a_link_to_nowhere_under_the_name_of_an_output_is_not_followed(tmp_path, option, code, several, capsys):
+    source, out = picture(tmp_path / "photos" / "a.png"), tmp_path / "out"
+    out.mkdir()
+    (out / "a_x2.png").symlink_to(tmp_path / "planted")
+    assert unshrink("downscale", source.parent if several else source, "-o", out, option) == code
+    assert not (tmp_path / "planted").exists()
+    assert (out / "a_x2.png").is_symlink()
+    assert (out / "a_x2-2.png").exists() is (option == "--rename")
+    if code:
+        assert "a link that leads nowhere; remove it" in capsys.readouterr().err
+
+
 def test_a_place_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UnshrinkError, match=r"cannot write .*unshrink-manifest"):
@@ -260,7 +317,7 @@ def unshrink(*args):
 
 def picture(path, width=9):
     path.parent.mkdir(parents=True, exist_ok=True)
-    write(Image(np.full((7, width, 3), width, np.uint8)), path)
+    write(Image(np.full((7, width, 3), width % 256, np.uint8)), path)
     return path
 
 
@@ -324,6 +381,61 @@ def test_exit_code_4_where_nothing_matches(tmp_path, capsys):
     assert unshrink("upscale", f"{tmp_path}/*.png", "-o", tmp_path / "out", "--json") == 4
     assert "no pictures in" in json.loads(capsys.readouterr().out)["error"]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_batch_says_and_keeps_what_single_runs_say(tmp_path, capsys):
+    frames = [PIL.Image.new("RGB", (9, 7), colour) for colour in ("red", "blue")]
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    frames[0].save(photos / "a.gif", save_all=True, append_images=frames[1:])
+    frames[0].convert("CMYK").save(photos / "b.jpg")
+    assert unshrink("downscale", photos, "-o", tmp_path / "small", "--json") == 0
+    out, err = capsys.readouterr()
+    notes = {Path(row["input"]).name: row["notes"] for row in map(json.loads, out.splitlines())}
+    assert "only the first of several pictures in the file was read" in notes["a.gif"]
+    assert "CMYK was converted to RGB without a colour profile" in notes["b.jpg"]
+    assert all(f"unshrink: {photos / name}: {note}\n" in err for name, said in notes.items() for note in said)
+    kept = folders.lines(tmp_path / "small", "done")
+    assert {Path(line["input"]).name: line["result"]["notes"] for line in kept} == notes
+    assert unshrink("upscale", photos, "-o", tmp_path / "back", "-m", "irn-x2", "--json") == 0
+    for row in rows(capsys):
+        assert "no record" in row["notes"][-1], "warnings too"
+
+
+def leftover(folder):
+    """What a killed writer leaves."""
+    path = folder / ".unshrink-0123456789abcdef.part"
+    path.write_bytes(b"half")
+    return path
+
+
+def test_a_single_run_sweeps_what_a_killed_one_left(tmp_path):
+    source = picture(tmp_path / "a.png")
+    left = leftover(tmp_path)
+    assert unshrink("downscale", source) == 0
+    assert not left.exists()
+    left = leftover(tmp_path)
+    assert unshrink("compare", source) == 0
+    assert not left.exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("several", [False, True])
+def test_a_signal_that_ends_it_leaves_no_half_file(tmp_path, number, several):
+    for name in "abcd" if several else "a":
+        picture(tmp_path / "photos" / f"{name}.png", 20_000)
+    out = tmp_path / "out"
+    out.mkdir()
+    command = [sys.executable, "-m", "unshrink", "downscale", "photos" if several else "photos/a.png", "-o", "out"]
+    heard = functools.partial(signal.signal, number, signal.SIG_DFL)  # also under nohup
+    command += ["--effort", "9"]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, preexec_fn=heard) as process:
+        while not list(out.glob("*.part")):
+            assert process.poll() is None, process.stderr.read()
+            time.sleep(0.02)
+        process.send_signal(number)
+        assert process.wait(60) == -number
+    assert {path.name for path in out.iterdir() if path.is_file()} <= {"unshrink-manifest.jsonl"}
 
 
 def test_killed_runs_and_workers_leave_no_trace(tmp_path):

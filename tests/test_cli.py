@@ -207,6 +207,99 @@ def test_a_reader_that_goes_away_is_no_traceback():
     assert b"Exception" not in done.stderr
 
 
+def shell(command, **variables):
+    """What bash makes of a command, in which ``unshrink`` is ours."""
+    ours = f'unshrink() {{ {sys.executable} -m unshrink "$@"; }}; {command}'
+    env = {key: value for key, value in environment().items() if key != "PYTHONUNBUFFERED"} | variables
+    return subprocess.run(["bash", "-c", ours], capture_output=True, env=env, timeout=120)
+
+
+FULL = b"cannot write to standard output: No space left on device"
+CLOSED = b"cannot write to standard output: Bad file descriptor"
+
+
+@pytest.mark.parametrize(
+    "command, code, said",
+    [
+        ("unshrink info photo.png > /dev/full", 1, FULL),
+        ("unshrink info photo.png --json > /dev/full", 1, FULL),
+        ("unshrink info photo.png >&-", 1, CLOSED),
+        ("unshrink downscale photo.png -o - >&-", 1, CLOSED),
+        ("unshrink downscale photo.png -o - > /dev/full", 1, FULL),
+        ("unshrink downscale photo.png -o /dev/full", 1, b"cannot write to /dev/full: No space left on device"),
+        ("unshrink info - <&-", 1, b"cannot read standard input: Bad file descriptor"),
+        ("unshrink --help > /dev/full", 1, b""),
+        ("unshrink info none.png 2> /dev/full", 1, b""),
+        ("unshrink info photo.png > /dev/null 2>&-", 0, b""),
+    ],
+)
+def test_streams_that_are_closed_or_full_are_one_line(photo, monkeypatch, command, code, said):
+    monkeypatch.chdir(photo.parent)
+    done = shell(command)
+    assert done.returncode == code, done.stderr
+    assert said in done.stderr
+    assert done.stderr.count(b"\n") == bool(said), done.stderr
+
+
+def test_no_message_is_written_into_the_picture(photo, monkeypatch):
+    monkeypatch.chdir(photo.parent)
+    said = shell("unshrink downscale photo.png -o -")
+    assert said.stderr.count(b"\n") == 1
+    unsaid = shell("unshrink downscale photo.png -o - 2>&-")
+    assert (unsaid.returncode, unsaid.stdout) == (0, said.stdout)
+    assert read(unsaid.stdout).size == (19, 15)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
+@pytest.mark.parametrize("name", ["smile \N{GRINNING FACE}.png", os.fsdecode(b"\xff\xfe.png")])
+def test_names_that_the_terminal_cannot_show(photo, monkeypatch, encoding, name):
+    monkeypatch.chdir(photo.parent)
+    photo.rename(name)
+    done = shell("unshrink info *.png; unshrink info none-*.png *.png --json", PYTHONIOENCODING=encoding)
+    assert done.stdout.count(b"picture   37x29") == 1
+    row = json.loads(done.stdout.splitlines()[-1])
+    assert row["input"] == name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    assert b"Traceback" not in done.stderr
+
+
+def test_pipes_are_read_and_written(photo, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert shell("unshrink downscale photo.png -o expected.png").returncode == 0
+    expected = Path("expected.png").read_bytes()
+    for command in (
+        "unshrink downscale <(cat photo.png) -o out.png",
+        "unshrink downscale /dev/stdin -o out.png < photo.png",
+        "cat photo.png | unshrink downscale /dev/stdin > out.png",
+        "unshrink downscale photo.png -o /dev/stdout > out.png",
+        "unshrink downscale photo.png -o >(cat > out.png); while [ ! -s out.png ]; do sleep 0.1; done",
+        "mkfifo fifo; cat fifo > out.png & unshrink downscale photo.png -o fifo; wait",
+        "cat photo.png > fifo & unshrink downscale fifo -o out.png",
+    ):
+        Path("out.png").unlink(missing_ok=True)
+        done = shell(command)
+        assert done.returncode == 0, (command, done.stderr)
+        assert Path("out.png").read_bytes() == expected, command
+    assert json.loads(shell("unshrink info <(cat photo.png) --json").stdout)["size"] == [37, 29]
+    done = shell("cat photo.png > photo.txt; unshrink downscale photo.txt -o - --format tiff >> photo.txt")
+    assert done.returncode == 0, done.stderr
+    both = Path("photo.txt").read_bytes()
+    assert read(both[photo.stat().st_size :]).size == (19, 15), "a TIFF after what is there is whole"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFOs there")
+def test_pipes_that_cannot_be_meant_are_refused(photo, tmp_path, capsys):
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    assert unshrink("downscale", fifo) == 2
+    assert "is a pipe: say with -o" in capsys.readouterr().err
+    assert unshrink("downscale", fifo, photo, "-o", tmp_path) == 2
+    assert "take one picture" in capsys.readouterr().err
+    assert unshrink("downscale", "/dev/zero", "-o", tmp_path / "a.png") == 1
+    assert "a folder or a device" in capsys.readouterr().err
+    assert unshrink("downscale", photo, "-o", fifo, "--dry-run") == 0
+    assert capsys.readouterr().out == f"{photo}: would write {fifo}\n"
+
+
 def environment():
     return {**os.environ, "PYTHONPATH": str(ROOT / "src")}
 

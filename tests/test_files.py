@@ -159,6 +159,68 @@ def test_permissions_are_those_of_any_new_file_and_links_are_followed(tmp_path):
     assert (tmp_path / "a.bin").read_bytes() == b"through"
 
 
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_links_to_nowhere_are_not_followed(tmp_path, overwrite):
+    (tmp_path / "link").symlink_to("target")
+    (tmp_path / "loop").symlink_to("loop")
+    for name in ("link", "loop"):
+        with pytest.raises(UnshrinkError, match="leads nowhere; remove it"):
+            put(tmp_path / name, overwrite=overwrite)
+    assert names(tmp_path) == ["link", "loop"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX permissions")
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o664, 0o200])
+def test_a_file_that_replaces_another_has_its_permissions(tmp_path, mode):
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"old")
+    path.chmod(mode)
+    with atomic_write(path, overwrite=True) as stream:
+        stream.write(b"new")
+        part = next(tmp_path.glob(".unshrink-*.part"))
+        assert stat.S_IMODE(part.stat().st_mode) == mode, "nobody else reads what is written yet"
+    assert stat.S_IMODE(path.stat().st_mode) == mode
+
+
+@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() != 0, reason="only root gives files away")
+def test_a_file_that_replaces_another_has_its_owner(tmp_path, monkeypatch):
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"old")
+    path.chmod(0o660)
+    os.chown(path, 1234, 5678)
+    put(path, overwrite=True)
+    facts = path.stat()
+    assert (facts.st_uid, facts.st_gid, stat.S_IMODE(facts.st_mode)) == (1234, 5678, 0o660)
+    monkeypatch.setattr(os, "fchown", lambda *_: os.close(-1))  # an OSError, as for everybody else
+    put(path, overwrite=True)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600, "another group gets nothing"
+
+
+@pytest.mark.parametrize("mode", [0o444, 0o400])
+def test_a_write_protected_file_is_kept(tmp_path, mode):
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"old")
+    path.chmod(mode)
+    with pytest.raises(UnshrinkError, match="write-protected; choose another name"):
+        put(path, overwrite=True)
+    assert path.read_bytes() == b"old"
+    assert names(tmp_path) == ["a.bin"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no flock there")
+def test_where_nobody_can_hold_a_file_nothing_is_swept(tmp_path, monkeypatch):
+    import fcntl
+
+    def no_locks(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with atomic_write(tmp_path / "a.bin") as stream:
+        sweep(tmp_path)
+        stream.write(b"new")
+    assert names(tmp_path) == ["a.bin"]
+
+
 def test_longest_name(tmp_path):
     put(tmp_path / ("n" * 255))
     with pytest.raises(UnshrinkError, match="too long"):

@@ -7,6 +7,8 @@ import contextlib
 import errno
 import os
 import secrets
+import shutil
+import stat
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +28,7 @@ _ADVICE = {
     errno.EROFS: "the disk is read-only; write elsewhere",
     errno.EEXIST: "the file exists already; choose another name or allow overwriting (--overwrite)",
     errno.EISDIR: "that is a folder or a device; give the name of a file",
+    errno.ELOOP: "it is a link that leads nowhere; remove it or choose another name",
     errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
 }
 
@@ -38,7 +41,8 @@ def atomic_write(
 
     The bytes go to a temporary file in the same folder. When the block ends they are flushed to the disk and the file
     is renamed; when anything fails, the temporary file is removed and whatever was there before is untouched. A
-    symbolic link is followed, not replaced.
+    symbolic link to a file is followed, not replaced; one that leads nowhere is refused, whoever made it. A file that
+    replaces another has its owner, permissions and attributes, as if it had been written over.
 
     Args:
         path: the file to write.
@@ -49,15 +53,19 @@ def atomic_write(
         A buffered binary stream to write to.
 
     Raises:
-        UnshrinkError: (as `error`) the file exists, the folder is missing, the disk is full, no permission, ...
+        UnshrinkError: (as `error`) the file exists or is write-protected, the folder is missing, the disk is full, ...
     """
     target = Path(os.path.realpath(path))
     try:
-        _refuse_unsuitable(target, overwrite)
-        temporary, descriptor = _temporary(target)
+        if os.path.islink(path) and not os.path.exists(path):
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+        before = _replaceable(target, overwrite)
+        temporary, descriptor = _temporary(target, before)
         with _still_held(descriptor):
             try:
                 with os.fdopen(descriptor, "wb") as stream:
+                    if before:
+                        _become(descriptor, temporary, target, before)
                     yield stream
                     stream.flush()
                     os.fsync(descriptor)
@@ -75,14 +83,18 @@ def sweep(folder: str | os.PathLike[str]) -> None:
         with contextlib.suppress(OSError):  # gone already, or not ours to remove
             descriptor = os.open(temporary, os.O_RDWR)
             try:
-                if hold(descriptor):
+                if hold(descriptor):  # and not where nobody can tell whether another does
                     temporary.unlink()
             finally:
                 os.close(descriptor)
 
 
-def hold(descriptor: int) -> bool:
-    """Holds an open file until it is closed or its process ends; False if another holds it already."""
+def hold(descriptor: int) -> bool | None:
+    """Holds an open file until it is closed or its process ends.
+
+    Returns:
+        False if another holds it already; None where nobody can hold a file.
+    """
     if sys.platform == "win32":  # where nobody can remove a file that is open
         return True
     import fcntl
@@ -92,16 +104,17 @@ def hold(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     except OSError:  # a network share without locks
-        return True
+        return None
     return True
 
 
-def _temporary(target: Path) -> tuple[Path, int]:
+def _temporary(target: Path, before: os.stat_result | None) -> tuple[Path, int]:
     """A new file beside the target, open for writing and held, and its descriptor."""
+    mode = 0o600 if before else 0o666  # less the umask, as for any new file
     while True:
         path = target.with_name(f".unshrink-{secrets.token_hex(8)}.part")
-        descriptor = os.open(path, _CREATE, 0o666)  # 0o666 less the umask, as for any new file
-        if hold(descriptor) and (sys.platform == "win32" or os.fstat(descriptor).st_nlink):
+        descriptor = os.open(path, _CREATE, mode)
+        if hold(descriptor) is not False and (sys.platform == "win32" or os.fstat(descriptor).st_nlink):
             return path, descriptor
         os.close(descriptor)  # swept in the moment between its creation and being held
 
@@ -117,13 +130,29 @@ def _still_held(descriptor: int) -> Iterator[None]:
             os.close(guard)
 
 
-def _refuse_unsuitable(target: Path, overwrite: bool) -> None:
+def _replaceable(target: Path, overwrite: bool) -> os.stat_result | None:
+    """What is known of the file that is to be replaced, None if there is none; OSError where that may not be."""
     if not target.exists():
-        return
+        return None
     if not target.is_file():
         raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
     if not overwrite:
         raise OSError(errno.EEXIST, os.strerror(errno.EEXIST))
+    facts = target.stat()
+    if not (facts.st_mode & 0o222 and os.access(target, os.W_OK)):
+        raise OSError("the file is write-protected; choose another name, or allow writing to it")
+    return facts
+
+
+def _become(descriptor: int, temporary: Path, target: Path, facts: os.stat_result) -> None:
+    """Gives a new file the owner, permissions and attributes of the one that it will replace."""
+    if sys.platform != "win32":
+        for owner in ((facts.st_uid, -1), (-1, facts.st_gid)):
+            with contextlib.suppress(OSError):  # not ours to give
+                os.fchown(descriptor, *owner)
+    shutil.copystat(target, temporary)
+    if os.fstat(descriptor).st_gid != facts.st_gid:  # the permissions were for the members of another group
+        os.chmod(temporary, stat.S_IMODE(facts.st_mode) & ~0o070)
 
 
 def _place(temporary: Path, target: Path, overwrite: bool) -> None:
@@ -136,5 +165,5 @@ def _place(temporary: Path, target: Path, overwrite: bool) -> None:
     except FileExistsError:
         raise
     except OSError:  # no hard links here (FAT, some network shares): a last look is the best there is
-        _refuse_unsuitable(target, overwrite)
+        _replaceable(target, overwrite)
         os.replace(temporary, target)

@@ -14,12 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from unshrink.batch.items import Item, Outcome, skipped
+from unshrink.batch.items import Item, Outcome, is_stream, skipped
 from unshrink.batch.manifest import Manifest
 from unshrink.batch.options import DownscaleOptions, UpscaleOptions
 from unshrink.batch.plan import Request, in_shard, intention, plan, settle
 from unshrink.batch.rescale import Downscaler, Upscaler, downscaler, rescale_file, upscaler
 from unshrink.batch.run import Batch, DoItem, attempt, threads_each, worker_count
+from unshrink.files import sweep
 from unshrink.pictures import io as images
 from unshrink.pictures.image import Image
 from unshrink.runtime.rescaler import SMALL
@@ -135,8 +136,10 @@ def _start(request: Request, items: list[Item], how: How, shape: dict[str, Any],
 
 
 def _alone(items: list[Item], how: How, progress: Progress | None) -> Generator[Outcome]:
+    do = functools.partial(rescale_file, how=how, progress=progress)
     for item in items:
-        do = functools.partial(rescale_file, how=how, progress=progress)
+        if not is_stream(item.target):
+            sweep(os.path.dirname(os.path.realpath(item.target)))
         yield skipped(item) if item.skip else attempt(item, do)
 
 

@@ -1,6 +1,8 @@
 """One picture of a batch: where it comes from and goes, and what has become of it."""
 
-from collections.abc import Mapping
+import os
+import stat
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -19,6 +21,7 @@ class Item:
         form: the format of the target.
         overwrite: whether it may replace what is there.
         skip: why it is not to be done; "" if it is.
+        fault: why it cannot be done, as a folder that cannot be looked into; "" if it can.
     """
 
     source: str
@@ -26,6 +29,7 @@ class Item:
     form: str
     overwrite: bool = False
     skip: str = ""
+    fault: str = ""
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,8 @@ class Outcome:
         error: one sentence; "" unless it failed.
         facts: of a picture that is done, as ``--json`` has them: "model", "weights", "scale", "backend", "fast",
             "seconds", "size" and "small_size" (width, height), "depth", "bytes" and "small_bytes" of the files; of a
-            small one also "effort" and, where asked for, "psnr_y" and "psnr_rgb" in dB; of a restored one "unchanged".
+            small one also "effort" and, where asked for, "psnr_y" and "psnr_rgb" in dB; of a restored one "unchanged";
+            and "notes", sentences about what was converted, left out or warned of.
     """
 
     input: str
@@ -59,6 +64,24 @@ class Outcome:
         if not self.ok:
             return {"input": self.input, "error": self.error}
         return {"input": self.input, "output": self.output, **self.facts}
+
+
+def is_pipe(name: str) -> bool:
+    """Whether a name is that of a pipe, which can be read once alone: a FIFO, or what a shell makes of ``<(...)``."""
+    return _is(name, stat.S_ISFIFO)
+
+
+def is_stream(name: str) -> bool:
+    """Whether what is written under a name passes on, and nothing is kept under it: standard output, pipes, devices."""
+    return name == STANDARD or _is(name, stat.S_ISFIFO, stat.S_ISCHR)
+
+
+def _is(name: str, *kinds: Callable[[int], bool]) -> bool:
+    try:
+        mode = os.stat(name).st_mode
+    except (OSError, ValueError):  # no such file, or no name of one
+        return False
+    return any(kind(mode) for kind in kinds)
 
 
 def failed(item: Item, error: str) -> Outcome:

@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from unshrink.errors import UnshrinkError
 from unshrink.files import hold
@@ -24,6 +24,9 @@ class Manifest:
         folder: where the pictures go; None for a manifest that knows and keeps nothing.
         options: what shapes the pictures: what was done with others is to be done again.
         shard: (i, n) for the lines of share i of n alone, which have a file of their own.
+
+    Raises:
+        UnshrinkError: a manifest in the folder cannot be read.
     """
 
     def __init__(self, folder: str | None, options: dict[str, Any], shard: tuple[int, int] | None = None) -> None:
@@ -57,8 +60,8 @@ class Manifest:
         path = Path(self.folder) / self._name
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("a+b")
-            if not hold(self._file.fileno()):
+            self._file = _opened(path, "a+b")
+            if hold(self._file.fileno()) is False:
                 raise UnshrinkError(f"another unshrink is filling {self.folder}: wait for it, or give each its --shard")
             _end_last_line(self._file)
         except OSError as error:
@@ -89,16 +92,34 @@ class Manifest:
 
 
 def _lines(folder: str) -> Iterator[dict[str, Any]]:
-    """The sound lines of every manifest in a folder; a killed run may have left half a line."""
+    """The sound lines of every manifest in a folder; a killed run may have left half a line.
+
+    Raises:
+        UnshrinkError: one cannot be read.
+    """
     for path in sorted(Path(folder).glob(PATTERN)):
-        for text in path.read_bytes().splitlines():
-            try:
-                line = json.loads(text)
-                sound = isinstance(line["output"], str) and isinstance(line["state"], str) and line["time"] >= 0
-            except (ValueError, TypeError, KeyError):
-                continue
-            if sound:
-                yield line
+        try:
+            with _opened(path, "rb") as file:
+                yield from filter(None, map(_sound, file))
+        except OSError as error:
+            raise UnshrinkError(f"cannot read {path}: {error.strerror}; remove it to do all again") from error
+
+
+def _sound(text: bytes) -> dict[str, Any] | None:
+    """A line; None if it is none."""
+    try:
+        line = json.loads(text)
+        sound = isinstance(line["output"], str) and isinstance(line["state"], str) and line["time"] >= 0
+    except (ValueError, TypeError, KeyError, RecursionError):  # the last where it is nested too deep
+        return None
+    return line if sound else None
+
+
+def _opened(path: Path, mode: str) -> BinaryIO:
+    """A manifest, which is a file of its own: a link would have us read or write what somebody else chooses."""
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise UnshrinkError(f"cannot use {path}: it is a link, a folder or a device; remove it")
+    return cast(BinaryIO, path.open(mode))
 
 
 def _stamp(source: str) -> list[int] | None:

@@ -26,14 +26,16 @@ class Listener(logging.Handler):
 
 
 @contextmanager
-def warnings_about(name: str) -> Iterator[None]:
-    """Logs UnshrinkWarnings with the name of what they are about; what libraries warn of, for --verbose alone."""
+def warnings_about(name: str) -> Iterator[list[str]]:
+    """Logs and lists UnshrinkWarnings, with the name of what they are about; logs what libraries warn of, as details."""
+    ours: list[str] = []
 
     def show_warning(message: Warning | str, category: type[Warning], *where: Any, **options: Any) -> None:
-        level = logging.WARNING if issubclass(category, UnshrinkWarning) else logging.DEBUG
-        logger.log(level, f"{name}: {message}")
+        if issubclass(category, UnshrinkWarning):
+            ours.append(str(message))
+        logger.log(logging.WARNING if issubclass(category, UnshrinkWarning) else logging.DEBUG, f"{name}: {message}")
 
     with warnings.catch_warnings():
         warnings.showwarning = show_warning
         warnings.simplefilter("always", UnshrinkWarning)
-        yield
+        yield ours

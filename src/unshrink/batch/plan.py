@@ -8,18 +8,22 @@ import os
 import re
 import unicodedata
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from unshrink.batch.items import STANDARD, Item, Outcome
+from unshrink.batch.items import STANDARD, Item, Outcome, failed, is_pipe, is_stream
+from unshrink.batch.manifest import PATTERN as PATTERN_OF_MANIFESTS
 from unshrink.batch.manifest import Manifest
 from unshrink.batch.options import BatchOptions, Existing
 from unshrink.errors import ImageError, NothingMatchedError, UsageError
 from unshrink.pictures import formats
-from unshrink.pictures.find import is_picture, pictures_in
+from unshrink.pictures.find import Found, is_picture, look
 
 Fields = Callable[[str], Mapping[str, str]]  # the stem of a source -> what a template may name
+
+MOST_KINDS = 8  # of files that are left out, in one message
 
 logger = logging.getLogger("unshrink")
 
@@ -73,31 +77,47 @@ def plan(request: Request, template: str, fields: Fields) -> list[Item]:
     _refuse_unsuitable(request)
     inputs, options, folder = request.inputs, request.options, request.folder
     form = _format(None if folder else request.out, options.format)
-    sources = [source for name in inputs for source in _find(name, request)]
-    if not sources:
+    found = [source for name in inputs for source in _find(name, request)]
+    if not found:
         shallow = not options.recursive and any(map(os.path.isdir, inputs))
         subfolders = "; -r looks into subfolders too" if shallow else ""
         raise NothingMatchedError(f"no pictures in {', '.join(inputs)}{subfolders}")
     out = STANDARD if list(inputs) == [STANDARD] and request.out is None else request.out
     items = []
-    for source, below in sources:
-        if folder is None and out is not None:
+    for one in found:
+        path = Path("stdin" if one.name == STANDARD else one.name)
+        place = path.parent if folder is None else Path(folder) / one.below
+        if one.fault:
+            target = str(place)
+        elif folder is None and out is not None:
             target = out
         else:
-            path = Path("stdin" if source == STANDARD else source)
-            place = path.parent if folder is None else Path(folder) / below
             target = str(place / _filled(options.name or template, path, form, fields(path.stem)))
-        items.append(Item(source, target, form))
+        items.append(Item(one.name, target, form, fault=one.fault))
+    items = _each_once(items)
     refuse_clashes(items)
     return items
+
+
+def _each_once(items: list[Item]) -> list[Item]:
+    """The items without those that are the same picture, to the same place, as one before."""
+    known: dict[tuple[str, str], Item] = {}
+    for item in items:
+        first = known.setdefault((os.path.realpath(item.source), os.path.realpath(item.target)), item)
+        if first is not item:
+            logger.info(f"{item.source} is named twice, and done once")
+    return list(known.values())
 
 
 def _refuse_unsuitable(request: Request) -> None:
     inputs, folder = request.inputs, request.folder
     if not inputs:
         raise UsageError("there are no inputs: name pictures, folders or patterns")
-    if len(inputs) > 1 and STANDARD in (*inputs, request.out):
-        raise UsageError("standard input and output take one picture: give files and a folder")
+    pipes = [name for name in inputs if name == STANDARD or is_pipe(name)]
+    if len(inputs) > 1 and (pipes or request.out == STANDARD):
+        raise UsageError("pipes, standard input and output take one picture: give files and a folder")
+    if request.out is None and pipes not in ([], [STANDARD]):
+        raise UsageError(f"{pipes[0]} is a pipe: say with -o where what comes of it goes")
     if folder is None and any(map(_is_collective, inputs)):
         raise UsageError("say with -o in which folder the pictures of a folder or pattern go")
     if folder is not None and not os.path.isdir(folder) and (os.path.exists(folder) or is_picture(folder)):
@@ -111,41 +131,63 @@ def _refuse_unsuitable(request: Request) -> None:
 # -- sources -------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class _Source:
+    """A picture that is meant, its folder below that of the input or pattern, and why it cannot be done, if so."""
+
+    name: str
+    below: str = ""
+    fault: str = ""
+
+
 def _is_collective(name: str) -> bool:
     """Whether a name stands for pictures that are to be found: a folder, or a pattern and no file of that name."""
     return os.path.isdir(name) or (glob.has_magic(name) and not os.path.lexists(name))
 
 
-def _find(name: str, request: Request) -> Iterator[tuple[str, str]]:
-    """The pictures that an input stands for, each with its folder below that of the input or the pattern."""
+def _find(name: str, request: Request) -> Iterator[_Source]:
+    """The pictures that an input stands for, and the folders that cannot be looked into."""
     if not _is_collective(name):
-        yield name, ""
+        yield _Source(name)
         return
     base, pattern = (Path(name), "**/*" if request.options.recursive else "*") if os.path.isdir(name) else _split(name)
     root, out = Path(os.path.realpath(base)), Path(os.path.realpath(str(request.out)))
     if out == root and os.path.isdir(name):
         raise UsageError(f"{request.out} holds the pictures themselves: choose another folder for what is made")
-    found = False
-    for path in _matches(name, base, pattern):
-        below = path.relative_to(base)
-        if not (out.is_relative_to(root) and out != root and (root / below).is_relative_to(out)):  # made earlier
-            found = True
-            yield str(path), str(below.parent)
-    if not found and len(request.inputs) > 1:
+    made = out.relative_to(root) if out.is_relative_to(root) and out != root else None  # of earlier runs
+    found = _matches(name, base, pattern)
+    below = {path: path.relative_to(base) for path in [*found.pictures, *found.others, *found.unreadable]}
+    ours = {path: place for path, place in below.items() if not (made and place.is_relative_to(made))}
+    for path, reason in found.unreadable.items():
+        yield _Source(str(path), str(below[path]), f"cannot look into {path}: {reason}; what is in it is left out")
+    pictures = [path for path in found.pictures if path in ours]
+    yield from (_Source(str(path), str(below[path].parent)) for path in pictures)
+    if not pictures and len(request.inputs) > 1:
         logger.warning(f"no pictures in {name}")
+    _say_left_out(name, [path for path in found.others if path in ours])
+
+
+def _say_left_out(name: str, files: list[Path]) -> None:
+    """Says how many files of which kinds are no pictures by their names."""
+    kinds = Counter(
+        path.suffix.lower() or "without an extension" for path in files if not path.match(PATTERN_OF_MANIFESTS)
+    )
+    if kinds:
+        listed = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(MOST_KINDS))
+        more = f" and {len(kinds) - MOST_KINDS} other kinds" if len(kinds) > MOST_KINDS else ""
+        logger.info(f"{name}: left out what is no picture by its name: {listed}{more}")
 
 
 def _split(name: str) -> tuple[Path, str]:
     """A pattern as the folder where it begins and the rest: a/b/*/c*.png -> a/b, */c*.png."""
     parts = Path(name).parts
     first = next(i for i, part in enumerate(parts) if glob.has_magic(part))
-    rest = [*parts[first:], *(["*"] if parts[-1] == "**" else [])]
-    return Path(*parts[:first]), "/".join(rest)
+    return Path(*parts[:first]), "/".join(parts[first:])
 
 
-def _matches(name: str, base: Path, pattern: str) -> list[Path]:
+def _matches(name: str, base: Path, pattern: str) -> Found:
     try:
-        return pictures_in(base, pattern)
+        return look(base, pattern)
     except ValueError as error:
         raise UsageError(f"{name} is no pattern: {error}") from None
 
@@ -157,7 +199,7 @@ def _format(out: str | None, asked: str | None) -> str:
     """The format that the options or the name of the output ask for."""
     if asked is not None and asked not in formats.WRITTEN:
         raise UsageError(f"format is {asked!r:.60}: allowed are None, {', '.join(formats.WRITTEN)}")
-    if out in (None, STANDARD):
+    if out in (None, STANDARD) or (is_stream(out) and not Path(out).suffix):
         return asked or "png"
     named = formats.of_path(out).name if asked is None or Path(out).suffix else asked
     if asked not in (None, named):
@@ -185,7 +227,7 @@ def refuse_clashes(items: list[Item]) -> None:
     sources = {os.path.realpath(item.source) for item in items if item.source != STANDARD}
     makers: dict[str, str] = {}
     for item in items:
-        if item.target == STANDARD:
+        if item.fault or is_stream(item.target):
             continue
         place = os.path.realpath(item.target)
         if place in sources:
@@ -201,7 +243,7 @@ def refuse_clashes(items: list[Item]) -> None:
 
 def settle(item: Item, existing: Existing, manifest: Manifest) -> Item:
     """The item with what is to be done about a target that is there already, or that a killed run has begun."""
-    if item.target == STANDARD:
+    if item.fault or is_stream(item.target):
         return item
     targets = itertools.chain([item.target], (_numbered(item.target, n) for n in itertools.count(2)))
     overwrite = existing == "overwrite"
@@ -210,7 +252,7 @@ def settle(item: Item, existing: Existing, manifest: Manifest) -> Item:
         state = manifest.state(item.source, target)
         if state == "done":
             return dataclasses.replace(item, skip="done already")
-        if state == "begun" or not os.path.exists(target):
+        if state == "begun" or not os.path.lexists(target):
             return dataclasses.replace(item, overwrite=overwrite or state == "begun")
     return dataclasses.replace(item, overwrite=overwrite, skip="exists already" if existing == "skip" else "")
 
@@ -222,8 +264,10 @@ def _numbered(target: str, number: int) -> str:
 
 def intention(item: Item) -> Outcome:
     """What would become of an item, of which nothing is done."""
+    if item.fault:
+        return failed(item, item.fault)
     would = "skip" if item.skip else "write"
-    if not item.skip and item.target != STANDARD and os.path.exists(item.target):
+    if not item.skip and not is_stream(item.target) and os.path.lexists(item.target):
         would = "replace" if item.overwrite else "refuse to replace"
     reason = f" ({item.skip})" if item.skip else ""
     return Outcome(item.source, item.target, "planned", facts={"would": f"{would}{reason}"})

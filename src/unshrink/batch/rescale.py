@@ -8,13 +8,14 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
 
 from unshrink import weights as zoo
-from unshrink.batch.items import STANDARD, Item, Outcome
+from unshrink.batch.items import STANDARD, Item, Outcome, is_pipe, is_stream
 from unshrink.batch.options import BatchOptions, DownscaleOptions, UpscaleOptions
 from unshrink.errors import ImageError, ModelNotFoundError, ProvenanceError, UnshrinkWarning, UsageError
 from unshrink.files import atomic_write
@@ -79,7 +80,7 @@ class Downscaler:
 
         Args:
             source: the large picture.
-            stream: what to write to.
+            stream: what to write to: empty, and one can seek in it.
             form: the format.
             progress: what to call with the share that is done, 0 to 1.
 
@@ -94,11 +95,12 @@ class Downscaler:
         small = model.downscale(
             held or image, depth=depth, effort=options.effort, report=refined.append, progress=progress
         )
-        memory = io.BytesIO() if options.verify or not stream.seekable() else None
+        memory = io.BytesIO() if options.verify else None
         images.write(small, memory or stream, format=form, lossy=options.lossy)
-        size = _copied(memory, stream)
+        if memory:
+            stream.write(memory.getbuffer())
         facts: dict[str, Any] = {"size": image.size, "small_size": small.size, "depth": depth}
-        facts |= {"bytes": source.bytes, "small_bytes": size, "effort": options.effort}
+        facts |= {"bytes": source.bytes, "small_bytes": stream.tell(), "effort": options.effort}
         facts |= {f"effort_{key}": value for one in refined for key, value in dataclasses.asdict(one).items()}
         if held and memory:
             facts |= _verified(model, held, memory.getvalue(), _limit(options))
@@ -133,12 +135,10 @@ class Upscaler:
         _refuse_huge(image, model.scale, _limit(options), name)
         small = image.whole()  # the large one passes by
         large = model.upscale(small.passing(), seed=options.seed, progress=progress)
-        memory = None if stream.seekable() else io.BytesIO()
-        images.write(large.strip() if options.strip else large, memory or stream, format=form, lossy=True)
-        size = _copied(memory, stream)
+        images.write(large.strip() if options.strip else large, stream, format=form, lossy=True)
         unchanged = record.pixels == provenance.checksum(small.pixels) if record else None
         facts: dict[str, Any] = {"size": large.size, "small_size": small.size, "depth": large.depth}
-        return Written(model, facts | {"bytes": size, "small_bytes": source.bytes, "unchanged": unchanged})
+        return Written(model, facts | {"bytes": stream.tell(), "small_bytes": source.bytes, "unchanged": unchanged})
 
     def _model(self, source: Source) -> tuple[Rescaler, Record | None, Image | PassingImage]:
         """The weights for a picture, its record, and the picture, without a record that cannot be used."""
@@ -156,8 +156,9 @@ def rescale_file(item: Item, how: Downscaler | Upscaler, progress: Progress | No
     """
     began = time.perf_counter()
     with opened(item.target, item.overwrite) as stream:
-        written = how.write(read(item.source, how.options.max_pixels), stream, item.form, progress)
-    facts = {**about(written.model, began), **written.facts}
+        source = read(item.source, how.options.max_pixels)
+        written = how.write(source, stream, item.form, progress)
+    facts = {**about(written.model, began), **written.facts, "notes": list(source.image.notes)}
     return Outcome(item.source, item.target, "done", facts=facts)
 
 
@@ -227,27 +228,48 @@ def _recorded(options: UpscaleOptions, name: str, identity: str) -> Rescaler:
 
 
 def opened(target: str, overwrite: bool) -> AbstractContextManager[BinaryIO]:
-    """What to write to; opened before the work, so that a place that cannot be written to is found out first."""
-    if target == STANDARD:
-        return nullcontext(sys.stdout.buffer)
-    return atomic_write(target, overwrite, error=ImageError)
+    """What to write to; a file is opened before the work, so that a place that cannot be written is found out first."""
+    return _streamed(target) if is_stream(target) else atomic_write(target, overwrite, error=ImageError)
+
+
+@contextmanager
+def _streamed(target: str) -> Iterator[BinaryIO]:
+    """Memory, which goes to a stream when all is done: encoders seek in what they write, and it begins anywhere."""
+    memory = io.BytesIO()
+    yield memory
+    try:
+        with nullcontext(sys.stdout.buffer) if target == STANDARD else open(target, "wb") as stream:
+            stream.write(memory.getbuffer())
+            stream.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        name = "standard output" if target == STANDARD else target
+        raise ImageError(f"cannot write to {name}: {error.strerror}") from error
+
+
+def contents(name: str) -> str | bytes:
+    """What a picture is read from: the name of its file, or all that comes through a pipe.
+
+    Raises:
+        ImageError: nothing comes.
+    """
+    try:
+        if name == STANDARD:
+            return sys.stdin.buffer.read()
+        return Path(name).read_bytes() if is_pipe(name) else name
+    except OSError as error:
+        source = "standard input" if name == STANDARD else name
+        raise ImageError(f"cannot read {source}: {error.strerror}") from error
 
 
 def read(name: str, max_pixels: int | None) -> Source:
     """A picture that passes by; what had to be converted is said."""
-    file: str | bytes = sys.stdin.buffer.read() if name == STANDARD else name
+    file = contents(name)
     image = images.scan(file, max_pixels=max_pixels or images.MAX_PIXELS)
     for note in image.notes:
         logger.info(f"{name}: {note}")
     return Source(name, image, len(file) if isinstance(file, bytes) else os.path.getsize(file))
-
-
-def _copied(memory: io.BytesIO | None, stream: BinaryIO) -> int:
-    """The size of a file that was written to a stream, or to memory to be copied there now."""
-    if memory is None:
-        return stream.tell()
-    stream.write(memory.getbuffer())
-    return memory.tell()
 
 
 def _limit(options: BatchOptions) -> int:

@@ -47,10 +47,12 @@ def threads_each(asked: int, workers: int) -> int:
 def attempt(item: Item, do: DoItem) -> Outcome:
     """Does one picture; what the user can mend is no exception but an outcome that says so."""
     try:
-        with warnings_about(item.source):
-            return do(item)
+        with warnings_about(item.source) as warned:
+            outcome = do(item)
     except UnshrinkError as error:
         return failed(item, str(error))
+    notes = [*outcome.facts.get("notes", ()), *warned]
+    return dataclasses.replace(outcome, facts={**outcome.facts, "notes": notes})
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ class Batch:
     timeout: float
 
     def outcomes(self) -> Generator[Outcome]:
-        """Does all, and gives the outcome of each picture as it comes; what is skipped comes first.
+        """Does all, and gives the outcome of each picture as it comes; what is not tried comes first.
 
         Raises:
             UnshrinkError: the manifest cannot be written.
@@ -80,13 +82,16 @@ class Batch:
             KeyboardInterrupt: after Ctrl-C: the first ends it after the pictures in hand, the second at once.
         """
         _refuse_in_worker()
-        aside, todo = [item for item in self.items if item.skip], [item for item in self.items if not item.skip]
+        aside = [item for item in self.items if item.skip]
+        hopeless = [failed(item, item.fault) for item in self.items if item.fault]
+        todo = [item for item in self.items if not (item.skip or item.fault)]
         folders = {os.path.dirname(os.path.realpath(item.target)) for item in self.items}
-        failures = 0
+        failures = len(hopeless)
         self.manifest.open()
         try:
             _sweep(folders)
             yield from map(skipped, aside)
+            yield from hopeless
             for item, outcome in self._work(todo):
                 state = "done" if outcome.ok else "failed"
                 self.manifest.write(state, item.source, item.target, result=outcome.as_json())
@@ -95,7 +100,7 @@ class Batch:
         finally:
             _sweep(folders)
             self.manifest.close()
-        logger.info(f"{len(todo) - failures} done, {failures} failed, {len(aside)} skipped")
+        logger.info(f"{len(todo) + len(hopeless) - failures} done, {failures} failed, {len(aside)} skipped")
 
     def _work(self, items: list[Item]) -> Iterator[tuple[Item, Outcome]]:
         waiting = deque(_Try(item) for item in items)
@@ -127,7 +132,7 @@ class Batch:
 
     def _hand(self, tried: "_Try", worker: Worker) -> "_Try":
         item = tried.item
-        ours = item.overwrite or not os.path.exists(item.target)  # what will be there: a retry may replace it
+        ours = item.overwrite or not os.path.lexists(item.target)  # what will be there: a retry may replace it
         if ours and tried.number == 1:
             self.manifest.write("begun", item.source, item.target)
         worker.send(self.timeout, _do, item)
@@ -149,7 +154,7 @@ class Batch:
             logger.debug(str(bug))
             return failed(item, f"unexpected {str(bug).splitlines()[-1]}; -v shows where")
         for level, message in said:
-            logger.log(logging.DEBUG if level == logging.INFO else level, message)
+            logger.log(level, message)
         return outcome
 
 

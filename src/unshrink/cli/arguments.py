@@ -117,7 +117,7 @@ def _compare(commands: Commands) -> None:
         ("pictures", "compare"),
         "make a round trip in memory and measure it beside ordinary resizing",
     )
-    parser.add_argument("input", metavar="IN", help="a picture; - for standard input")
+    parser.add_argument("input", type=_input, metavar="IN", help="a picture; - for standard input")
     parser.add_argument("-o", "--output", metavar="FIGURE", help="the figure (default: <name>_compare_x<scale>.png)")
     parser.add_argument("--lpips", metavar="FOLDER", help="also measure LPIPS, with the weights that are there")
     parser.add_argument("--overwrite", action="store_true", help="replace a figure that exists")
@@ -129,7 +129,7 @@ def _compare(commands: Commands) -> None:
 def _info(commands: Commands) -> None:
     parser = _command(commands, "info", ("information", "info"), "say what pictures and weights files hold")
     parser.add_argument(
-        "inputs", metavar="FILE", nargs="+", help="a picture or a .safetensors file; - for standard input"
+        "inputs", type=_input, metavar="FILE", nargs="+", help="a picture or a .safetensors file; - for standard input"
     )
     _limit(parser)
 
@@ -253,6 +253,7 @@ def _doctor(commands: Commands) -> None:
 def _pictures(parser: argparse.ArgumentParser, template: str) -> None:
     parser.add_argument(
         "inputs",
+        type=_input,
         metavar="IN",
         nargs="+",
         help="a picture, a folder or a pattern like 'a/**/*.jpg'; - for standard input",
@@ -260,6 +261,7 @@ def _pictures(parser: argparse.ArgumentParser, template: str) -> None:
     parser.add_argument(
         "-o",
         "--output",
+        type=_output,
         metavar="OUT",
         help=f"a file, a folder, or - for standard output (default: {template} beside IN)",
     )
@@ -331,6 +333,14 @@ def _runtime(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="compute in bfloat16, all but the picture itself, where the processor can: at most 0.03 dB worse",
     )
+
+
+def _input(text: str) -> str:
+    return "-" if text in ("/dev/stdin", "/dev/fd/0") else text
+
+
+def _output(text: str) -> str:
+    return "-" if text in ("/dev/stdout", "/dev/fd/1") else text
 
 
 def _count(text: str) -> int:

@@ -2,7 +2,6 @@
 
 import functools
 import os
-import sys
 from argparse import Namespace
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from unshrink import weights as zoo
-from unshrink.batch.items import STANDARD
+from unshrink.batch import rescale
 from unshrink.cli.tasks import Result, Task
 from unshrink.errors import ProvenanceError, UnshrinkError
 from unshrink.pictures import formats
@@ -31,7 +30,7 @@ def _info(name: str, max_pixels: int | None) -> Result:
 
 
 def _picture_info(name: str, max_pixels: int | None) -> Result:
-    source = sys.stdin.buffer.read() if name == STANDARD else name
+    source = rescale.contents(name)
     image = images.read(source, max_pixels=max_pixels or images.MAX_PIXELS)
     file = source if isinstance(source, bytes) else Path(source).read_bytes()
     record, bare = _record(image)

@@ -5,23 +5,48 @@ Heavy modules are imported by the commands that use them, so that help answers a
 """
 
 import logging
-import os
+import signal
 import sys
 from importlib import import_module
+from types import FrameType
 
 from unshrink.cli.arguments import make_parser
 from unshrink.cli.tasks import Result, Results, Task, attempt
-from unshrink.cli.terminal import Pace, messages, show, status
+from unshrink.cli.terminal import Pace, discard, messages, prepare, show, status
 from unshrink.errors import NothingMatchedError, UnshrinkError, UsageError
 
 OK, FAILED, USAGE, PARTLY, NOTHING, INTERRUPTED = 0, 1, 2, 3, 4, 130
+
+_ENDS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 logger = logging.getLogger("unshrink")
 
 
 def run() -> None:
-    """What the command ``unshrink`` calls."""
-    sys.exit(main())
+    """What the command ``unshrink`` calls: a signal that ends it leaves no half-written files behind."""
+    prepare()
+    heard: list[int] = []
+
+    def end(number: int, frame: FrameType | None) -> None:
+        heard.append(number)
+        signal.signal(number, signal.SIG_DFL)  # a second one ends it at once
+        raise SystemExit
+
+    for number in _ENDS:
+        if signal.getsignal(number) is signal.SIG_DFL:  # nohup has it ignored
+            signal.signal(number, end)
+    try:
+        code = main()
+    except SystemExit:
+        code = FAILED
+    try:
+        sys.stdout.flush()  # help pages, which argparse prints
+    except OSError:
+        discard(sys.stdout)
+        code = code or FAILED
+    for number in heard:  # whoever has sent it sees that it ended by it
+        signal.raise_signal(number)
+    sys.exit(code)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -41,9 +66,7 @@ def main(argv: list[str] | None = None) -> int:
     with messages(args.quiet, args.verbose):
         try:
             module, function = args.run
-            code = perform(getattr(import_module(f"unshrink.cli.{module}"), function)(args), args.json)
-            sys.stdout.flush()
-            return code
+            return perform(getattr(import_module(f"unshrink.cli.{module}"), function)(args), args.json)
         except UsageError as error:
             logger.error(f"{error} (see unshrink {args.command} --help)")
             return USAGE
@@ -52,7 +75,7 @@ def main(argv: list[str] | None = None) -> int:
             show(Result({"error": str(error)}), args.json)
             return NOTHING if isinstance(error, NothingMatchedError) else FAILED
         except BrokenPipeError:  # whoever read our output has gone: nothing is to be said, at exit neither
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            discard(sys.stdout)
             return FAILED
         except KeyboardInterrupt:
             logger.error("interrupted")

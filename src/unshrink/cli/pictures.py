@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import logging
+import os
 import sys
 import time
 from argparse import Namespace
@@ -22,6 +23,7 @@ from unshrink.evaluation import compare as comparison
 from unshrink.evaluation.drawing import figure
 from unshrink.evaluation.protocol import Distance
 from unshrink.evaluation.run import load_lpips
+from unshrink.files import sweep
 from unshrink.pictures import formats
 from unshrink.runtime.rescaler import Rescaler
 from unshrink.text import decibels, human_bytes
@@ -145,6 +147,7 @@ def compare(args: Namespace) -> list[Task]:
 
 def _compare(item: Item, model: Rescaler, max_pixels: int | None, lpips: Distance | None) -> Result:
     began = time.perf_counter()
+    sweep(os.path.dirname(os.path.realpath(item.target)))
     with rescale.opened(item.target, item.overwrite) as stream:
         source = rescale.read(item.source, max_pixels)
         result = comparison.compare(source.image.whole(), model, source.bytes, lpips)

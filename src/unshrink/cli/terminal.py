@@ -1,28 +1,71 @@
 """What the user sees: results on standard output; messages, and how far the work is, on standard error."""
 
+import io
 import json
 import logging
 import math
+import os
+import re
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TextIO
 
 from unshrink.cli.tasks import Result
+from unshrink.errors import UnshrinkError
 
 PATIENCE = 1.0  # seconds of work before it is shown how far it is
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 logger = logging.getLogger("unshrink")
 
 
+def prepare() -> None:
+    """Makes the standard streams fit for use, at the start of the process.
+
+    What is closed is opened on nothing, so that no picture is written in its place: messages vanish there, and whoever
+    reads or writes data gets an error.  Characters that the terminal does not have are written as their numbers.
+    """
+    for number, name, access in ((0, "stdin", os.O_WRONLY), (1, "stdout", os.O_RDONLY), (2, "stderr", os.O_WRONLY)):
+        if getattr(sys, name) is None:
+            _open_on_nothing(number, access)
+            setattr(sys, name, open(number, "w" if number else "r", closefd=False))  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def discard(stream: TextIO) -> None:
+    """Lets what is still to be written to a stream vanish, so that nothing is said of it at exit."""
+    _open_on_nothing(stream.fileno(), os.O_WRONLY)
+
+
+def _open_on_nothing(number: int, access: int) -> None:
+    opened = os.open(os.devnull, access)
+    if opened != number:
+        os.dup2(opened, number)
+        os.close(opened)
+
+
 def show(result: Result, as_json: bool) -> None:
-    """Prints a result, on one line for programs."""
-    if as_json:
-        print(json.dumps(_plain(result.data)))
-    elif result.text:
-        status.clear()
-        print(_printable(result.text))
+    """Prints a result, on one line for programs.
+
+    Raises:
+        UnshrinkError: standard output cannot be written.
+    """
+    text = json.dumps(_plain(result.data)) if as_json else _printable(result.text)
+    if not text:
+        return
+    status.clear()
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        discard(sys.stdout)
+        raise UnshrinkError(f"cannot write to standard output: {error.strerror}") from error
 
 
 class StatusLine:
@@ -34,13 +77,13 @@ class StatusLine:
     def show(self, text: str) -> None:
         """Shows it, where standard error is a terminal and --quiet was not asked for."""
         if text and sys.stderr.isatty() and logger.isEnabledFor(logging.INFO):
-            print(f"\r\033[K{_printable(text)[:78]}", end="", file=sys.stderr, flush=True)
+            _say(f"\r\033[K{_printable(text)[:78]}")
             self.shown = True
 
     def clear(self) -> None:
         """Takes it away."""
         if self.shown:
-            print("\r\033[K", end="", file=sys.stderr, flush=True)
+            _say("\r\033[K")
             self.shown = False
 
 
@@ -78,7 +121,7 @@ class Lines(logging.Handler):
         """Prints one message."""
         status.clear()
         kind = "warning: " if record.levelno == logging.WARNING else ""
-        print(f"unshrink: {kind}{_printable(record.getMessage(), ' ')}", file=sys.stderr)
+        _say(f"unshrink: {kind}{_printable(record.getMessage(), ' ')}\n")
 
 
 @contextmanager
@@ -94,15 +137,25 @@ def messages(quiet: bool, verbose: bool) -> Iterator[None]:
         logger.removeHandler(handler)
 
 
+def _say(text: str) -> None:
+    """Writes to standard error; where that is not possible, nobody can be told."""
+    try:
+        print(text, end="", file=sys.stderr, flush=True)
+    except OSError:
+        discard(sys.stderr)
+
+
 def _printable(text: str, newline: str = "\n") -> str:
     """The text without what could steer a terminal: names and headers come from strangers."""
     return "".join(newline if c == "\n" else c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def _plain(value: Any) -> Any:
-    """The value as JSON has it: no number there is infinite."""
+    """The value as JSON has it: no number there is infinite, and text is Unicode, which names of files need not be."""
+    if isinstance(value, str):
+        return _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", value)
     if isinstance(value, dict):
-        return {key: _plain(entry) for key, entry in value.items()}
+        return {_plain(key): _plain(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(entry) for entry in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -102,7 +102,7 @@ def _read(path: Path) -> Result | None:
     """A result; None where the file is something else, without a schema."""
     try:
         result = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"cannot read {path}: {error}") from error
     if not isinstance(result, dict) or "schema" not in result:
         return None

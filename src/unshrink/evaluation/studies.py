@@ -68,7 +68,7 @@ def read(folder: Path, pattern: str, make: Callable[[Any, Path], T]) -> list[T]:
     for path in sorted(folder.glob(pattern)):
         try:
             found.append(make(json.loads(path.read_bytes()), path))
-        except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
             raise ConfigError(f"{path} is not as the benchmarks write it ({error!r}): make it again") from error
     return found
 

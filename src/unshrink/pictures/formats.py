@@ -86,7 +86,7 @@ FORMATS = {
         Format("TIFF", (".tif", ".tiff"), "image/tiff", rb"II[*+]\0|MM\0[*+]", "tiff", depth=16),
         Format(
             "JPEG",
-            (".jpg", ".jpeg"),
+            (".jpg", ".jpeg", ".jfif", ".jpe"),
             "image/jpeg",
             rb"\xff\xd8\xff",
             "pillow",
@@ -110,10 +110,10 @@ FORMATS = {
             options={"quality": 95, "subsampling": "4:4:4"},
         ),
         Format("GIF", (".gif",), "image/gif", rb"GIF8[79]a", "pillow", "Gif", written=False),
-        Format("BMP", (".bmp",), "image/bmp", rb"BM", "pillow", "Bmp", written=False),
+        Format("BMP", (".bmp", ".dib"), "image/bmp", rb"BM", "pillow", "Bmp", written=False),
         Format(
             "PPM",
-            (".ppm", ".pgm", ".pbm"),
+            (".ppm", ".pgm", ".pbm", ".pnm"),
             "image/x-portable-anymap",
             rb"P[1-6]\s",
             "pillow",
