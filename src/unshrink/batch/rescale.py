@@ -136,7 +136,7 @@ class Upscaler:
         memory = None if stream.seekable() else io.BytesIO()
         images.write(large.strip() if options.strip else large, memory or stream, format=form, lossy=True)
         size = _copied(memory, stream)
-        unchanged = record.pixels == provenance.checksum(small.pixels) if record else None
+        unchanged = not provenance.fault(record, small) if record else None
         facts: dict[str, Any] = {"size": large.size, "small_size": small.size, "depth": large.depth}
         return Written(model, facts | {"bytes": size, "small_bytes": source.bytes, "unchanged": unchanged})
 
