@@ -39,3 +39,12 @@ def set5() -> Path:
 def small_set() -> Path:
     """Four crops of photographs, free to use, that are in every clone."""
     return Path(__file__).parent / "pictures"
+
+
+@pytest.fixture(scope="session")
+def cases(data) -> Path:
+    """Small inputs that failed once."""
+    folder = data / "cases"
+    if not folder.is_dir():
+        pytest.skip(f"no {folder}: the small inputs that failed once lie there")
+    return folder

@@ -181,6 +181,50 @@ def test_a_resized_small_picture_is_still_enlarged():
         assert RESCALERS[2].upscale(halved).size == (16, 10)
 
 
+def claiming(small: Image, **claims) -> Image:
+    """A small picture whose record was altered."""
+    record, _ = provenance.extract(small)
+    return provenance.embed(small, dataclasses.replace(record, **claims))
+
+
+@pytest.mark.parametrize("claims, reason", [
+    ({"size": (1_000_000, 8000)}, r"size = \(1000000, 8000\); met 15x10 pixels"),
+    ({"size": (32, 20)}, r"size = \(32, 20\)"),
+    ({"channels": 1}, "channels = 1; met .*RGB and alpha"),
+    ({"channels": 2}, "channels = 2; met"),
+    ({"channels": 3}, "channels = 3; met"),
+    ({"scale": 16}, "scale = 16"),
+    ({"scale": 16, "size": (240, 160)}, "it says test-x2 at scale 16, [0-9a-f]{16} is test-x2 at scale 2"),
+    ({"model": "irn-x4"}, "it says irn-x4 at scale 2"),
+])  # fmt: skip
+def test_a_record_that_does_not_fit_is_not_believed(claims, reason):
+    """The picture is in colour and has transparency: what is there comes back, whatever the record says."""
+    r, pixels = RESCALERS[2], picture(20, 30, 4)
+    pixels[4:8, 4:8, 3] = 0
+    small = r.downscale(Image(pixels))
+    true = r.upscale(small)
+    with pytest.warns(UnshrinkWarning, match=f"its record was altered.*{reason}"):
+        large = r.upscale(claiming(small, **claims))
+    assert (large.pixels == true.pixels).all()
+
+
+@pytest.mark.parametrize("channels, kept", [(1, [1, 2, 3, 4]), (2, [2, 4]), (3, [3, 4]), (4, [4])])
+def test_what_a_picture_may_come_from(channels, kept):
+    """Grey may come from a grey photo in colour, and opaque from one with an alpha channel; never the other way."""
+    small = RESCALERS[2].downscale(Image(picture(20, 30, channels)))
+    record, _ = provenance.extract(small)
+    claims = {claimed: dataclasses.replace(record, channels=claimed) for claimed in (1, 2, 3, 4)}
+    assert [claimed for claimed, one in claims.items() if not provenance.fault(one, small)] == kept
+
+
+def test_without_a_record_the_weights_that_made_it_still_bring_it_back():
+    r, large = RESCALERS[2], Image(picture(20, 30))
+    small = r.downscale(large)
+    with pytest.warns(UnshrinkWarning, match="no record .* if test-x2 made it .* it comes back; if not"):
+        back = r.upscale(small.strip())
+    assert (back.pixels == r.upscale(small).pixels).all()
+
+
 # -- kinds -------------------------------------------------------------------------------------------------------------
 
 

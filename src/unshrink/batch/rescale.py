@@ -136,7 +136,7 @@ class Upscaler:
         small = image.whole()  # the large one passes by
         large = model.upscale(small.passing(), seed=options.seed, progress=progress)
         images.write(large.strip() if options.strip else large, stream, format=form, lossy=True)
-        unchanged = record.pixels == provenance.checksum(small.pixels) if record else None
+        unchanged = not provenance.fault(record, small) if record else None
         facts: dict[str, Any] = {"size": large.size, "small_size": small.size, "depth": large.depth}
         return Written(model, facts | {"bytes": stream.tell(), "small_bytes": source.bytes, "unchanged": unchanged})
 

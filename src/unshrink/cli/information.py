@@ -59,8 +59,10 @@ def _record(image: Image) -> tuple[dict[str, Any] | None, Image]:
         return {"error": str(error)}, image
     if record is None:
         return None, image
+    fault = provenance.fault(record, image)
     known = {
-        "unchanged": record.pixels == provenance.checksum(image.pixels),
+        "unchanged": not fault,
+        "fault": fault,
         "installed": any(row.identity.startswith(record.weights) for row in catalogue.ENTRIES),
     }
     return {"format": record.format, **asdict(record), **known}, bare
@@ -91,7 +93,7 @@ def _record_rows(record: dict[str, Any] | None) -> Iterator[tuple[str, str]]:
     yield "record", f"made by {made}, from {width}x{height}, {record['depth']} bit"
     yield (
         "pixels",
-        "unchanged since" if record["unchanged"] else "changed since: the large picture will not come back well",
+        record["fault"] + ": the large picture will not come back well" if record["fault"] else "unchanged since",
     )
     missing = "not installed: install the unshrink that made it, or give their file to upscale with --model"
     yield "weights", "installed" if record["installed"] else missing

@@ -48,8 +48,9 @@ def read(source: Source, *, max_pixels: int = MAX_PIXELS) -> Image:
 
     Pixels come as stored: 16 bits to the last bit, nothing turned (the orientation is in `exif`, also for TIFF). Bits,
     palettes and colour keys are expanded to 8-bit grey or RGB with or without alpha; CMYK becomes sRGB; AVIF of 10 or
-    12 bits is stretched to 16; of an animation or a file of several pages comes the first picture. `Image.notes` says
-    which of these has happened.
+    12 bits is stretched to 16; of an animation or a file of several pages comes the first picture, of a TIFF file that
+    begins with a small copy the full one. `Image.notes` says which of these has happened. Raw files of cameras are
+    refused: what of them could be read is a preview.
 
     Args:
         source: a path, the bytes of a file, or a binary stream (read to its end).
@@ -164,8 +165,15 @@ def _refused(name: str) -> Iterator[None]:
     except MemoryError as exc:
         raise ImageError(f"cannot read {name}: not enough memory for it; close other programs") from exc
     except Exception as exc:  # decoders meet damage with almost any type
-        reason = str(exc) if isinstance(exc, ImageError) else f"it is damaged ({_line(exc)}); get the file again"
-        raise ImageError(f"cannot read {name}: {reason}") from exc
+        raise ImageError(f"cannot read {name}: {_reason(exc)}") from exc
+
+
+def _reason(exc: Exception) -> str:
+    if isinstance(exc, ImageError):
+        return str(exc)
+    if "support is not configured" in str(exc):  # libtiff, when it comes to the pixels
+        return f"its compression is not supported ({_line(exc)}); save it as PNG, or as TIFF without compression"
+    return f"it is damaged ({_line(exc)}); get the file again"
 
 
 def _load(source: Source) -> BinaryIO:

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from unshrink.errors import ProvenanceError, UnshrinkWarning
-from unshrink.pictures.image import AnyImage, Size
+from unshrink.pictures.image import CHANNELS, AnyImage, Image, Size
 
 NAMESPACE = "https://unshrink.dev/ns/1.0/"
 
@@ -127,6 +127,27 @@ def checksum(pixels: np.ndarray) -> str:
     digest = hashlib.sha256(f"{width} {height} {channels} {8 * pixels.itemsize}\n".encode())
     digest.update(np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("<")).data)
     return digest.hexdigest()[:16]
+
+
+def fault(record: Record, small: Image) -> str:
+    """What shows that a picture is not as it was when its record was written, for messages; "" where nothing does.
+
+    What of a record can be checked against the picture is checked, because both come from a stranger.
+
+    Args:
+        record: that of the picture.
+        small: the picture.
+    """
+    if record.pixels != checksum(small.pixels):
+        return "its pixels were changed since unshrink made it (resized, re-encoded or edited)"
+    shown = _fewest_channels(small.pixels).shape[2]
+    possible = {
+        "size": all(-(-side // record.scale) == own for side, own in zip(record.size, small.size, strict=True)),
+        "channels": (shown < 3 or record.channels >= 3) and (shown % 2 or record.channels % 2 == 0),
+    }
+    wrong = [f"{name} = {getattr(record, name)}" for name, is_possible in possible.items() if not is_possible]
+    met = f"{small.size[0]}x{small.size[1]} pixels, {CHANNELS[shown]}, scale = {record.scale}"
+    return f"its record was altered, for it does not fit the picture ({', '.join(wrong)}; met {met})" if wrong else ""
 
 
 def embed(image: AnyImage, record: Record) -> AnyImage:

@@ -22,6 +22,7 @@ import numpy as np
 
 from unshrink.errors import ImageError
 from unshrink.pictures import vips as _vips
+from unshrink.pictures.directories import Directory, directories, meant
 from unshrink.pictures.formats import Format
 from unshrink.pictures.image import COMPRESSION, Image, PassingImage, bare_exif, sane_dpi
 from unshrink.pictures.pillow import cmyk_to_rgb
@@ -32,6 +33,18 @@ _STRIP_OFFSETS, _STRIP_LENGTHS = 273, 279
 _RESOLUTION, _RESOLUTION_UNIT = (282, 283), 296
 _ORIENTATION, _EXIF, _GPS, _INTEROP = 274, 34665, 34853, 40965
 _DESCRIPTIVE = (270, 271, 272, 305, 306, 315, 33432)  # description, make, model, software, date, artist, copyright
+_METADATA = (_XMP, _PHOTOSHOP, _ICC, _ORIENTATION, *_DESCRIPTIVE, _EXIF, _GPS)
+_BITS, _SAMPLE_FORMAT = 258, 339
+_PHOTOMETRICS = (0, 1, 2, 3, 5, 6)  # grey twice, RGB, palette, CMYK, YCbCr
+_OTHER_PHOTOMETRICS = {
+    4: "a mask",
+    8: "LAB colours",
+    9: "ICC LAB colours",
+    10: "ITU LAB colours",
+    32844: "LogL",
+    32845: "LogLuv",
+}
+_SAMPLE_FORMATS = {2: "whole numbers with a sign", 3: "floating point", 5: "complex integers", 6: "complex numbers"}
 _PALETTE, _PREMULTIPLIED = 3, 1
 _INCHES = {2: 1.0, 3: 1 / 2.54}
 _SHORT, _LONG, _LONG8, _RATIONAL, _BYTE, _UNDEFINED = 3, 4, 16, 5, 1, 7
@@ -48,19 +61,29 @@ def decode(stream: BinaryIO, form: Format, check: Callable[[int, int], None]) ->
         ImageError: a kind of TIFF that is not supported.
         Exception: of many types, from libvips and from Pillow's tag reader: damaged or cut off.
     """
-    picture = _vips.header(stream)
+    found = directories(stream)
+    stream.seek(0)
+    directory = meant(found, stream.read(16))
+    check(*directory.size)
+    _refuse_unsupported(directory)
+    tags = _read_tags(stream, found[0].offset)
+    if directory is not found[0]:
+        own = _read_tags(stream, directory.offset)
+        tags = {tag: tags[tag] for tag in _METADATA if tag in tags} | own
+    stream.seek(0)
+    picture = _vips.header(stream, page=directory.page, subifd=directory.sub)
     check(picture.width, picture.height)
     cmyk = picture.interpretation == "cmyk"
     known = picture.bands in _CHANNELS.get(picture.interpretation, ())
     if not known or picture.format not in (["uchar"] if cmyk else ["uchar", "ushort"]):
-        met = f"{picture.bands} channels of {picture.format}, {picture.interpretation}"
-        raise ImageError(f"this kind of TIFF is not supported ({met}); save it as grey or RGB of 8 or 16 bit")
+        raise _unsupported(f"{picture.bands} channels of {picture.format}, {picture.interpretation}")
     pixels = _vips.strips(picture)
-    position = stream.tell()  # where libvips will go on
-    stream.seek(0)
-    tags = _read_tags(stream)
-    stream.seek(position)
-    icc, exif, xmp, notes = _bytes(tags, _ICC), _read_exif(tags), _bytes(tags, _XMP), tuple(_notes(picture, tags))
+    icc, exif, xmp, notes = (
+        _bytes(tags, _ICC),
+        _read_exif(tags),
+        _bytes(tags, _XMP),
+        tuple(_notes(found, directory, tags)),
+    )
     if cmyk:
         rgb, note = cmyk_to_rgb(np.asarray(pixels), icc)
         return Image(rgb, None, exif, xmp, _read_dpi(tags), (*notes, note)).passing()
@@ -166,21 +189,45 @@ def _directory(plain: dict[int, Any], typed: dict[int, tuple[int, Any]], layout:
     return directory.tobytes(len(layout.header))
 
 
-def _read_tags(stream: BinaryIO) -> dict[int, Any]:
-    """The first directory of a TIFF file or an EXIF block; its EXIF and GPS directories as dictionaries."""
+def _refuse_unsupported(directory: Directory) -> None:
+    """Raises ImageError for kinds of pixels of which libvips would say that they are damaged."""
+    photometric, bits = directory.number(_PHOTOMETRIC), directory.number(_BITS, 1)
+    if photometric not in _PHOTOMETRICS:
+        raise _unsupported(_OTHER_PHOTOMETRICS.get(photometric, f"photometric interpretation {photometric}"))
+    if (kind := directory.number(_SAMPLE_FORMAT, 1)) not in (1, 4):
+        raise _unsupported(f"{bits}-bit {_SAMPLE_FORMATS.get(kind, f'samples of format {kind}')}")
+    if bits not in (1, 2, 4, 8, 16):
+        raise _unsupported(f"{bits}-bit samples")
+
+
+def _unsupported(met: str) -> ImageError:
+    return ImageError(f"this kind of TIFF is not supported ({met}); save it as grey or RGB of 8 or 16 bit")
+
+
+def _read_tags(stream: BinaryIO, offset: int | None = None) -> dict[int, Any]:
+    """A directory of a TIFF file or an EXIF block, with its EXIF and GPS directories as dictionaries.
+
+    Args:
+        stream: the file or the block.
+        offset: where the directory stands; by default, the first one.
+    """
     from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-    head = stream.read(16)
-    head = head if 43 in head[2:4] else head[:8]  # 43: BigTIFF
+    stream.seek(0)
+    head = stream.read(8)
+    is_big = 43 in head[2:4]
+    if is_big:  # Pillow would take no such header in the order MM
+        head = b"II*\0\0\0\0\0" if head[:2] == b"II" else b"MM\0*\0\0\0\0"
 
     def read(offset: int, group: int | None) -> dict[int, Any]:
         directory = ImageFileDirectory_v2(head, group=group)
+        directory._bigtiff = is_big
         stream.seek(offset)
         directory.load(stream)
         # bytes, because text that is not ASCII would come out as question marks
         return {tag: value.encode("latin-1") if isinstance(value, str) else value for tag, value in directory.items()}
 
-    tags = read(ImageFileDirectory_v2(head).next, None)
+    tags = read(ImageFileDirectory_v2(head).next if offset is None else offset, None)
     for pointer in (_EXIF, _GPS):
         if isinstance(offset := tags.pop(pointer, None), int):
             tags[pointer] = read(offset, pointer)
@@ -225,10 +272,12 @@ def _bytes(tags: dict[int, Any], tag: int) -> bytes | None:
     return value if isinstance(value, bytes) and value else None
 
 
-def _notes(picture: Any, tags: dict[int, Any]) -> Iterator[str]:
+def _notes(found: list[Directory], directory: Directory, tags: dict[int, Any]) -> Iterator[str]:
     if tags.get(_PHOTOMETRIC) == _PALETTE:
         yield "the palette was expanded to full colour"
     if tags.get(_EXTRA_SAMPLES) in (_PREMULTIPLIED, (_PREMULTIPLIED,)):
         yield "premultiplied alpha was converted to straight alpha"
-    if picture.get_typeof("n-pages") and picture.get("n-pages") > 1:
+    if directory is not found[0]:
+        yield "the first picture in the file is a copy of {}x{} pixels; the full one was read".format(*found[0].size)
+    if sum(one.sub < 0 and one.is_full for one in found) > 1:
         yield "only the first of several pages was read"

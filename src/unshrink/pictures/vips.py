@@ -21,8 +21,12 @@ class Source(Protocol):
         """Moves to a place, and returns it."""
 
 
-def header(stream: Source) -> Any:
+def header(stream: Source, **options: Any) -> Any:
     """The picture in a file as a `pyvips.Image`, not decoded yet; damage found later raises instead of turning grey.
+
+    Args:
+        stream: the file.
+        options: of the loader that the content calls for.
 
     Raises:
         pyvips.Error: not a picture that libvips knows.
@@ -38,7 +42,7 @@ def header(stream: Source) -> Any:
     source = pyvips.SourceCustom()
     source.on_read(stream.read)
     source.on_seek(seek)
-    return pyvips.Image.new_from_source(source, "", access="sequential", fail_on="error")
+    return pyvips.Image.new_from_source(source, "", access="sequential", fail_on="error", **options)
 
 
 def strips(picture: Any) -> Strips:

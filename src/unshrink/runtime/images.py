@@ -27,6 +27,8 @@ from unshrink.runtime.streaming import Pipeline, Progress, padded_strips
 Pixels = NDArray[np.unsignedinteger]
 Report = Callable[[Refined], object]
 
+_SOFT = "expect a soft or disturbed enlargement, not the original"
+
 
 def ignore(news: object) -> None:
     """Nobody wants to know."""
@@ -81,13 +83,13 @@ class ImagePipeline:
     ) -> PassingImage:
         """A small picture -> the large one; says where it lacks a right record, if it should be ``recorded``."""
         record, small = provenance.extract(image.whole())
-        intact = record is not None and record.pixels == provenance.checksum(small.pixels)
+        doubt = provenance.fault(record, small) if record else ""
         if recorded:
-            _warn_of(record, intact, self.weights)
+            _warn_of(record, doubt, self.weights)
         depth = record.depth if record else small.depth
         if record and size is None and self._fits(record.size, small.size):
             size = record.size
-        colour, alpha = _split(_with_channels(small.pixels, record.channels) if record and intact else small.pixels)
+        colour, alpha = _split(_with_channels(small.pixels, record.channels) if record and not doubt else small.pixels)
         large = self._up_pixels(colour, depth, size, seed, progress)
         if alpha is None:
             return small.with_pixels(large)
@@ -186,17 +188,26 @@ class ImagePipeline:
         return refine.fidelity(*(to_planes(pixels) for pixels in (np.asarray(restored), large)))
 
 
-def _warn_of(record: Record | None, intact: bool, weights: zoo.Weights) -> None:
-    """Says what keeps a picture from coming back as it was."""
+def _warn_of(record: Record | None, doubt: str, weights: zoo.Weights) -> None:
+    """Says what keeps a picture from coming back as it was, beside a ``doubt`` of its record."""
     if record is None:
         reason = "it has no record of unshrink: it was not made by unshrink, or its metadata was removed"
-    elif not intact:
-        reason = "its pixels were changed since unshrink made it (resized, re-encoded or edited)"
-    elif record.weights != weights.identity[: zoo.IDENTITY_DIGITS]:
-        reason = f"it was made by other weights ({record.model} {record.weights}) than {weights.name}"
+        expected = f"if {weights.name} made it and no pixel was changed, it comes back; if not, {_SOFT}"
+    elif reason := doubt or _other_weights(record, weights):
+        expected = _SOFT
     else:
         return
-    warnings.warn(f"{reason}; expect a soft or disturbed enlargement, not the original", UnshrinkWarning, stacklevel=4)
+    warnings.warn(f"{reason}; {expected}", UnshrinkWarning, stacklevel=4)
+
+
+def _other_weights(record: Record, weights: zoo.Weights) -> str:
+    """What shows that these are not the weights that made a picture; "" where nothing does."""
+    if record.weights != weights.identity[: zoo.IDENTITY_DIGITS]:
+        return f"it was made by other weights ({record.model} {record.weights}) than {weights.name}"
+    if (record.model, record.scale) == (weights.name, weights.scale):
+        return ""
+    said, met = f"{record.model} at scale {record.scale}", f"{weights.name} at scale {weights.scale}"
+    return f"its record was altered, for it does not fit its weights (it says {said}, {record.weights} is {met})"
 
 
 def _split(pixels: Pixels) -> tuple[Pixels, Pixels | None]:
