@@ -17,5 +17,5 @@ def divide():
     return 1 / 0
 
 
-def hang(body, options):
+def hang(body, options, bound):
     time.sleep(600)

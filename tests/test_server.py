@@ -22,17 +22,19 @@ from unshrink.pictures.colour import over_white
 from unshrink.pictures.image import Image
 from unshrink.pictures.io import read, write
 from unshrink.server import jobs as job_store
-from unshrink.server import service as service_module
-from unshrink.server import work
+from unshrink.server import shares, work
 from unshrink.server.app import create_app
-from unshrink.server.jobs import Jobs
+from unshrink.server.jobs import Full, Jobs
 from unshrink.server.pool import Pool
-from unshrink.server.service import DIED, STOPPING, Rate, Refusal, Service, Settings
+from unshrink.server.refusal import Refusal
+from unshrink.server.service import DIED, STOPPING, Service, Settings
+from unshrink.server.shares import Rate
 from unshrink.server.watch import BUG, JsonLines
 
 testclient = pytest.importorskip("fastapi.testclient")
 KEYS = ("first-key", "second-key")
 MAX_BODY, MAX_PIXELS = 100_000, 20_000
+OPTIONS = work.Options()
 
 pytestmark = pytest.mark.xdist_group("server")  # one worker, which starts the service once
 
@@ -49,6 +51,7 @@ def settings(folder, **changes):
         "rate": 0,
         "jobs": folder / "jobs.sqlite3",
         "keep": 60,
+        "allow_hosts": ("testserver",),
     }
     return Settings(**values | changes)
 
@@ -178,7 +181,9 @@ def test_what_is_wrong_is_said_in_the_words_of_the_library(client):
     for body in (b"no picture", b"", cut):
         assert error(ask(client, "downscale", body, 422)) == sentence_of(body)
     wide = encoded(Image(np.zeros((10, 2001, 1), np.uint8)))
-    assert error(ask(client, "downscale", wide, 422)) == sentence_of(wide, max_pixels=MAX_PIXELS)
+    assert error(ask(client, "downscale", wide, 422)) == (
+        "cannot read the picture: 2001 x 10 pixels are more than the limit of 20,000; this service takes no larger ones"
+    )
     assert "has no record of unshrink" in error(ask(client, "upscale", encoded(photo()), 422))
 
 
@@ -215,13 +220,22 @@ def test_bodies_are_limited(client):
 
 
 def test_a_full_service_says_when_to_come_again(client, service, monkeypatch):
-    monkeypatch.setattr(service, "inside", 3)  # one at work, two waiting
-    for action in ("downscale", "compare", "jobs?action=upscale"):
-        answer = client.post(f"/v1/{action}", content=b"")
-        assert answer.status_code == 429
-        assert int(answer.headers["retry-after"]) > 0
-    assert service.inside == 3
-    assert client.get("/health").json() == {"status": "alive"}
+    mine, other = (service.owner(key) for key in KEYS)
+    monkeypatch.setattr(service, "_usual", 5.0)
+    with service.places.hold(mine) as take:
+        assert take(3)  # one at work, two waiting
+        assert not take(1)
+        for action in ("downscale", "compare", "jobs?action=upscale"):
+            answer = client.post(f"/v1/{action}", content=b"")
+            assert answer.status_code == 429
+            assert answer.headers["retry-after"] == "15"
+            assert "try again in 15 seconds" in error(answer)
+        assert service.places.held == 3
+        assert service.places.room(other, 1), "another key is not kept waiting"
+        theirs = {"Authorization": f"Bearer {KEYS[1]}"}
+        assert client.post("/v1/downscale", content=b"", headers=theirs).status_code == 422
+        assert client.get("/health").json() == {"status": "alive"}
+    assert service.places.held == 0
 
 
 def test_more_pictures_a_minute_than_allowed_are_refused(client, service, monkeypatch):
@@ -237,7 +251,7 @@ def test_more_pictures_a_minute_than_allowed_are_refused(client, service, monkey
 
 def test_the_rate_is_held_and_whoever_is_gone_is_forgotten(monkeypatch):
     now = SimpleNamespace(time=0.0)
-    monkeypatch.setattr(service_module.time, "monotonic", lambda: now.time)
+    monkeypatch.setattr(shares.time, "monotonic", lambda: now.time)
     rate, taken = Rate(30), 0
     while now.time < 600:
         taken += not rate.wait("a")
@@ -497,12 +511,14 @@ def test_results_expire_and_strays_are_removed(jobs, clock, tmp_path):
 
 
 def test_there_are_so_many_jobs_and_no_more(jobs, monkeypatch):
-    monkeypatch.setattr(job_store, "MOST_JOBS", 1)
+    monkeypatch.setattr(job_store, "MOST_JOBS", 2)
     job = jobs.add("me", "upscale", {}, b"")
-    assert jobs.add("me", "upscale", {}, b"") is None
+    with pytest.raises(Full) as full:
+        jobs.add("me", "upscale", {}, b"")
+    assert full.value.seconds == float("inf"), "no work makes room: a result has to go"
     assert len(list(jobs.source("x").parent.iterdir())) == 1
     jobs.delete(job.id, "me")
-    assert jobs.add("me", "upscale", {}, b"") is not None
+    assert jobs.add("me", "upscale", {}, b"")
 
 
 def test_pictures_are_for_this_user_alone(jobs):
@@ -533,15 +549,15 @@ def test_who_goes_or_waits_too_long_leaves_the_queue(tmp_path):
 
     async def wait():
         service = Service(settings(tmp_path, timeout=0.1))
-        worker = await service.pool.take()
+        worker = await service.pool.take("another")
         for receive, stopped, status in ((gone, False, 499), (silent, False, 503), (silent, True, 503)):
             (service.stopped.set if stopped else service.stopped.clear)()
             with pytest.raises(Refusal) as caught:
-                await service.answer(request(receive), "", hang, None)
+                await service.answer(request(receive), "", hang, OPTIONS)
             assert caught.value.status == status
-        service.pool._idle.put_nowait(worker)
+        service.pool.give_back(worker)
         assert await service.pool.take() is worker
-        assert service.inside == 0
+        assert service.places.held == 0
         service.pool.close()
 
     asyncio.run(wait())
@@ -559,7 +575,7 @@ def test_work_ends_when_its_client_goes(tmp_path):
             return {"type": "http.disconnect"}
 
         with pytest.raises(Refusal) as caught:
-            await service.answer(request(goes), "", hang, None)
+            await service.answer(request(goes), "", hang, OPTIONS)
         assert refused(caught.value) == (499, "the client has gone")
         assert await asyncio.wait_for(service.pool.take(), 10) is worker
         with pytest.raises(ProcessLookupError):
@@ -573,9 +589,9 @@ def test_what_is_not_finished_in_time_is_refused_at_the_end(tmp_path):
     async def end():
         service = Service(settings(tmp_path))
         service.pool = Pool(1, nothing)
-        answers = [asyncio.create_task(service.answer(request(), "", hang, None)) for _ in range(2)]
+        answers = [asyncio.create_task(service.answer(request(), "", hang, OPTIONS)) for _ in range(2)]
         await asyncio.sleep(0.1)
-        assert service.inside == 2
+        assert service.places.held == 2
         await service.drain(0.1)
         return await asyncio.gather(*answers, return_exceptions=True)
 
@@ -603,8 +619,8 @@ def test_a_record_that_is_not_ours_is_noted(client):
 def test_memory_is_given_back_after_every_picture_even_a_bad_one(monkeypatch):
     released = []
     backend = SimpleNamespace(release=lambda: released.append(True))
-    monkeypatch.setattr(work, "_limits", work.Limits(max_pixels=100, threads=1, workers=1), raising=False)
+    monkeypatch.setattr(work, "_limits", work.Limits(threads=1, workers=1), raising=False)
     monkeypatch.setattr(work, "_rescalers", {"irn-x2": SimpleNamespace(backend=backend)})
     with pytest.raises(ImageError):
-        work.downscale(b"no picture", work.DownscaleOptions())
+        work.downscale(b"no picture", work.DownscaleOptions(), work.Bound(100, ""))
     assert released == [True]

@@ -21,8 +21,10 @@ from unshrink.errors import UnshrinkError
 from unshrink.pictures.formats import FORMATS
 from unshrink.server import work
 from unshrink.server.docs import docs_page
+from unshrink.server.guard import Hosts, Proxies, no_browser, same_site
 from unshrink.server.jobs import Job
-from unshrink.server.service import Refusal, Service, Settings
+from unshrink.server.refusal import Refusal
+from unshrink.server.service import Service, Settings
 from unshrink.server.watch import Watch
 from unshrink.server.work import CompareOptions, DownscaleOptions, UpscaleOptions
 from unshrink.text import decibels
@@ -118,27 +120,27 @@ Serving = Annotated[Service, Depends(of_request)]
 Bearer = Annotated[HTTPAuthorizationCredentials | None, Security(HTTPBearer(auto_error=False))]
 
 
-def owner(service: Serving, bearer: Bearer) -> str:
+def owner(request: Request, service: Serving, bearer: Bearer) -> str:
     """Who asks, by the key; refuses wrong keys."""
-    return service.owner(bearer.credentials if bearer else "")
+    request.state.owner = service.owner(bearer.credentials if bearer else "")
+    return str(request.state.owner)
 
 
 Asker = Annotated[str, Depends(owner)]
 
 
-def same_site(request: Request) -> None:
-    """Refuses what other web sites make a browser send: the service may listen where only its owner should reach it."""
-    if request.headers.get("sec-fetch-site") in ("cross-site", "same-site"):
-        raise Refusal(403, "this service answers no pages of other sites")
-
-
 REFUSALS: dict[int | str, dict[str, Any]] = {
     401: {"model": Error, "description": "The API key is missing or wrong"},
     403: {"model": Error, "description": "Sent by a page of another site"},
-    408: {"model": Error, "description": "The body did not arrive in time"},
+    408: {"model": Error, "description": "The body came too slowly"},
     413: {"model": Error, "description": "The body is too large"},
-    422: {"model": Error, "description": "Not a picture, too many pixels, or options that there are not"},
-    429: {"model": Error, "description": "Too many are waiting; Retry-After says when to come again"},
+    415: {"model": Error, "description": "A form, not the picture itself"},
+    421: {"model": Error, "description": "Asked for under a name that is not the service's"},
+    422: {
+        "model": Error,
+        "description": "Not a picture, more pixels than can be done in time, or options that there are not",
+    },
+    429: {"model": Error, "description": "Too many of yours are waiting; Retry-After says when to come again"},
     503: {"model": Error, "description": "It took too long, or the service is stopping"},
 }
 MISSING = "there is no such job, or no longer"
@@ -213,13 +215,13 @@ async def add_job(
         raise RequestValidationError(
             [{**fault, "loc": ("query", *fault["loc"])} for fault in invalid.errors()]
         ) from None
-    return job_status(await service.add_job(request, asker, options.action, allowed))
+    return job_status(request, await service.add_job(request, asker, options.action, allowed))
 
 
 @v1.get("/jobs/{job_id}", responses=NO_JOB)
-async def see_job(service: Serving, asker: Asker, job_id: str) -> JobStatus:
+async def see_job(request: Request, service: Serving, asker: Asker, job_id: str) -> JobStatus:
     """How far a job is."""
-    return job_status(await job_of(service, asker, job_id))
+    return job_status(request, await job_of(service, asker, job_id))
 
 
 @v1.get("/jobs/{job_id}/result", response_class=Response, responses=PICTURE_BACK | NO_JOB | NO_RESULT)
@@ -232,7 +234,8 @@ async def job_result(service: Serving, asker: Asker, job_id: str) -> Response:
     if job.status != "done" or not path.exists():
         raise Refusal(409, f"the job is {job.status}; its result is there when it is done")
     form = job.options["format"]
-    return FileResponse(path, headers=about(job.action, form, job.facts), media_type=FORMATS[form].media_type)
+    headers = about(job.action, form, job.facts) | {"Cache-Control": "no-store"}
+    return FileResponse(path, headers=headers, media_type=FORMATS[form].media_type)
 
 
 @v1.delete("/jobs/{job_id}", status_code=204, responses=NO_JOB)
@@ -250,9 +253,9 @@ async def job_of(service: Service, asker: str, job_id: str) -> Job:
     return job
 
 
-def job_status(job: Job) -> JobStatus:
+def job_status(request: Request, job: Job) -> JobStatus:
     """A job as it is told."""
-    here = f"/v1/jobs/{job.id}"
+    here = f"{request.scope.get('root_path', '')}/v1/jobs/{job.id}"
     return JobStatus.model_validate({**vars(job), "links": {"self": here, "result": f"{here}/result"}})
 
 
@@ -270,7 +273,12 @@ async def ready(service: Serving) -> Status:
     return Status(status="ready")
 
 
-@public.get("/metrics", response_class=Response, dependencies=[Depends(owner)], responses={401: REFUSALS[401]})
+@public.get(
+    "/metrics",
+    response_class=Response,
+    dependencies=[Depends(no_browser), Depends(owner)],
+    responses={status: REFUSALS[status] for status in (401, 403)},
+)
 async def metrics(service: Serving) -> Response:
     """Counters, as Prometheus reads them."""
     text = prometheus_client.generate_latest(service.registry)
@@ -335,8 +343,8 @@ HANDLERS: dict[Any, Callable[[Request, Any], Coroutine[Any, Any, Response]]] = {
 }
 
 
-def create_app(settings: Settings) -> FastAPI:
-    """The application, with its workers once its lifespan begins."""
+def create_app(settings: Settings, host: str = "127.0.0.1") -> FastAPI:
+    """The application, with its workers once its lifespan begins; ``host`` is the address that it will listen at."""
 
     service = Service(settings)
 
@@ -355,7 +363,9 @@ def create_app(settings: Settings) -> FastAPI:
         exception_handlers=HANDLERS,
     )
     app.state.service = service
+    app.add_middleware(Hosts, bound=host, allowed=settings.allow_hosts)
     app.add_middleware(Watch, registry=service.registry)
+    app.add_middleware(Proxies, named=settings.proxies)  # the first of all
     app.include_router(public)
     app.include_router(v1)
     static = StaticFiles(directory=WEB)

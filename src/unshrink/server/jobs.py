@@ -4,28 +4,40 @@ A job is a row in SQLite and, beside the database, a file with its picture and l
 on a job holds a lease and renews it; where that ends without a result, because the service was killed, the job is taken
 up again.  `Job.attempt` tells one lease from the next: a result counts only for the lease that is running, so a job is
 done once, whatever happens and however many services share the database.
+
+Askers share: each may keep as much as is left for the others, in jobs and in seconds of work, and they take turns by
+the work that their jobs take (start-time fair queuing: Goyal, Vin and Cheng, SIGCOMM 1996).
+
+Only this user can read any of it.
 """
 
+import contextlib
 import json
+import os
 import secrets
 import sqlite3
 import time
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
+from unshrink.errors import UnshrinkError
 from unshrink.files import atomic_write
 
 LEASE = 15.0  # seconds without a sign of life after which a job is taken up again
 MOST_ATTEMPTS = 3  # a picture that has ended the service three times will end it again
-MOST_JOBS = 100  # kept at once; each may hold two large files
+MOST_JOBS = 200  # kept at once, of one asker alone half of them; each may hold two large files
+MOST_SECONDS = 8 * 3600.0  # of work, queued and running, of one asker alone half of it
 STRAY = 3600.0  # seconds after which a file that belongs to no job is removed
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
   id TEXT PRIMARY KEY,
   owner TEXT NOT NULL,
+  asker TEXT NOT NULL,
+  seconds REAL NOT NULL,
+  turn REAL NOT NULL,
   action TEXT NOT NULL,
   options TEXT NOT NULL,
   status TEXT NOT NULL DEFAULT 'queued',
@@ -37,6 +49,25 @@ CREATE TABLE IF NOT EXISTS jobs (
   error TEXT,
   facts TEXT NOT NULL DEFAULT '{}'
 ) STRICT"""
+
+_PENDING = "status IN ('queued', 'running')"
+_LEFT = f"SELECT coalesce(sum(seconds * (1 - progress) * (1 + (asker = :asker))), 0) FROM jobs WHERE {_PENDING}"
+_KEPT = "SELECT count(*) + coalesce(sum(asker = :asker), 0) FROM jobs"
+_TURN = f"""max(
+  coalesce((SELECT max(turn) FROM jobs WHERE status = 'running'), (SELECT min(turn) FROM jobs WHERE {_PENDING}), 0),
+  coalesce((SELECT max(turn + seconds) FROM jobs WHERE asker = :asker AND {_PENDING}), 0))"""
+
+
+class Full(Exception):
+    """There is no room for another job of this asker.
+
+    Args:
+        seconds: of work, until there is; infinite where that takes more than work.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(seconds)
+        self.seconds = seconds
 
 
 @dataclass(frozen=True)
@@ -52,6 +83,7 @@ class Job:
         attempt: how often it was begun.
         error: why it failed.
         facts: what is said of the result.
+        asker: on whose share it is.
     """
 
     id: str
@@ -62,9 +94,10 @@ class Job:
     attempt: int
     error: str | None
     facts: dict[str, Any]
+    asker: str
 
 
-_COLUMNS = "id, action, options, status, progress, attempt, error, facts"
+_COLUMNS = "id, action, options, status, progress, attempt, error, facts, asker"
 _RUNNING = "id = :id AND attempt = :attempt AND status = 'running'"
 
 
@@ -72,14 +105,25 @@ class Jobs:
     """All jobs.  Several threads and processes may use one database; nothing is kept open.
 
     Args:
-        path: the database; made if it is not there.  The folder beside it is for this user alone.
+        path: the database; made if it is not there, and its folder too.
         keep: seconds that a result is kept.
+
+    Raises:
+        UnshrinkError: there is no permission to make it.
     """
 
     def __init__(self, path: Path, keep: float) -> None:
         self._path, self._keep = path, keep
         self._folder = path.with_name(f"{path.name}.files")
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            for folder in (*reversed(path.parents), self._folder):  # mkdir's own parents would be for all to read
+                folder.mkdir(mode=0o700, exist_ok=True)
+            self._folder.chmod(0o700)
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+            path.chmod(0o600)  # as SQLite then makes its log beside it
+        except OSError as fault:
+            raise UnshrinkError(f"cannot keep jobs in {path}: {fault.strerror}; choose another --jobs-db") from fault
+        self.secret = self._secret()
         self._run("PRAGMA journal_mode = WAL")
         self._run(_SCHEMA)
 
@@ -91,24 +135,55 @@ class Jobs:
         """The file with the result of a job that is done."""
         return self._folder / f"{job_id}.out"
 
-    def add(self, owner: str, action: str, options: dict[str, Any], body: bytes) -> Job | None:
-        """A new job at the end of the queue; None if there are too many."""
+    def write_result(self, job_id: str, data: bytes) -> None:
+        """Writes the result of a job."""
+        with atomic_write(self.result(job_id), overwrite=True) as stream:
+            _write_private(stream, data)
+
+    def add(
+        self, owner: str, action: str, options: dict[str, Any], body: bytes, asker: str = "", seconds: float = 1.0
+    ) -> Job:
+        """A new job in the queue.
+
+        Args:
+            owner: who may see it.
+            action, options: see `Job`.
+            body: the picture.
+            asker: on whose share it is.
+            seconds: that it will take, about.
+
+        Raises:
+            Full: the asker keeps as much as is left for others.
+        """
         job_id = secrets.token_hex(16)
+        values = {"asker": asker, "seconds": seconds, "most": MOST_JOBS, "most_seconds": MOST_SECONDS}
         with atomic_write(self.source(job_id)) as stream:
-            stream.write(body)
+            _write_private(stream, body)
         self._run(
-            "INSERT INTO jobs (id, owner, action, options, created) "
-            "SELECT :id, :owner, :action, :options, :now WHERE (SELECT count(*) FROM jobs) < :most",
+            "INSERT INTO jobs (id, owner, asker, seconds, turn, action, options, created) "
+            f"SELECT :id, :owner, :asker, :seconds, {_TURN}, :action, :options, :now "
+            f"WHERE ({_KEPT}) + 2 <= :most AND ({_LEFT}) + 2 * :seconds <= :most_seconds",
             id=job_id,
             owner=owner,
             action=action,
             options=json.dumps(options),
-            most=MOST_JOBS,
+            **values,
         )
         job = self.get(job_id, owner)
         if job is None:
             self._remove_files(job_id)
+            raise Full(self._until_room(**values))
         return job
+
+    def _until_room(self, **values: Any) -> float:
+        """Seconds of work until an asker may add a job: of all that is done meanwhile, its own part counts twice."""
+        kept, left, askers = self._run(
+            f"SELECT ({_KEPT}), ({_LEFT}), (SELECT count(DISTINCT asker) FROM jobs WHERE {_PENDING})", **values
+        )[0]
+        if kept + 2 > MOST_JOBS:
+            return float("inf")
+        excess = left + 2 * values["seconds"] - MOST_SECONDS
+        return max(1.0, float(excess * askers / (askers + 1)))
 
     def get(self, job_id: str, owner: str) -> Job | None:
         """A job of this owner."""
@@ -116,12 +191,8 @@ class Jobs:
             self._run(f"SELECT {_COLUMNS} FROM jobs WHERE id = :id AND owner = :owner", id=job_id, owner=owner)
         )
 
-    def count(self, status: str) -> int:
-        """How many there are."""
-        return int(self._run("SELECT count(*) FROM jobs WHERE status = :status", status=status)[0][0])
-
     def claim(self) -> Job | None:
-        """Takes the oldest job that nobody works on."""
+        """Takes the job that nobody works on whose turn it is."""
         free = "status = 'queued' OR (status = 'running' AND lease < :now)"
         self._run(
             "UPDATE jobs SET status = 'failed', finished = :now, error = :error "
@@ -132,7 +203,7 @@ class Jobs:
         return _first(
             self._run(
                 "UPDATE jobs SET status = 'running', progress = 0, attempt = attempt + 1, lease = :now + :lease "
-                f"WHERE id = (SELECT id FROM jobs WHERE {free} ORDER BY created LIMIT 1) RETURNING {_COLUMNS}"
+                f"WHERE id = (SELECT id FROM jobs WHERE {free} ORDER BY turn, created LIMIT 1) RETURNING {_COLUMNS}"
             )
         )
 
@@ -174,6 +245,14 @@ class Jobs:
             if path.stem not in known and path.stat().st_mtime < time.time() - STRAY:
                 path.unlink(missing_ok=True)
 
+    def _secret(self) -> bytes:
+        """What keys are hashed with; in a file of its own, so that the database alone tells nothing of them."""
+        path = self._path.with_name(f"{self._path.name}.secret")
+        if not path.exists():
+            with contextlib.suppress(UnshrinkError), atomic_write(path) as stream:  # another service may be first
+                _write_private(stream, secrets.token_bytes(32))
+        return path.read_bytes()
+
     def _end(self, job: Job, change: str, **values: Any) -> None:
         statement = f"UPDATE jobs SET {change}, finished = :now WHERE {_RUNNING} RETURNING id"
         if self._run(statement, **values, **_key(job)):
@@ -189,6 +268,13 @@ class Jobs:
             return database.execute(statement, {"now": time.time(), "lease": LEASE, **values}).fetchall()
 
 
+def _write_private(stream: BinaryIO, data: bytes) -> None:
+    """Writes a file that only this user can read, from its first byte on."""
+    if hasattr(os, "fchmod"):
+        os.fchmod(stream.fileno(), 0o600)
+    stream.write(data)
+
+
 def _key(job: Job) -> dict[str, Any]:
     return {"id": job.id, "attempt": job.attempt}
 
@@ -196,5 +282,5 @@ def _key(job: Job) -> dict[str, Any]:
 def _first(rows: list[Any]) -> Job | None:
     if not rows:
         return None
-    job_id, action, options, status, progress, attempt, error, facts = rows[0]
-    return Job(job_id, action, json.loads(options), status, progress, attempt, error, json.loads(facts))
+    job_id, action, options, status, progress, attempt, error, facts, asker = rows[0]
+    return Job(job_id, action, json.loads(options), status, progress, attempt, error, json.loads(facts), asker)

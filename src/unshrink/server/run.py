@@ -61,6 +61,7 @@ class Server(uvicorn.Server):
 
 def run(settings: Settings, host: str, port: int) -> None:
     """Serves until a signal ends it."""
+    os.umask(0o077)  # nothing that the service writes is for others
     os.environ.setdefault("MALLOC_ARENA_MAX", "2")  # for the workers: fewer arenas keep less of what was freed
     log = logging.StreamHandler()
     log.setFormatter(JsonLines())
@@ -69,11 +70,12 @@ def run(settings: Settings, host: str, port: int) -> None:
         logger.handlers, logger.propagate = [log], False
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     config = uvicorn.Config(
-        create_app(settings),
+        create_app(settings, host),
         http=Connection,
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # of which uvicorn would believe any from this machine
         limit_concurrency=MOST_CONNECTIONS,
         timeout_graceful_shutdown=5,
     )

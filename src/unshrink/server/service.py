@@ -2,51 +2,38 @@
 
 import asyncio
 import contextlib
-import hashlib
 import hmac
 import logging
 import math
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Gauge
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
 from unshrink.batch.worker import Bug, Worker, WorkerDied
-from unshrink.errors import UnshrinkError
-from unshrink.server import work
-from unshrink.server.jobs import LEASE, MOST_JOBS, Job, Jobs
+from unshrink.errors import ImageError, UnshrinkError
+from unshrink.server import weigh, work
+from unshrink.server.bodies import read_body
+from unshrink.server.jobs import LEASE, Full, Job, Jobs
 from unshrink.server.pool import Pool
+from unshrink.server.refusal import Refusal
+from unshrink.server.shares import Rate, Shares, Speed
 from unshrink.server.watch import BUG
-from unshrink.server.work import Answer, Limits, Options
+from unshrink.server.work import Answer, Bound, Limits, Options
 
-BODY_SECONDS = 30  # for a body to arrive: whoever is slower would keep a place from others
-RETRY_SECONDS = 2
 STARTING_SECONDS = 120  # for a worker to import and read all that it needs
 JOB_SECONDS = 3600.0  # for one job
+WEIGHING_SECONDS = 5.0  # for the header of a job's picture to be read
 SWEEP_SECONDS = 60.0
 JOB_POLL_SECONDS = 0.5  # between looks at an empty queue: other services may share it
 STOPPING = "the service is stopping; try again in a moment"
 DIED = "the process that worked on this picture died; it may need more memory than there is"
 
 logger = logging.getLogger("unshrink.server")
-
-
-class Refusal(Exception):
-    """What a request is told instead of an answer.
-
-    Args:
-        status: of HTTP.
-        error: one sentence.
-        retry: seconds after which to come again, where that is told.
-    """
-
-    def __init__(self, status: int, error: str, retry: int = RETRY_SECONDS) -> None:
-        super().__init__(error)
-        self.status, self.retry = status, retry
 
 
 @dataclass(frozen=True)
@@ -56,7 +43,7 @@ class Settings:
     Attributes:
         max_body: bytes of a request.
         max_pixels: of a picture, in or out.
-        queue: requests that may wait while all workers are busy.
+        queue: requests of one asker that may wait while all workers are busy; of all together, about twice as many.
         concurrency: pictures worked on at once, each in a process of its own.
         threads: of one of them, to compute with; 0 for all cores.
         timeout: seconds that a request may wait, and then be worked on.
@@ -64,6 +51,8 @@ class Settings:
         rate: pictures a minute from each key, or each address where there are no keys; 0 for any number.
         jobs: database of jobs.
         keep: seconds that the result of a job is kept.
+        allow_hosts: names under which the service is asked, beside its address and localhost.
+        proxies: addresses or networks whose X-Forwarded-For and X-Forwarded-Prefix are believed.
     """
 
     max_body: int
@@ -76,6 +65,8 @@ class Settings:
     rate: int
     jobs: Path
     keep: float
+    allow_hosts: tuple[str, ...] = ()
+    proxies: tuple[str, ...] = ()
 
 
 class Service:
@@ -90,14 +81,19 @@ class Service:
         self.stopping = asyncio.Event()  # no more requests
         self.stopped = asyncio.Event()  # no more waiting either
         self.rate = Rate(settings.rate)
-        self.inside = 0  # requests taken in and not answered
+        inside = settings.concurrency + settings.queue  # of one asker: half of what there is
+        self.places = Shares(2 * inside)  # for requests whose body is there, until they are answered
+        self.memory = Shares(max(2, inside) * settings.max_body)  # for bodies, from their first byte on
+        self.speed = Speed()
+        self._usual = 1.0  # seconds of a request at work, lately
         self.registry = CollectorRegistry()
-        Gauge("unshrink_inside", "Requests not answered yet", registry=self.registry).set_function(lambda: self.inside)
-        limits = Limits(settings.max_pixels, settings.threads, settings.concurrency)
-        self.pool = Pool(settings.concurrency, work.prepare, limits)
+        inside_now = Gauge("unshrink_inside", "Requests not answered yet", registry=self.registry)
+        inside_now.set_function(lambda: self.places.held)
+        self.pool = Pool(settings.concurrency, work.prepare, Limits(settings.threads, settings.concurrency))
+        self._scales = Pool(1, weigh.prepare)
         self.jobs = Jobs(settings.jobs, settings.keep)
         # One worker is left to requests, if there are two: nobody waits for an hour
-        self._runners = [Runner(self.jobs, self.pool) for _ in range(max(1, settings.concurrency - 1))]
+        self._runners = [Runner(self) for _ in range(max(1, settings.concurrency - 1))]
         self._tasks: list[asyncio.Future[None]] = []
 
     @contextlib.asynccontextmanager
@@ -105,7 +101,9 @@ class Service:
         """Works; begins once all workers are ready."""
         try:
             workers = [await self.pool.take() for _ in range(self.settings.concurrency)]
-            await asyncio.gather(*(self.pool.run(worker, STARTING_SECONDS, work.ready) for worker in workers))
+            speeds = await asyncio.gather(*(self.pool.run(worker, STARTING_SECONDS, work.speed) for worker in workers))
+            for pixels, seconds in speeds:
+                self.speed.note(pixels, seconds)
             self._tasks = [
                 asyncio.ensure_future(task) for task in (*(one.run() for one in self._runners), self._sweep())
             ]
@@ -118,7 +116,7 @@ class Service:
         self.stopping.set()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while self.inside:
+                while self.places.held:
                     await asyncio.sleep(0.05)
         await self._end()
 
@@ -129,6 +127,7 @@ class Service:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.pool.close()
+        self._scales.close()
 
     async def _sweep(self) -> None:
         while True:
@@ -139,17 +138,62 @@ class Service:
             await asyncio.sleep(SWEEP_SECONDS)
 
     async def add_job(self, request: Request, owner: str, action: str, options: Options) -> Job:
-        """Reads the picture and puts a job into the queue.  Raises Refusal as `answer`, or if there are too many."""
-        with self.place(request, owner):
-            body = await read_body(request, self.settings.max_body)
+        """Reads the picture and puts a job into the queue.
+
+        Raises:
+            Refusal: as `answer`; or the asker keeps as much as is left for others.
+            UnshrinkError: the picture is too large.
+        """
+        asker = _asker(request, owner)
+        with self._body(request, asker) as body:
+            picture = await body
+            seconds = await self._weigh(picture, asker, options)
             try:
-                job = await asyncio.to_thread(self.jobs.add, owner, action, options.model_dump(), body)
+                values = owner, action, options.model_dump(), picture, asker, seconds
+                return await asyncio.to_thread(self.jobs.add, *values)
+            except Full as full:
+                raise self._too_many_jobs(full) from None
             except UnshrinkError as fault:  # the message names a place that is nobody's business
                 logger.error(str(fault))
                 raise Refusal(503, "there is no room to keep another job; try again later") from None
-        if job is None:
-            raise Refusal(429, f"{MOST_JOBS} jobs are kept already; delete one, or wait until one expires")
-        return job
+
+    def _too_many_jobs(self, full: Full) -> Refusal:
+        if math.isinf(full.seconds):
+            seconds = self.settings.keep
+            what = "as many of your jobs are kept as there is room for; delete one, or wait until one expires"
+        else:
+            seconds = full.seconds / len(self._runners)
+            what = f"as much work waits for you as there is room for; try again in {seconds:.0f} seconds"
+        return Refusal(429, what, math.ceil(seconds))
+
+    async def _weigh(self, body: bytes, asker: str, options: Options) -> float:
+        """Seconds that a job will take, about, at least one.  Raises as `add_job`."""
+        bound = self.bound(options, JOB_SECONDS, "ask for less effort, or send a smaller picture")
+        worker = await self._scales.take(asker)
+        if isinstance(options, work.UpscaleOptions):
+            weighing: tuple[Any, ...] = weigh.upscaled, body, options.model, bound.pixels
+        else:
+            weighing = weigh.downscaled, body
+        try:
+            pixels = await self._scales.run(worker, WEIGHING_SECONDS, *weighing)
+        except (TimeoutError, WorkerDied):
+            raise Refusal(422, f"the head of the picture cannot be read within {WEIGHING_SECONDS:g} seconds") from None
+        if pixels > bound.pixels:
+            raise ImageError(f"{pixels:,} pixels are more than the limit of {bound.pixels:,}; {bound.advice}")
+        return max(1.0, self.speed.seconds(pixels * options.passes))
+
+    def bound(self, options: Options, seconds: float, otherwise: str) -> Bound:
+        """How large a picture may be: what is allowed, and what can be done in time.
+
+        Args:
+            options: what is done with it.
+            seconds: that it may take.
+            otherwise: what to do with a larger one.
+        """
+        timely, most = self.speed.pixels(seconds) / options.passes, self.settings.max_pixels
+        if timely < most:
+            return Bound(int(timely), f"that many can be done here in {seconds:g} seconds; {otherwise}")
+        return Bound(most, "this service takes no larger ones")
 
     async def delete_job(self, job_id: str, owner: str) -> bool:
         """Removes a job, and stops the work on it; False if there is none."""
@@ -163,13 +207,13 @@ class Service:
         """Whose key it is, as a hash; "" if keys are not asked for.  Raises Refusal for a wrong one."""
         if not self.settings.keys:
             return ""
-        digests = [hashlib.sha256(text.encode()).digest() for text in (key, *self.settings.keys)]
+        digests = [hmac.digest(self.jobs.secret, text.encode(), "sha256") for text in (key, *self.settings.keys)]
         if not sum(hmac.compare_digest(digests[0], digest) for digest in digests[1:]):  # all: time tells nothing
             raise Refusal(401, "the API key is missing or wrong; send the header Authorization: Bearer KEY")
         return digests[0].hex()
 
     async def answer(
-        self, request: Request, owner: str, action: Callable[[bytes, Any], Answer], options: Options
+        self, request: Request, owner: str, action: Callable[[bytes, Any, Bound], Answer], options: Options
     ) -> Answer:
         """Reads the picture, waits for a worker and has it do the action.
 
@@ -177,9 +221,13 @@ class Service:
             Refusal: full, too often, stopping, too slow, or the client has gone; then the work ends.
             UnshrinkError: what is wrong with the picture or the options.
         """
-        with self.place(request, owner):
-            body = await read_body(request, self.settings.max_body)
-            doing = asyncio.ensure_future(self._work(action, body, options))
+        asker = _asker(request, owner)
+        with self._body(request, asker) as body, self.places.hold(asker) as place:
+            picture = await body
+            self._refuse_if_stopping()
+            if not place(1):
+                raise self._no_place()
+            doing = asyncio.ensure_future(self._work(asker, action, picture, options))
             gone = asyncio.ensure_future(request.receive())  # after the body comes only the news of that
             stopped = asyncio.ensure_future(self.stopped.wait())
             events: set[asyncio.Future[Any]] = {doing, gone, stopped}
@@ -192,68 +240,73 @@ class Service:
                     event.cancel()
         raise Refusal(503, STOPPING) if stopped.done() else Refusal(499, "the client has gone")
 
-    async def _work(self, action: Callable[[bytes, Any], Answer], body: bytes, options: Options) -> Answer:
+    async def _work(
+        self, asker: str, action: Callable[[bytes, Any, Bound], Answer], body: bytes, options: Options
+    ) -> Answer:
         seconds = self.settings.timeout
+        bound = self.bound(options, seconds, "send it as a job (POST /v1/jobs)")
         try:
             async with asyncio.timeout(seconds):
-                worker = await self.pool.take()
+                worker = await self.pool.take(asker)
         except TimeoutError:
             raise Refusal(503, "no worker had time for this picture; try again later") from None
+        began = time.monotonic()
         try:
-            return await self.pool.run(worker, seconds, action, body, options)
+            answer: Answer = await self.pool.run(worker, seconds, action, body, options, bound)
         except TimeoutError:
             raise Refusal(503, f"it took longer than {seconds:g} seconds; send it as a job") from None
         except WorkerDied:
             raise Refusal(503, STOPPING if self.stopped.is_set() else DIED) from None
+        finally:
+            self._usual += (time.monotonic() - began - self._usual) / 10
+        self.note(answer.facts, options)
+        return answer
+
+    def note(self, facts: dict[str, Any], options: Options) -> None:
+        """Learns how fast the workers are."""
+        width, height = facts["size"]
+        enlarged = facts["scale"] ** 2 if isinstance(options, work.UpscaleOptions) else 1
+        self.speed.note(width * height * enlarged * options.passes, facts["seconds"])
 
     @contextlib.contextmanager
-    def place(self, request: Request, owner: str) -> Iterator[None]:
-        """One of the places for requests, taken before the body is read so that bodies cannot fill the memory."""
+    def _body(self, request: Request, asker: str) -> Iterator[Awaitable[bytes]]:
+        """Waits for the body of a request, which counts as held until the end.
+
+        Raises:
+            Refusal: at once, where the request could not be taken in even with its body.
+        """
+        self._refuse_if_stopping()
+        if not self.places.room(asker, 1):
+            raise self._no_place()
+        if seconds := self.rate.wait(asker):
+            raise Refusal(429, f"more than {self.settings.rate} pictures a minute; try again in {seconds} s", seconds)
+        with self.memory.hold(asker) as take:
+            yield read_body(request, self.settings.max_body, take)
+
+    def _refuse_if_stopping(self) -> None:
         if self.stopping.is_set():
             raise Refusal(503, STOPPING)
-        if self.inside >= self.settings.concurrency + self.settings.queue:
-            raise Refusal(429, f"all places are taken; try again in {RETRY_SECONDS} seconds")
-        if seconds := self.rate.wait(owner or (request.client.host if request.client else "")):
-            raise Refusal(429, f"more than {self.settings.rate} pictures a minute; try again in {seconds} s", seconds)
-        self.inside += 1
-        try:
-            yield
-        finally:
-            self.inside -= 1
+
+    def _no_place(self) -> Refusal:
+        """Says when those that are in will be done, about."""
+        seconds = max(1, math.ceil(self.places.held * self._usual / self.settings.concurrency))
+        return Refusal(429, f"all places for you are taken; try again in {seconds} seconds", seconds)
 
 
-class Rate:
-    """So many a minute from each asker, at once or one after the other: a bucket of tokens for each.
-
-    Args:
-        per_minute: 0 for any number.
-    """
-
-    def __init__(self, per_minute: int) -> None:
-        self._seconds = 60 / per_minute if per_minute else 0.0  # for one more
-        self._full: dict[str, float] = {}  # when the bucket of each asker will be full again
-
-    def wait(self, asker: str) -> int:
-        """Whole seconds until the asker may come again; 0 if it may come now, which counts."""
-        now = time.monotonic()
-        full = max(self._full.get(asker, now), now) + self._seconds
-        if full - now > 60 + 1e-6:
-            return math.ceil(full - now - 60)
-        self._full = {one: when for one, when in self._full.items() if when > now}
-        self._full[asker] = full
-        return 0
+def _asker(request: Request, owner: str) -> str:
+    """On whose share a request is: the key's, or the address's."""
+    return owner or (request.client.host if request.client else "")
 
 
 class Runner:
     """Does jobs, one after the other, on one worker at a time.
 
     Args:
-        jobs: where they are.
-        pool: who does them.
+        service: where they are, and who does them.
     """
 
-    def __init__(self, jobs: Jobs, pool: Pool) -> None:
-        self._jobs, self._pool = jobs, pool
+    def __init__(self, service: Service) -> None:
+        self._service, self._jobs, self._pool = service, service.jobs, service.pool
         self._working: tuple[str, Worker] | None = None
 
     async def run(self) -> None:
@@ -297,13 +350,17 @@ class Runner:
             status = "done"
         logger.info("job", extra={"about": {"job": job.id[:8], "attempt": job.attempt, "status": status}})
 
-    async def _work(self, job: Job) -> Any:
-        worker = await self._pool.take()
+    async def _work(self, job: Job) -> dict[str, Any]:
+        options = work.ACTIONS[job.action][1](**job.options)
+        bound = self._service.bound(options, JOB_SECONDS, "ask for less effort, or send a smaller picture")
+        worker = await self._pool.take(job.asker)
         self._working = job.id, worker
         try:
-            return await self._pool.run(worker, JOB_SECONDS, work.do_job, self._jobs, job)
+            facts: dict[str, Any] = await self._pool.run(worker, JOB_SECONDS, work.do_job, self._jobs, job, bound)
         finally:
             self._working = None
+        self._service.note(facts, options)
+        return facts
 
     async def _renew(self, job: Job) -> None:
         while True:
@@ -322,22 +379,3 @@ def _sentence(fault: Exception) -> str:
         case TimeoutError():
             return f"it took longer than {JOB_SECONDS:g} seconds"
     return str(fault)
-
-
-async def read_body(request: Request, limit: int) -> bytes:
-    """The body of a request.  Raises Refusal if it does not come, or is longer than ``limit``."""
-    body = bytearray()
-    too_large = Refusal(413, f"the body is larger than the limit of {limit:,} bytes")
-    if int(request.headers.get("content-length", 0)) > limit:
-        raise too_large
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > limit:
-                    raise too_large
-    except TimeoutError:
-        raise Refusal(408, f"the picture did not arrive within {BODY_SECONDS} seconds") from None
-    except ClientDisconnect:
-        raise Refusal(499, "the client has gone") from None
-    return bytes(body)

@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
+from starlette.datastructures import MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -45,6 +46,9 @@ class JsonLines(logging.Formatter):
 class Watch:
     """Wraps the application.  Neither pictures nor names nor keys nor what is in a URL reach the log.
 
+    HEAD is answered as GET, without the body.  What has an ETag, the parts of the page, browsers may keep and ask
+    whether it still holds; they keep nothing else.
+
     Args:
         app: what answers.
         registry: where the counters go.
@@ -63,6 +67,8 @@ class Watch:
             return
         began = time.perf_counter()
         about: dict[str, Any] = {"id": secrets.token_hex(4), "bytes_in": 0, "status": 0, "bytes_out": 0}
+        head, state = scope["method"] == "HEAD", scope.setdefault("state", {})
+        asked = {**scope, "method": "GET"} if head else scope
 
         async def counted_receive() -> Message:
             message = await receive()
@@ -72,17 +78,21 @@ class Watch:
         async def strict_send(message: Message) -> None:
             if message["type"] == "http.response.start":
                 about["status"] = message["status"]
-                message["headers"] = [*message["headers"], *((k.encode(), v.encode()) for k, v in HEADERS.items())]
+                _make_strict(MutableHeaders(scope=message))
+            elif head:
+                message["body"] = b""
             about["bytes_out"] += len(message.get("body", b""))
             await send(message)
 
         try:
-            await self._app(scope, counted_receive, strict_send)
+            await self._app(asked, counted_receive, strict_send)
         except Exception:
             logger.exception("bug", extra={"about": {"id": about["id"]}})
             if not about["status"]:
-                await JSONResponse({"error": BUG}, 500)(scope, receive, strict_send)
-        self._note(scope, about, time.perf_counter() - began)
+                await JSONResponse({"error": BUG}, 500)(asked, receive, strict_send)
+        about |= {"client": (scope.get("client") or ("",))[0], "key": state.get("owner", "")[:8]}
+        about |= {"method": scope["method"]}
+        self._note(asked, about, time.perf_counter() - began)
 
     def _note(self, scope: Scope, about: dict[str, Any], seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "other")
@@ -90,5 +100,10 @@ class Watch:
         self._seconds.labels(route).observe(seconds)
         logger.info(
             "request",
-            extra={"about": {**about, "method": scope["method"], "route": route, "seconds": round(seconds, 4)}},
+            extra={"about": {**about, "route": route, "seconds": round(seconds, 4)}},
         )
+
+
+def _make_strict(headers: MutableHeaders) -> None:
+    headers.update(HEADERS)
+    headers.setdefault("cache-control", "no-cache" if "etag" in headers else "no-store")

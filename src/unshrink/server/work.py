@@ -12,22 +12,24 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any
 
+import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from unshrink import weights as zoo
 from unshrink.batch import options as asked
 from unshrink.batch import rescale
 from unshrink.batch.rescale import Downscaler, Source, Upscaler
-from unshrink.errors import UnshrinkWarning
+from unshrink.errors import UnshrinkError, UnshrinkWarning
 from unshrink.evaluation import compare as comparison
-from unshrink.files import atomic_write
 from unshrink.pictures import formats
 from unshrink.pictures import io as images
 from unshrink.pictures.image import Image
 from unshrink.runtime import memory, rescaler
 from unshrink.runtime.rescaler import Rescaler
 from unshrink.server.jobs import Job, Jobs
+from unshrink.server.sentences import in_http
 
+_SIDE = 384  # pixels of the square that tells the speed
 NAME = "the picture"  # what messages call it: the service is told no names
 Tell = Callable[[float], object]  # is told which share of the work is done
 
@@ -62,12 +64,22 @@ class Options(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    @property
+    def passes(self) -> int:
+        """How often the large picture goes through the network, about: what the time for one pixel is counted in."""
+        return 1
+
 
 class CompareOptions(Options):
     """Which weights."""
 
     scale: Scale = None
     model: Model = None
+
+    @property
+    def passes(self) -> int:
+        """Down and up."""
+        return 2
 
 
 class DownscaleOptions(CompareOptions):
@@ -80,6 +92,11 @@ class DownscaleOptions(CompareOptions):
     verify: Verify = False
     strip: Strip = False
 
+    @property
+    def passes(self) -> int:
+        """Those of a search are measured: docs/effort.md."""
+        return 1 + self.verify + (3 + 2 * self.effort if self.effort else 0)
+
 
 class UpscaleOptions(Options):
     """How to restore a picture."""
@@ -90,19 +107,38 @@ class UpscaleOptions(Options):
     strip: Strip = False
 
 
+PARAMETERS = {
+    name: field.annotation is bool
+    for options in (DownscaleOptions, UpscaleOptions)
+    for name, field in options.model_fields.items()
+}
+"""The names of all options, and whether each is just true or false."""
+
+
 @dataclass(frozen=True)
 class Limits:
     """What a worker may use.
 
     Attributes:
-        max_pixels: of a picture, the one that comes in or the one that would come out.
         threads: to compute with.
         workers: that share the memory.
     """
 
-    max_pixels: int
     threads: int
     workers: int
+
+
+@dataclass(frozen=True)
+class Bound:
+    """How large a picture may be.
+
+    Attributes:
+        pixels: of the one that comes in, or of the one that would come out.
+        advice: what is said of more.
+    """
+
+    pixels: int
+    advice: str
 
 
 @dataclass(frozen=True)
@@ -130,36 +166,43 @@ def prepare(limits: Limits) -> None:
     _rescaler(zoo.for_scale(zoo.DEFAULT_SCALE).name)
 
 
-def ready() -> bool:
-    """True, once the process is."""
-    return True
-
-
-def downscale(body: bytes, options: DownscaleOptions, tell: Tell = _nobody) -> Answer:
-    """A large picture to a small one."""
-    return _rescaled(body, options.format, tell, lambda: _downscaler(options))
-
-
-def upscale(body: bytes, options: UpscaleOptions, tell: Tell = _nobody) -> Answer:
-    """A small picture to a large one."""
-    return _rescaled(body, options.format, tell, lambda: _upscaler(options))
-
-
-def _rescaled(body: bytes, form: str, tell: Tell, make: Callable[[], Downscaler | Upscaler]) -> Answer:
-    with _one_picture() as caught:
+def speed() -> tuple[int, float]:
+    """Pixels of a picture that the default network made small, and the seconds that it took: the process is ready."""
+    picture = Image(np.random.default_rng(0).integers(0, 256, (_SIDE, _SIDE, 3), np.uint8))
+    model = _rescaler(zoo.for_scale(zoo.DEFAULT_SCALE).name)
+    seconds = 0.0
+    for _ in range(2):  # the first time the network is compiled
         began = time.perf_counter()
-        image = images.read(body, max_pixels=_limits.max_pixels)
+        model.downscale(picture)
+        seconds = time.perf_counter() - began
+    return _SIDE**2, seconds
+
+
+def downscale(body: bytes, options: DownscaleOptions, bound: Bound, tell: Tell = _nobody) -> Answer:
+    """A large picture to a small one."""
+    return _rescaled(body, options.format, bound, tell, lambda: _downscaler(options, bound))
+
+
+def upscale(body: bytes, options: UpscaleOptions, bound: Bound, tell: Tell = _nobody) -> Answer:
+    """A small picture to a large one."""
+    return _rescaled(body, options.format, bound, tell, lambda: _upscaler(options, bound))
+
+
+def _rescaled(body: bytes, form: str, bound: Bound, tell: Tell, make: Callable[[], Downscaler | Upscaler]) -> Answer:
+    with _one_picture(bound) as caught:
+        began = time.perf_counter()
+        image = images.read(body, max_pixels=bound.pixels)
         stream = io.BytesIO()
         written = make().write(Source(NAME, image, len(body)), stream, form, tell)
         psnr = {key: value for key, value in written.facts.items() if key in ("psnr_y", "psnr_rgb")}
         return Answer(stream.getvalue(), {**_facts(written.model, image, began, caught), **psnr})
 
 
-def compare(body: bytes, options: CompareOptions) -> Answer:
+def compare(body: bytes, options: CompareOptions, bound: Bound) -> Answer:
     """The figures of a round trip."""
-    with _one_picture() as caught:
+    with _one_picture(bound) as caught:
         began = time.perf_counter()
-        image = images.read(body, max_pixels=_limits.max_pixels)
+        image = images.read(body, max_pixels=bound.pixels)
         model = rescale.named_model(asked.DownscaleOptions(**options.model_dump()), _rescaler)
         figures = comparison.as_json(comparison.compare(image, model, len(body)))
         return Answer(figures, _facts(model, image, began, caught))
@@ -171,37 +214,40 @@ ACTIONS: dict[str, tuple[Callable[..., Answer], type[Options]]] = {
 }
 
 
-def do_job(jobs: Jobs, job: Job) -> dict[str, Any]:
+def do_job(jobs: Jobs, job: Job, bound: Bound) -> dict[str, Any]:
     """What a request asks for, from file to file; the facts come back."""
     action, options = ACTIONS[job.action]
-    answer = action(
-        jobs.source(job.id).read_bytes(), options(**job.options), lambda progress: jobs.advance(job, progress)
-    )
-    with atomic_write(jobs.result(job.id), overwrite=True) as stream:
-        stream.write(answer.data)
+    body = jobs.source(job.id).read_bytes()
+    answer = action(body, options(**job.options), bound, lambda progress: jobs.advance(job, progress))
+    jobs.write_result(job.id, answer.data)
     return answer.facts
 
 
 @contextmanager
-def _one_picture() -> Iterator[list[warnings.WarningMessage]]:
-    """A list that fills with the warnings raised meanwhile; at the end no more memory is kept than before."""
+def _one_picture(bound: Bound) -> Iterator[list[warnings.WarningMessage]]:
+    """A list that fills with the warnings raised meanwhile; at the end no more memory is kept than before.
+
+    What the library refuses is said as HTTP has it.
+    """
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", UnshrinkWarning)
             yield caught
+    except UnshrinkError as error:
+        raise type(error)(in_http(str(error), PARAMETERS, bound.advice)) from error
     finally:
         for model in _rescalers.values():
             model.backend.release()
         memory.trim()  # once for all models
 
 
-def _downscaler(options: DownscaleOptions) -> Downscaler:
-    wanted = asked.DownscaleOptions(**options.model_dump(), max_pixels=_limits.max_pixels)
+def _downscaler(options: DownscaleOptions, bound: Bound) -> Downscaler:
+    wanted = asked.DownscaleOptions(**options.model_dump(), max_pixels=bound.pixels)
     return Downscaler(wanted, rescale.named_model(wanted, _rescaler))
 
 
-def _upscaler(options: UpscaleOptions) -> Upscaler:
-    wanted = asked.UpscaleOptions(**options.model_dump(), max_pixels=_limits.max_pixels)
+def _upscaler(options: UpscaleOptions, bound: Bound) -> Upscaler:
+    wanted = asked.UpscaleOptions(**options.model_dump(), max_pixels=bound.pixels)
     named = _rescaler(options.model) if options.model else None
     return Upscaler(wanted, named, lambda name, identity: _rescaler(_recorded(name, identity)))
 
@@ -226,5 +272,5 @@ def _facts(model: Rescaler, image: Image, began: float, caught: list[warnings.Wa
         "scale": model.scale,
         "size": image.size,
         "seconds": round(time.perf_counter() - began, 3),
-        "notes": [*image.notes, *warned],
+        "notes": [in_http(note, PARAMETERS, "") for note in (*image.notes, *warned)],
     }
