@@ -27,7 +27,7 @@ class Listener(logging.Handler):
 
 @contextmanager
 def warnings_about(name: str) -> Iterator[list[str]]:
-    """Logs and lists UnshrinkWarnings, with the name of what they are about; logs what libraries warn of, as details."""
+    """Logs UnshrinkWarnings with what they are about, and lists them; logs what libraries warn of, as details."""
     ours: list[str] = []
 
     def show_warning(message: Warning | str, category: type[Warning], *where: Any, **options: Any) -> None:
