@@ -13,11 +13,13 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
 import pytest
 
-from unshrink import weights
+from unshrink import batch, weights
 from unshrink.cli import main as cli
-from unshrink.cli import terminal
+from unshrink.cli import pictures, terminal
+from unshrink.cli.arguments import make_parser
 from unshrink.cli.tasks import Result, Task, attempt
 from unshrink.errors import UnshrinkWarning
 from unshrink.pictures import record as provenance
@@ -291,7 +293,7 @@ def test_pipes_that_cannot_be_meant_are_refused(photo, tmp_path, capsys):
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     assert unshrink("downscale", fifo) == 2
-    assert "is a pipe: say with -o" in capsys.readouterr().err
+    assert "is a pipe: name the file for what is made of it with -o" in capsys.readouterr().err
     assert unshrink("downscale", fifo, photo, "-o", tmp_path) == 2
     assert "take one picture" in capsys.readouterr().err
     assert unshrink("downscale", "/dev/zero", "-o", tmp_path / "a.png") == 1
@@ -333,6 +335,51 @@ def test_progress_is_for_terminals_and_slow_work(photo, tmp_path, capsys, monkey
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     assert unshrink("info", photo, photo) == 0
     assert "[##########----------] 1/2, " in capsys.readouterr().err
+
+
+def test_progress_of_a_picture_has_the_time_left(photo, monkeypatch, capsys):
+    shown = []
+    clock = iter([100.0, 104.0, 160.0])
+    monkeypatch.setattr(terminal.status, "show", shown.append)
+    args = make_parser().parse_args(["downscale", "a.png"])
+    monkeypatch.setattr("unshrink.cli.pictures.time.perf_counter", lambda: next(clock))
+    tell = pictures._progress(args)
+    for share in (0.0, 0.25, 0.5):
+        tell(share)
+    assert shown == ["a.png: 25%, 0:12 left", "a.png: 50%, 1:00 left"]
+    assert terminal.minutes(3661) == "1:01:01"
+
+
+def test_a_file_that_grew_is_said_with_what_helps(tmp_path, capsys):
+    noise = np.random.default_rng(0).integers(0, 256, (64, 96, 3)).astype(np.uint8)
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    write(Image(noise), photos / "noise.jpg", lossy=True)
+    PIL.Image.fromarray(noise).save(photos / "noise.jpg", quality=5)
+    write(Image(noise), photos / "sound.png")
+    assert unshrink("downscale", photos / "noise.jpg", "-o", tmp_path / "a.png") == 0
+    grew, helps = capsys.readouterr().err.splitlines()[-1].split("; ", 1)
+    assert grew == "unshrink: the small file is larger than before, since every value is kept"
+    assert "(--format webp)" in helps
+    assert "(--scale 4)" in helps
+    assert unshrink("downscale", photos / "noise.jpg", "-s", 2, "-o", tmp_path, "--format", "webp") == 0
+    assert capsys.readouterr().err.endswith("since every value is kept\n")
+    assert unshrink("downscale", photos / "sound.png", "-o", tmp_path / "b.png") == 0
+    assert "larger" not in capsys.readouterr().err
+    assert unshrink("downscale", photos, "-o", tmp_path / "small", "--name", "{name}{ext}") == 0
+    assert "unshrink: 1 of 2 small files are larger than before" in capsys.readouterr().err
+
+
+def test_messages_name_options_as_flags_here_and_as_names_in_python(photo, tmp_path, capsys):
+    (tmp_path / "photo_x4.png").write_text("precious")
+    (outcome,) = batch.downscale(photo)
+    assert "(`overwrite`)" in outcome.error
+    assert unshrink("downscale", photo, "--json") == 1
+    out, err = capsys.readouterr()
+    assert "(--overwrite)" in json.loads(out)["error"]
+    assert "(--overwrite)" in err
+    assert unshrink("downscale", tmp_path) == 2
+    assert "name the folder for what is made of its pictures with -o" in capsys.readouterr().err
 
 
 # -- bad input -----------------------------------------------------------------------------------------------------

@@ -50,7 +50,7 @@ def test_the_name_appears_only_at_the_end(tmp_path):
 def test_existing_file_is_kept_unless_told_otherwise(tmp_path):
     path = tmp_path / "a.bin"
     put(path, b"old")
-    with pytest.raises(UnshrinkError, match="--overwrite"):
+    with pytest.raises(UnshrinkError, match="`overwrite`"):
         put(path)
     assert path.read_bytes() == b"old"
     put(path, overwrite=True)

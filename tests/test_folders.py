@@ -126,7 +126,7 @@ def test_a_picture_alone_fails_as_an_outcome_too(photos):
 @pytest.mark.parametrize(
     "inputs, out, options, error, message",
     [
-        ("photos", None, {}, UsageError, "in which folder"),
+        ("photos", None, {}, UsageError, "photos is a folder: name the folder"),
         ([], "small", {}, UsageError, "no inputs"),
         ("photos", "small", {"format": "gif"}, UsageError, "format is 'gif': allowed are None, png"),
         ("photos", "small", {"format": "jpeg"}, ImageError, "only the exact values"),

@@ -26,7 +26,7 @@ _ADVICE = {
     errno.EACCES: "no permission to write there; choose another folder",
     errno.EPERM: "no permission to write there; choose another folder",
     errno.EROFS: "the disk is read-only; write elsewhere",
-    errno.EEXIST: "the file exists already; choose another name or allow overwriting (--overwrite)",
+    errno.EEXIST: "the file exists already; choose another name or allow overwriting (`overwrite`)",
     errno.EISDIR: "that is a folder or a device; give the name of a file",
     errno.ELOOP: "it is a link that leads nowhere; remove it or choose another name",
     errno.ENAMETOOLONG: "the name is too long; choose a shorter one",

@@ -62,7 +62,7 @@ class Manifest:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = _opened(path, "a+b")
             if hold(self._file.fileno()) is False:
-                raise UnshrinkError(f"another unshrink is filling {self.folder}: wait for it, or give each its --shard")
+                raise UnshrinkError(f"another unshrink is filling {self.folder}: wait for it, or give each its `shard`")
             _end_last_line(self._file)
         except OSError as error:
             raise UnshrinkError(f"cannot write {path}: {error.strerror}; choose another folder") from error

@@ -80,7 +80,7 @@ def plan(request: Request, template: str, fields: Fields) -> list[Item]:
     found = [source for name in inputs for source in _find(name, request)]
     if not found:
         shallow = not options.recursive and any(map(os.path.isdir, inputs))
-        subfolders = "; -r looks into subfolders too" if shallow else ""
+        subfolders = "; `recursive` looks into subfolders too" if shallow else ""
         raise NothingMatchedError(f"no pictures in {', '.join(inputs)}{subfolders}")
     out = STANDARD if list(inputs) == [STANDARD] and request.out is None else request.out
     items = []
@@ -117,15 +117,16 @@ def _refuse_unsuitable(request: Request) -> None:
     if len(inputs) > 1 and (pipes or request.out == STANDARD):
         raise UsageError("pipes, standard input and output take one picture: give files and a folder")
     if request.out is None and pipes not in ([], [STANDARD]):
-        raise UsageError(f"{pipes[0]} is a pipe: say with -o where what comes of it goes")
-    if folder is None and any(map(_is_collective, inputs)):
-        raise UsageError("say with -o in which folder the pictures of a folder or pattern go")
+        raise UsageError(f"{pipes[0]} is a pipe: name the file for what is made of it with `out`")
+    if folder is None and (several := next(filter(_is_collective, inputs), None)):
+        kind = "a folder" if os.path.isdir(several) else "a pattern"
+        raise UsageError(f"{several} is {kind}: name the folder for what is made of its pictures with `out`")
     if folder is not None and not os.path.isdir(folder) and (os.path.exists(folder) or is_picture(folder)):
         raise UsageError(f"{folder} is a file, or named like one: several pictures go to a folder")
     if folder is not None and not request.several and not os.path.isdir(folder):
         raise ImageError(f"cannot write to {folder}: there is no such folder; create it first")
     if request.options.name and folder is None and request.out is not None:
-        raise UsageError("-o names the file already: --name is for folders")
+        raise UsageError("`out` names the file already: `name` is for folders")
 
 
 # -- sources -------------------------------------------------------------------------------------------------------
@@ -203,7 +204,7 @@ def _format(out: str | None, asked: str | None) -> str:
         return asked or "png"
     named = formats.of_path(out).name if asked is None or Path(out).suffix else asked
     if asked not in (None, named):
-        raise UsageError(f"--format {asked} contradicts the name {out}")
+        raise UsageError(f"`format` {asked} contradicts the name {out}")
     return named
 
 
@@ -214,11 +215,11 @@ def _filled(template: str, source: Path, form: str, fields: Mapping[str, str]) -
     def value(match: re.Match[str]) -> str:
         if match[1] not in known:
             allowed = ", ".join(f"{{{key}}}" for key in known)
-            raise UsageError(f"--name {template}: {match[0]} cannot be filled in; allowed are {allowed}")
+            raise UsageError(f"`name` {template}: {match[0]} cannot be filled in; allowed are {allowed}")
         return known[match[1]]
 
     if not template.endswith("{ext}") or "/" in template or os.sep in template:
-        raise UsageError(f"--name {template} must be a name without folders that ends in {{ext}}")
+        raise UsageError(f"`name` {template} must be a name without folders that ends in {{ext}}")
     return re.sub(r"\{([^{}]*)\}", value, template)
 
 
@@ -236,7 +237,7 @@ def refuse_clashes(items: list[Item]) -> None:
         if place in makers:
             raise UsageError(
                 f"{makers[place]} and {item.source} would both become {item.target}: do them one by one, "
-                "or tell them apart with --name '{name}...{ext}'"
+                "or tell them apart with `name` '{name}...{ext}'"
             )
         makers[place] = item.source
 

@@ -144,15 +144,15 @@ class Batch:
         try:
             outcome, said = worker.receive()
         except UnshrinkError as error:
-            return failed(item, f"{error}; use fewer --workers")
+            return failed(item, f"{error}; use fewer `workers`")
         except TimeoutError:
-            return failed(item, f"it took more than {self.timeout:g} s and was given up; allow more with --timeout")
+            return failed(item, f"it took more than {self.timeout:g} s and was given up; allow more with `timeout`")
         except WorkerDied as cause:
             died = failed(item, f"the process at work on it died {TRIES} times ({cause})")
             return died if tried.number == TRIES else None
         except Bug as bug:  # costs this picture alone
             logger.debug(str(bug))
-            return failed(item, f"unexpected {str(bug).splitlines()[-1]}; -v shows where")
+            return failed(item, f"unexpected {str(bug).splitlines()[-1]}; the log has its traceback (`verbose`)")
         for level, message in said:
             logger.log(level, message)
         return outcome

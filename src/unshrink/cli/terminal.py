@@ -17,6 +17,8 @@ from unshrink.errors import UnshrinkError
 
 PATIENCE = 1.0  # seconds of work before it is shown how far it is
 
+_OPTION = re.compile("`([a-z_]+)`")
+_SHORT = {"out": "-o", "recursive": "-r", "verbose": "-v"}
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 logger = logging.getLogger("unshrink")
@@ -55,7 +57,8 @@ def show(result: Result, as_json: bool) -> None:
     Raises:
         UnshrinkError: standard output cannot be written.
     """
-    text = json.dumps(_plain(result.data)) if as_json else _printable(result.text)
+    data = {key: as_flags(value) if key == "error" else value for key, value in result.data.items()}
+    text = json.dumps(_plain(data)) if as_json else _printable(result.text)
     if not text:
         return
     status.clear()
@@ -107,11 +110,17 @@ class Pace:
         if not self.worked or self.total == 1 or seconds < PATIENCE:
             return ""
         rate = self.worked / seconds
-        left = round((self.total - self.passed) / rate)
         bar = ("#" * (20 * self.passed // self.total)).ljust(20, "-")
         numbers = f"{self.passed}/{self.total}" + (f", {failed} failed" if failed else "")
         pace = f"{rate:.1f}/s" if rate >= 1 else f"{1 / rate:.1f} s each"
-        return f"[{bar}] {numbers}, {pace}, {left // 60}:{left % 60:02d} left"
+        return f"[{bar}] {numbers}, {pace}, {minutes((self.total - self.passed) / rate)} left"
+
+
+def minutes(seconds: float) -> str:
+    """2:05; 1:00:00."""
+    whole = round(seconds)
+    hours = f"{whole // 3600}:{whole // 60 % 60:02d}" if whole >= 3600 else f"{whole // 60}"
+    return f"{hours}:{whole % 60:02d}"
 
 
 class Lines(logging.Handler):
@@ -121,7 +130,7 @@ class Lines(logging.Handler):
         """Prints one message."""
         status.clear()
         kind = "warning: " if record.levelno == logging.WARNING else ""
-        _say(f"unshrink: {kind}{_printable(record.getMessage(), ' ')}\n")
+        _say(f"unshrink: {kind}{as_flags(_printable(record.getMessage(), ' '))}\n")
 
 
 @contextmanager
@@ -135,6 +144,11 @@ def messages(quiet: bool, verbose: bool) -> Iterator[None]:
     finally:
         status.clear()
         logger.removeHandler(handler)
+
+
+def as_flags(message: str) -> str:
+    """A message with the flags of options, which it names as Python does: `max_pixels` -> --max-pixels."""
+    return _OPTION.sub(lambda match: _SHORT.get(match[1], f"--{match[1].replace('_', '-')}"), message)
 
 
 def _say(text: str) -> None:
