@@ -731,7 +731,7 @@ def test_train_without_torch_names_the_command_that_installs_it(tmp_path, monkey
     monkeypatch.delattr("unshrink.training.config", raising=False)
     monkeypatch.delattr("unshrink.training.loop", raising=False)
     assert unshrink("train", "c.toml") == 1
-    assert 'pip install "unshrink[train]"' in capsys.readouterr().err
+    assert 'pip install "unshrink[train]", or in a clone of it pip install ".[train]"' in capsys.readouterr().err
 
 
 # -- help ----------------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 import warnings
 from pathlib import Path
 from types import ModuleType
@@ -136,6 +137,25 @@ def test_every_public_name_is_in_the_reference():
 
 def test_the_version_is_a_heading_of_the_changes():
     assert re.search(rf"^## \[?{re.escape(unshrink.__version__)}\b", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+
+
+def test_extras_are_those_of_the_package_and_nothing_is_said_to_be_on_an_index():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    for page in [*docs_pages(), *PACKAGE.rglob("*.py")]:
+        text = page.read_text()
+        assert "pip install unshrink\n" not in text, page
+        assert "'unshrink[" not in text, f"{page}: in a clone it is .[...]"
+        named = re.findall(r"\.\[(\w+)\]|not_installed\([^)]*, \"(\w+)\"\)", text)
+        assert {a or b for a, b in named} <= extras.keys(), page
+
+
+def test_the_models_are_listed_with_the_figures_of_the_readme(capsys):
+    assert main(["models"]) == 0
+    for line in capsys.readouterr().out.splitlines()[1:]:
+        name, luma, chroma = re.fullmatch(r"(\S+) .* PSNR-Y (\S+), chroma (\S+)", line).groups()
+        row = re.search(rf"^\| {name} \| Set5 \| (.*)$", (ROOT / "README.md").read_text(), re.MULTILINE)
+        figures = row[1].replace("*", "").split(" | ")
+        assert (figures[0], figures[2]) == (luma, chroma)
 
 
 # -- code ----------------------------------------------------------------------------------------------------------

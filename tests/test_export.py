@@ -69,5 +69,8 @@ def test_initializers_of_every_shape():
 def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     monkeypatch.delitem(sys.modules, "unshrink.weights.export")
-    with pytest.raises(MissingDependencyError, match=r"pip install 'unshrink\[export\]'"):
+    with pytest.raises(
+        MissingDependencyError,
+        match=r'pip install "unshrink\[export\]", or in a clone of it pip install "\.\[export\]"',
+    ):
         importlib.import_module("unshrink.weights.export")

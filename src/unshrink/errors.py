@@ -43,6 +43,13 @@ class MissingDependencyError(UnshrinkError):
     """An optional part is not installed; the message names the command that installs it."""
 
 
+def not_installed(what: str, extra: str) -> MissingDependencyError:
+    """The error of an optional part: what needs what, or is missing, and the extra of the package that brings it."""
+    return MissingDependencyError(
+        f'{what}: pip install "unshrink[{extra}]", or in a clone of it pip install ".[{extra}]"'
+    )
+
+
 class UsageError(UnshrinkError):
     """The arguments contradict each other or what is there; found before any work is done."""
 

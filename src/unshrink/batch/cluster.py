@@ -19,7 +19,7 @@ from typing import Any
 from unshrink import weights as zoo
 from unshrink.batch.options import DownscaleOptions, UpscaleOptions
 from unshrink.batch.rescale import Downscaler, Source, Upscaler, downscaler, upscaler
-from unshrink.errors import ConfigError, MissingDependencyError, UnshrinkError
+from unshrink.errors import ConfigError, UnshrinkError, not_installed
 from unshrink.pictures import io as images
 from unshrink.pictures.find import is_picture
 from unshrink.pictures.formats import EXTENSIONS
@@ -32,7 +32,7 @@ try:
     from obstore.store import LocalStore, ObjectStore, from_url
     from ray.data import ActorPoolStrategy, DataContext
 except ModuleNotFoundError as error:
-    raise MissingDependencyError(f'{error.name} is not installed: pip install "unshrink[ray]"') from None
+    raise not_installed(f"{error.name} is not installed", "ray") from None
 
 RETRIES = 2  # of a picture whose worker dies
 

@@ -16,7 +16,7 @@ from unshrink.pictures import formats
 from unshrink.pictures import io as images
 from unshrink.pictures import record as provenance
 from unshrink.pictures.image import CHANNELS, Image
-from unshrink.text import align, human_bytes
+from unshrink.text import align, decibels, human_bytes
 from unshrink.weights import catalogue
 
 
@@ -164,7 +164,9 @@ def _models() -> Result:
             row["identity"][: zoo.IDENTITY_DIGITS],
             row["licence"],
             ", ".join(
-                f"{key[4:].strip(' -_.')} {value:.4g}" for key, value in row["figures"].items() if key[:4] == "Set5"
+                f"{key[4:].strip(' -_.')} {decibels(value)}"
+                for key, value in row["figures"].items()
+                if key[:4] == "Set5"
             ),
         )
         for row in known

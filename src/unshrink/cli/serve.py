@@ -7,7 +7,7 @@ from pathlib import Path
 import platformdirs
 
 from unshrink.cli.tasks import Result, Task
-from unshrink.errors import MissingDependencyError
+from unshrink.errors import not_installed
 
 
 def serve(args: Namespace) -> list[Task]:
@@ -18,7 +18,7 @@ def serve(args: Namespace) -> list[Task]:
     except ModuleNotFoundError as error:
         if error.name not in ("fastapi", "h11", "uvicorn", "prometheus_client", "pydantic", "starlette"):
             raise
-        raise MissingDependencyError('serve needs a web framework: pip install "unshrink[server]"') from None
+        raise not_installed("serve needs a web framework", "server") from None
     named = [key.strip() for key in os.environ.get("UNSHRINK_API_KEYS", "").split(",")]
     settings = Settings(
         max_body=args.max_body << 20,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from unshrink import weights as zoo
 from unshrink.cli.tasks import Result, Task
-from unshrink.errors import MissingDependencyError, UsageError, WeightsError
+from unshrink.errors import MissingDependencyError, UsageError, WeightsError, not_installed
 
 logger = logging.getLogger("unshrink")
 
@@ -21,7 +21,7 @@ def train(args: Namespace) -> list[Task]:
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
-        raise MissingDependencyError('train needs torch: pip install "unshrink[train]"') from None
+        raise not_installed("train needs torch", "train") from None
     overrides = [*args.set, *([] if args.max_time is None else [f"run.max_time={args.max_time}"])]
     settings = config.load(args.config, overrides)
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from unshrink.errors import MissingDependencyError
+from unshrink.errors import not_installed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -95,7 +95,7 @@ class Plot:
         try:
             import matplotlib
         except ImportError:
-            raise MissingDependencyError('plots need matplotlib: pip install "unshrink[report]"') from None
+            raise not_installed("plots need matplotlib", "report") from None
         with matplotlib.rc_context(STYLE):
             return self._element(_drawn(self)).replace(INK, ink)
 

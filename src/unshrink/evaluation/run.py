@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from unshrink.errors import ImageError, MissingDependencyError, UsageError
+from unshrink.errors import ImageError, UsageError, not_installed
 from unshrink.evaluation.environment import environment, forget_peak_memory, peak_megabytes
 from unshrink.evaluation.protocol import Distance, Measure, Method, NamedFigures, described, mean_by_name, trips_of
 from unshrink.evaluation.results import SCHEMA, Result, write
@@ -65,7 +65,7 @@ def load_lpips(folder: str | Path) -> Distance:
     try:
         from unshrink.evaluation.lpips import LPIPS
     except ImportError:
-        raise MissingDependencyError('LPIPS needs torch: pip install "unshrink[torch]"') from None
+        raise not_installed("LPIPS needs torch", "torch") from None
     return LPIPS(folder)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from unshrink.errors import MissingDependencyError, ModelNotFoundError, WeightsError
+from unshrink.errors import ModelNotFoundError, WeightsError, not_installed
 from unshrink.network.architectures import from_dict, shapes
 from unshrink.network.layers import Shape
 from unshrink.weights import Weights, differences
@@ -55,7 +55,7 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     try:
         import torch
     except ImportError as exc:
-        raise MissingDependencyError("convert needs torch: pip install 'unshrink[torch]'") from exc
+        raise not_installed("convert needs torch, and onnx and onnxscript for graphs", "export") from exc
     if not path.is_file():
         raise ModelNotFoundError(f"no checkpoint file {path}")
     try:

@@ -8,16 +8,14 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, cast
 
-from unshrink.errors import MissingDependencyError, WeightsError
+from unshrink.errors import WeightsError, not_installed
 
 try:
     import onnx
     import onnxscript  # noqa: F401 - torch.onnx needs it and says so only after a minute of work
     import torch
 except ImportError as exc:
-    raise MissingDependencyError(
-        f"export needs torch, onnx and onnxscript: pip install 'unshrink[export]' ({exc})"
-    ) from exc
+    raise not_installed(f"export needs torch, onnx and onnxscript ({exc})", "export") from exc
 
 from torch import Tensor, nn
 from torch.func import functional_call

@@ -9,14 +9,14 @@ from typing import Protocol
 
 import numpy as np
 
-from unshrink.errors import ConfigError, MissingDependencyError, WeightsError
+from unshrink.errors import ConfigError, MissingDependencyError, WeightsError, not_installed
 from unshrink.network.layers import Step
 from unshrink.weights import Weights
 
 __all__ = ["NAMES", "Backend", "available", "make"]
 
 NAMES = ("openvino", "onnxruntime", "torch")  # fastest first, by `make bench`
-_INSTALL = {"openvino": "openvino", "onnxruntime": "'unshrink[ort]'", "torch": "'unshrink[torch]'"}
+_EXTRAS = {"onnxruntime": "ort", "torch": "torch"}
 
 
 class Backend(Protocol):
@@ -85,9 +85,10 @@ def make(weights: Weights, name: str = "auto", threads: int = 0, device: str = "
     try:
         return _make(weights, name, threads, device, fast)
     except ImportError as exc:
-        raise MissingDependencyError(
-            f"backend {name} is not installed or broken ({exc}): pip install {_INSTALL[name]}"
-        ) from exc
+        what = f"backend {name} is not installed or broken ({exc})"
+        if name in _EXTRAS:
+            raise not_installed(what, _EXTRAS[name]) from exc
+        raise MissingDependencyError(f"{what}: pip install {name}") from exc
 
 
 def _choose(weights: Weights, device: str) -> str:
