@@ -15,8 +15,9 @@ from unshrink.evaluation import evaluate
 from unshrink.evaluation.protocol import trips_of
 from unshrink.evaluation.run import Evaluation
 from unshrink.evaluation.sets import PictureSet, find_set, set_hash
+from unshrink.pictures.colour import over_white
 from unshrink.pictures.image import Image
-from unshrink.pictures.io import write
+from unshrink.pictures.io import read, write
 
 
 @pytest.fixture
@@ -44,6 +45,31 @@ def noise(height, width, channels=3, dtype=np.uint8):
 
 def unshrink(*args):
     return cli.main([str(arg) for arg in args])
+
+
+def test_the_page_of_ones_own_evaluation_has_pictures(photos, model, tmp_path, capsys):
+    results = tmp_path / "results"
+    assert unshrink("eval", model, "--data", photos, "-o", results) == cli.PARTLY
+    assert unshrink("report", results, "-o", tmp_path / "plain.html") == 0
+    assert "no pictures: unshrink eval --crops" in capsys.readouterr().err
+    assert unshrink("eval", model, "--data", photos, "-o", results, "--crops", "--overwrite") == cli.PARTLY
+    capsys.readouterr()
+    assert unshrink("report", results, "-o", tmp_path / "page.html") == 0
+    assert "no pictures" not in capsys.readouterr().err
+    figures = json.loads((results / "random-x2/photos.json").read_text())["pictures"]
+    worst = min(figures, key=lambda name: figures[name]["psnr_y"])
+    folder = results / "crops/random-x2-photos"
+    about = json.loads((folder / "crop.json").read_text())
+    assert about["picture"] == f"photos, {worst}"
+    titles = [panel["title"] for panel in about["panels"]]
+    assert titles == ["original", "small, random-x2", "bicubic-x2", "random-x2"]
+    assert about["panels"][3]["psnr_y"] == pytest.approx(figures[worst]["psnr_y"], abs=0.01)
+    left, top, right, bottom = about["place"]
+    original = over_white(read(photos / worst))[top:bottom, left:right]
+    assert np.array_equal(read(folder / "0.webp").pixels, original)
+    page = (tmp_path / "page.html").read_text()
+    assert page.count("<img") == 5
+    assert f"photos, {worst}, x2" in page
 
 
 def test_a_set_is_measured_and_bad_pictures_are_reported_and_left_out(photos, model, tmp_path, capsys):

@@ -186,6 +186,9 @@ def _eval(commands: Commands) -> None:
         "-o", "--output", default="results", metavar="FOLDER", help="for MODEL/SET.json (default: %(default)s)"
     )
     parser.add_argument("--lpips", metavar="FOLDER", help="also measure LPIPS, with the weights that are there")
+    parser.add_argument(
+        "--crops", action="store_true", help="also cut out, for report, a place of the picture that comes back worst"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace results that exist")
     _runtime(parser)
 

@@ -14,11 +14,12 @@ from unshrink import weights as zoo
 from unshrink.cli.pictures import load_model
 from unshrink.cli.tasks import Result, Task
 from unshrink.errors import ImageError
-from unshrink.evaluation import results, tables
-from unshrink.evaluation.report import page
+from unshrink.evaluation import crops, results, tables
+from unshrink.evaluation.report import CROPS, page
 from unshrink.evaluation.run import Evaluation, evaluation_of, load_lpips, plan
 from unshrink.evaluation.sets import find_set
 from unshrink.files import atomic_write
+from unshrink.runtime.rescaler import Rescaler
 from unshrink.text import decibels
 
 logger = logging.getLogger("unshrink")
@@ -35,6 +36,9 @@ def measure(args: Namespace) -> list[Task]:
     for target, one in plan(evaluations, args.output, args.overwrite).items():
         work += [Task(str(path), functools.partial(_add, one, path)) for path in one.pictures.files]
         work.append(Task(str(target), functools.partial(_finish, one, target, above)))
+        if args.crops:
+            model = next(model for model in models if model.name == one.method)
+            work.append(Task(str(target), functools.partial(_show, one, model, Path(args.output))))
     return work
 
 
@@ -52,6 +56,14 @@ def _finish(evaluation: Evaluation, target: Path, above: Iterator[str]) -> Resul
     return Result({"output": str(target), **result}, next(above) + tables.line(result))
 
 
+def _show(evaluation: Evaluation, model: Rescaler, results: Path) -> Result:
+    """Crops of the picture that comes back worst, for the page of results."""
+    name = evaluation.worst()
+    folder = results / crops.FOLDER / f"{evaluation.method}-{evaluation.pictures.name}"
+    crops.save(folder, f"{evaluation.pictures.name}, {name}", evaluation.large(name), model)
+    return Result({"output": str(folder), "picture": name})
+
+
 def report(args: Namespace) -> list[Task]:
     """The page of a folder of results."""
     target, folder = Path(args.output), Path(args.folder)
@@ -64,6 +76,8 @@ def _write(folder: Path, target: Path) -> Result:
     found = results.read(folder)
     with atomic_write(target, overwrite=True, error=ImageError) as stream:
         stream.write(page(found, folder).encode())
+    if not any(folder.glob(CROPS)):
+        logger.info("the page has no pictures: unshrink eval --crops makes some")
     methods = len({one["method"] for one in found.measured})
     data = {"output": str(target), "results": len(found.measured), "methods": methods}
     return Result(data, f"{target}: {len(found.measured)} results of {methods} methods")

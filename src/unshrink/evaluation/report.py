@@ -2,7 +2,7 @@
 
 Besides what `results` reads, there may be:
 
-    results/crops/<name>/crop.json  the same place of a picture by every way, as benchmarks/crops.py writes it
+    results/crops/<name>/crop.json  the same place of a picture by every way, as `crops` writes it
     what `studies` shows
 """
 
@@ -12,12 +12,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from unshrink.evaluation import crops
 from unshrink.evaluation.plots import Plot
 from unshrink.evaluation.results import Results
 from unshrink.evaluation.studies import Study, read, studies
 from unshrink.evaluation.tables import Table, checked, tables
 
-CROPS = "crops/*/crop.json"
+CROPS = f"{crops.FOLDER}/*/{crops.ABOUT}"
 
 STYLE = """
 :root { color-scheme: light dark; --line: #8884; --faint: #808080; --mark: #0095ff; }

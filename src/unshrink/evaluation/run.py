@@ -21,7 +21,7 @@ from unshrink.evaluation.sets import PictureSet, find_set, set_hash
 from unshrink.network.layers import operations
 from unshrink.pictures import io as images
 from unshrink.pictures import record as provenance
-from unshrink.pictures.colour import over_white
+from unshrink.pictures.colour import RGB, over_white
 from unshrink.pictures.resize import crop_to_multiple
 from unshrink.runtime.rescaler import Rescaler, load
 
@@ -118,6 +118,23 @@ class Evaluation:
         self.checksums.append(provenance.checksum(picture))
         return self.figures[name]
 
+    def worst(self) -> str:
+        """The name of the picture that comes back worst, by PSNR-Y.
+
+        Raises:
+            ImageError: no picture could be measured.
+        """
+        self._require_one()
+        return min(self.figures, key=lambda name: self.figures[name]["psnr_y"])
+
+    def large(self, name: str) -> RGB:
+        """A picture of the set as it is measured: 8-bit RGB over white, cut to a multiple of the scale.
+
+        Raises:
+            ImageError: it cannot be read.
+        """
+        return crop_to_multiple(over_white(images.read(self.pictures.folder / name)), self.scale)
+
     def whole(self) -> Result:
         """Measures the whole set; what cannot be read is left out.
 
@@ -135,9 +152,7 @@ class Evaluation:
         Raises:
             ImageError: no picture could be measured.
         """
-        if not self.figures:
-            tried = self.pictures
-            raise ImageError(f"none of the {len(tried.files)} pictures in {tried.folder} could be measured")
+        self._require_one()
         return {
             "schema": SCHEMA,
             "method": self.method,
@@ -154,6 +169,11 @@ class Evaluation:
             },
             "skipped": self.skipped,
         }
+
+    def _require_one(self) -> None:
+        if not self.figures:
+            tried = self.pictures
+            raise ImageError(f"none of the {len(tried.files)} pictures in {tried.folder} could be measured")
 
 
 def evaluation_of(method: Method, pictures: PictureSet, lpips: Distance | None = None, threads: int = 0) -> Evaluation:
