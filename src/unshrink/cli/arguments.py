@@ -9,6 +9,12 @@ from unshrink.pictures.formats import WRITTEN
 
 SCALES = (2, 3, 4, 8)  # for which weights are installed: the table itself would take the help pages too long
 
+FILES = (  # what arguments that are files or folders are called
+    *("IN", "OUT", "FILE", "FOLDER", "FIGURE", "PAGE", "RESULTS", "SET", "CONFIG"),
+    *("IN.pth", "OUT.safetensors", "FILE.safetensors"),
+)
+SHELLS = {"bash": "_shtab_compgen_files", "zsh": "_files", "tcsh": "f"}  # how each completes the name of a file
+
 EXAMPLES = """\
 examples:
   unshrink downscale photo.jpg      photo_x2.png: half of each side, a picture that any program opens
@@ -53,7 +59,16 @@ def make_parser() -> argparse.ArgumentParser:
         _doctor,
     ):
         add(commands)
+    for command in commands.choices.values():
+        _complete_files(command)
     return parser
+
+
+def _complete_files(parser: argparse.ArgumentParser) -> None:
+    """Says to shtab, which makes shell completion of a parser, which arguments are files."""
+    for action in parser._actions:  # nothing public lists them
+        if action.metavar in FILES:
+            action.complete = SHELLS  # type: ignore[attr-defined]
 
 
 Commands = Any  # argparse has no public name for it
@@ -279,6 +294,9 @@ def _pictures(parser: argparse.ArgumentParser, template: str) -> None:
     ):
         existing.add_argument(f"--{flag}", dest="existing", action="store_const", const=flag, help=text)
     parser.set_defaults(existing=BatchOptions.existing)
+    parser.add_argument(
+        "--preset", metavar="NAME", help="options under that name in the configuration file; those given here win"
+    )
     parser.add_argument("--name", metavar="TEMPLATE", help=f"of the files in a folder (default: {template})")
     parser.add_argument("--dry-run", action="store_true", help="only say what would be done")
     parser.add_argument(

@@ -11,6 +11,7 @@ from importlib import import_module
 from types import FrameType
 
 from unshrink.cli.arguments import make_parser
+from unshrink.cli.presets import expanded
 from unshrink.cli.tasks import Result, Results, Task, attempt
 from unshrink.cli.terminal import Pace, discard, messages, prepare, show, status
 from unshrink.errors import NothingMatchedError, UnshrinkError, UsageError
@@ -60,9 +61,13 @@ def main(argv: list[str] | None = None) -> int:
         4 nothing matched, 130 interrupted.
     """
     try:
-        args = make_parser().parse_args(argv)
+        args = make_parser().parse_args(expanded(sys.argv[1:] if argv is None else argv))
     except SystemExit as stop:  # argparse has printed help, the version or what is wrong
         return int(stop.code or OK)
+    except UsageError as error:
+        with messages(quiet=False, verbose=False):
+            logger.error(error)
+        return USAGE
     with messages(args.quiet, args.verbose):
         try:
             module, function = args.run
