@@ -87,6 +87,12 @@ def _downscale(commands: Commands) -> None:
         "--depth", type=int, choices=(8, 16), help="bits of the small picture's values (default: as the large one)"
     )
     parser.add_argument(
+        "--mark",
+        action=argparse.BooleanOptionalAction,
+        help="say in the pixels too which weights made them, for when a site removes the metadata "
+        "(default: with weights for lossy formats)",
+    )
+    parser.add_argument(
         "--effort",
         type=int,
         choices=range(10),
