@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import io
+import json
 import warnings
 from pathlib import Path
 
@@ -243,3 +244,39 @@ def test_a_batch_that_cannot_mark_is_refused_before_any_work(folder):
 def test_a_mark_is_a_choice_of_three():
     with pytest.raises(UsageError, match="mark is 'yes': allowed are None, True and False"):
         DownscaleOptions(mark="yes")
+
+
+def told(capsys, name):
+    """What info says of a picture, row by row."""
+    capsys.readouterr()
+    assert main(["info", name]) == 0
+    rows = (line.strip().split(maxsplit=1) for line in capsys.readouterr().out.splitlines()[1:])
+    return {row[0]: row[1] for row in rows}
+
+
+def test_info_says_what_was_found_and_what_it_went_through(folder, capsys):
+    assert run("downscale photo.png -o small.png --mark") == 0
+    stripped("small.png", "arrived.jpg", quality=72, progressive=True)
+    small, arrived, unmade = (told(capsys, name) for name in ("small.png", "arrived.jpg", "photo.png"))
+    assert (small["record"][:15], small["mark"]) == ("made by tiny-x2", "made by tiny-x2, scale 2, from 413x299")
+    assert small["pixels"] == "unchanged since"
+    assert arrived["encoded"] == "JPEG of quality 72, 4:2:0, progressive"
+    assert arrived["record"] == "none: not made by unshrink, or its metadata was removed"
+    assert arrived["mark"] == "made by tiny-x2, scale 2, from 413x299"
+    assert unmade["mark"] == "none: upscale needs --model"
+    assert "encoded" not in unmade
+
+
+def test_info_in_numbers(folder, photo, capsys):
+    assert run("downscale photo.png -o small.png --mark") == 0
+    small = unshrink.read("small.png")
+    unshrink.write(dataclasses.replace(small, pixels=small.pixels[:-9].copy()), "cropped.png")
+    PIL.Image.fromarray(marks.embed(photo, Mark(201, (0, 0)))).save("future.jpg", quality=80)
+    capsys.readouterr()
+    assert run("info small.png cropped.png future.jpg --json") == 0
+    small, cropped, future = map(json.loads, capsys.readouterr().out.splitlines())
+    assert small["mark"] == {"weights": 1, "cut": [1, 1], "model": "tiny-x2", "scale": 2, "size": [413, 299]}
+    assert (small["record"]["fits"], small["encoding"]) == (True, None)
+    assert (cropped["record"]["fits"], cropped["mark"]) == (False, None)
+    assert "which are not installed" in future["mark"]["error"]
+    assert future["encoding"]["quality"] == 80
