@@ -17,7 +17,7 @@ from pathlib import Path
 
 from unshrink import weights
 from unshrink.evaluation.run import evaluate
-from unshrink.weights import Weights
+from unshrink.weights import Weights, catalogue
 from unshrink.weights.export import export
 
 ROOT = Path(__file__).parents[1]
@@ -30,12 +30,14 @@ LICENCE = "Apache-2.0"
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path, help="as training wrote it")
-    file = parser.parse_args().file
+    parser.add_argument("--lossy", action="store_true", help="made for formats that change values: JPEG, lossy WebP")
+    options = parser.parse_args()
+    file = options.file
     made = finished(weights.load(file))
     path = ZOO / f"{made.name}.safetensors"
     weights.save(path, made)
     (result,) = evaluate([str(path)], ["Set5"], RESULTS, overwrite=True)
-    CATALOGUE.write_text(with_row(CATALOGUE.read_text(), made.name, row(made, path, result["mean"])))
+    CATALOGUE.write_text(with_row(CATALOGUE.read_text(), made.name, row(made, path, result["mean"], options.lossy)))
     if (log := file.with_name("log.jsonl")).exists():
         shutil.copyfile(log, RESULTS / made.name / "training.jsonl")
 
@@ -57,7 +59,13 @@ def with_row(catalogue: str, name: str, row: str) -> str:
     return changed
 
 
-def row(made: Weights, path: Path, set5: dict[str, float]) -> str:
+def number(made: Weights) -> int:
+    """The number of weights that have a row already; for others the next one: numbers are never used again."""
+    entry = weights.of_identity(made.identity)
+    return entry.number if entry else max(row.number for row in catalogue.ENTRIES) + 1
+
+
+def row(made: Weights, path: Path, set5: dict[str, float], lossy: bool) -> str:
     """The row of the catalogue."""
     data = path.read_bytes()
     return f"""    Entry(
@@ -72,6 +80,8 @@ def row(made: Weights, path: Path, set5: dict[str, float]) -> str:
         licence="{LICENCE}",
         card="cards/{made.name}.md",
         figures={{"Set5 PSNR-Y": {set5["psnr_y"]:.2f}, "Set5 chroma": {set5["psnr_chroma"]:.2f}}},
+        number={number(made)},
+        lossy={lossy},
     ),
 """
 

@@ -92,7 +92,7 @@ def downscale(
     images.write(
         Image(np.zeros((1, 1, 3), np.uint8)), io.BytesIO(), format=items[0].form, lossy=options.lossy
     )  # refuses
-    shape = {"weights": how.model.weights.identity, "depth": options.depth}
+    shape = {"weights": how.model.weights.identity, "depth": options.depth, "mark": options.mark}
     return _start(request, items, how, shape | {"effort": options.effort, "lossy": options.lossy}, progress)
 
 

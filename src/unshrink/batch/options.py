@@ -80,6 +80,8 @@ class DownscaleOptions(BatchOptions):
     Attributes:
         scale: how many times smaller each side becomes; None for that of the model, or 2.
         depth: bits of the small picture's values, 8 or 16; None for the large one's, or what the format holds.
+        mark: whether the pixels themselves say which weights made them, for when a site removes the record; None for as
+            the weights are made: those for lossy formats mark.
         effort: 0 to 9 steps in search of a small picture of which more comes back, each as long as a few runs.
         lossy: whether formats are allowed that change values; what comes back is then much worse.
         verify: whether each is restored from what was written, and how close it comes measured (PSNR).
@@ -87,6 +89,7 @@ class DownscaleOptions(BatchOptions):
 
     scale: int | None = None
     depth: int | None = None
+    mark: bool | None = None
     effort: int = 0
     lossy: bool = False
     verify: bool = False
@@ -94,6 +97,7 @@ class DownscaleOptions(BatchOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._require("depth", self.depth in (None, 8, 16), "None, 8 and 16")
+        self._require("mark", self.mark in (None, True, False), "None, True and False")
         self._require("effort", self.effort in _EFFORTS, f"whole numbers from 0 to {_EFFORTS[-1]}")
 
 

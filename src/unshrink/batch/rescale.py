@@ -21,15 +21,16 @@ from unshrink.errors import ImageError, ModelNotFoundError, ProvenanceError, Uns
 from unshrink.files import atomic_write
 from unshrink.pictures import formats, metrics
 from unshrink.pictures import io as images
+from unshrink.pictures import mark as marks
 from unshrink.pictures import record as provenance
 from unshrink.pictures.colour import over_white
-from unshrink.pictures.image import AnyImage, Image, PassingImage
+from unshrink.pictures.image import AnyImage, Image, PassingImage, Size
+from unshrink.pictures.mark import Mark
 from unshrink.pictures.record import Record
 from unshrink.runtime import backends, rescaler
 from unshrink.runtime.rescaler import Rescaler
 from unshrink.runtime.search import Refined
 from unshrink.runtime.streaming import Progress
-from unshrink.weights import catalogue
 
 logger = logging.getLogger("unshrink")
 
@@ -93,7 +94,12 @@ class Downscaler:
         depth = options.depth or min(image.depth, formats.writable(form).depth)
         refined: list[Refined] = []
         small = model.downscale(
-            held or image, depth=depth, effort=options.effort, report=refined.append, progress=progress
+            held or image,
+            depth=depth,
+            mark=options.mark,
+            effort=options.effort,
+            report=refined.append,
+            progress=progress,
         )
         memory = io.BytesIO() if options.verify else None
         images.write(small, memory or stream, format=form, lossy=options.lossy)
@@ -128,7 +134,8 @@ class Upscaler:
         Raises:
             ImageError: the picture cannot be decoded or used, or would become larger than is allowed.
             ModelNotFoundError: the weights that made it are not installed.
-            ProvenanceError: no weights are asked for, and the picture has no record that tells them.
+            ProvenanceError: no weights are asked for, and the picture has neither record nor mark that tells them, or
+                was resized or cropped since.
         """
         options, name = self.options, source.name
         model, record, image = self._model(source)
@@ -144,8 +151,15 @@ class Upscaler:
         """The weights for a picture, its record, and the picture, without a record that cannot be used."""
         if self.named:
             return self.named, *_record_if_sound(source.image)
-        record = _required_record(source.image, source.name)
-        return self.recorded(record.model, record.weights), record, source.image
+        record, _ = provenance.extract(source.image)
+        if record and source.image.size == _small_size(record):
+            return self.recorded(record.model, record.weights), record, source.image
+        image = source.image.whole()
+        if record:
+            _refuse_resized(record, image, source.name)
+            return self.recorded(record.model, record.weights), record, image
+        entry = zoo.of_number(_required_mark(image, source.name).weights)
+        return self.recorded(entry.name, entry.identity[: zoo.IDENTITY_DIGITS]), None, image
 
 
 def rescale_file(item: Item, how: Downscaler | Upscaler, progress: Progress | None = None) -> Outcome:
@@ -182,9 +196,11 @@ def downscaler(options: DownscaleOptions) -> Downscaler:
 
     Raises:
         UsageError: the scale is not that of the model.
-        UnshrinkError: the weights cannot be found, read or run here.
+        UnshrinkError: the weights cannot be found, read or run here, or cannot mark.
     """
-    return Downscaler(options, named_model(options, functools.partial(load, options)))
+    model = named_model(options, functools.partial(load, options))
+    zoo.number_to_mark(model.weights, options.mark)  # refuses
+    return Downscaler(options, model)
 
 
 def upscaler(options: UpscaleOptions) -> Upscaler:
@@ -286,16 +302,36 @@ def _verified(model: Rescaler, image: Image, file: bytes, max_pixels: int) -> di
     return {"psnr_y": metrics.psnr_y(*pair, model.scale), "psnr_rgb": metrics.psnr(*pair, model.scale)}
 
 
-def _required_record(image: Image | PassingImage, name: str) -> Record:
-    """The record of a small picture, called ``name`` in messages.  Raises ProvenanceError where there is none."""
-    record, _ = provenance.extract(image)
-    if record is None:
-        installed = ", ".join(row.name for row in catalogue.ENTRIES) or "none"
+def _small_size(record: Record) -> Size:
+    """The (width, height) of the small picture that a record was written for."""
+    width, height = (-(-side // record.scale) for side in record.size)
+    return width, height
+
+
+def _refuse_resized(record: Record, image: Image, name: str) -> None:
+    """Raises ProvenanceError where a picture, called ``name``, has neither the size of its record nor its pixels."""
+    if record.pixels != provenance.checksum(image.pixels):
+        met = "{}x{} pixels, and had {}x{}".format(*image.size, *_small_size(record))
         raise ProvenanceError(
-            f"{name} has no record of unshrink: it was not made by unshrink, or its metadata was removed; "
-            f"name weights with --model to enlarge it anyway (installed: {installed})"
+            f"{name} was resized or cropped since unshrink made it: it has {met}; "
+            "get it as it was made, or name weights with --model to enlarge it anyway"
         )
-    return record
+
+
+def _required_mark(image: Image, name: str) -> Mark:
+    """The mark of a small picture without a record, called ``name``.  Raises ProvenanceError where there is none."""
+    mark = marks.read(image.pixels)
+    if mark:
+        return mark
+    advice = f"name weights with --model to enlarge it anyway (installed: {', '.join(zoo.list_models()) or 'none'})"
+    if marks.is_displaced(image.pixels):
+        raise ProvenanceError(
+            f"{name} was cropped since unshrink made it, or re-encoded beyond what it bears; {advice}"
+        )
+    raise ProvenanceError(
+        f"{name} has no record of unshrink and no mark: it was not made by unshrink, or its metadata was removed; "
+        f"{advice}"
+    )
 
 
 def _record_if_sound(image: AnyImage) -> tuple[Record | None, AnyImage]:

@@ -49,6 +49,8 @@ def make_parser() -> argparse.ArgumentParser:
         _upscale,
         _compare,
         _info,
+        _sites,
+        _simulate,
         _models,
         _convert,
         _export,
@@ -102,6 +104,12 @@ def _downscale(commands: Commands) -> None:
         "--depth", type=int, choices=(8, 16), help="bits of the small picture's values (default: as the large one)"
     )
     parser.add_argument(
+        "--mark",
+        action=argparse.BooleanOptionalAction,
+        help="say in the pixels too which weights made them, for when a site removes the metadata "
+        "(default: with weights for lossy formats)",
+    )
+    parser.add_argument(
         "--effort",
         type=int,
         choices=range(10),
@@ -146,6 +154,22 @@ def _info(commands: Commands) -> None:
     parser.add_argument(
         "inputs", type=_input, metavar="FILE", nargs="+", help="a picture or a .safetensors file; - for standard input"
     )
+    _limit(parser)
+
+
+def _sites(commands: Commands) -> None:
+    parser = _command(commands, "sites", ("sites", "sites"), "list what sites and apps do to uploaded pictures")
+    parser.add_argument("name", metavar="NAME", nargs="?", help="a site, to say all that is known of it")
+
+
+def _simulate(commands: Commands) -> None:
+    parser = _command(commands, "simulate", ("sites", "simulated"), "say what arrives of a picture sent through a site")
+    parser.add_argument("site", metavar="SITE", help="its name in the list of unshrink sites")
+    parser.add_argument("input", metavar="IN", help="a picture; - for standard input")
+    parser.add_argument(
+        "-o", "--output", metavar="OUT", help="a file, or - for standard output (default: {stem}_{site}{ext} beside IN)"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace a file that exists")
     _limit(parser)
 
 

@@ -11,10 +11,12 @@ from typing import Any
 from unshrink import weights as zoo
 from unshrink.batch import rescale
 from unshrink.cli.tasks import Result, Task
-from unshrink.errors import ProvenanceError, UnshrinkError
+from unshrink.errors import ModelNotFoundError, ProvenanceError, UnshrinkError
 from unshrink.pictures import formats
 from unshrink.pictures import io as images
+from unshrink.pictures import mark as marks
 from unshrink.pictures import record as provenance
+from unshrink.pictures.encoding import encoding
 from unshrink.pictures.image import CHANNELS, Image
 from unshrink.text import align, decibels, human_bytes
 from unshrink.weights import catalogue
@@ -34,6 +36,7 @@ def _picture_info(name: str, max_pixels: int | None) -> Result:
     image = images.read(source, max_pixels=max_pixels or images.MAX_PIXELS)
     file = source if isinstance(source, bytes) else Path(source).read_bytes()
     record, bare = _record(image)
+    encoded = encoding(file)
     data = {
         "input": name,
         "format": formats.of_content(file).name,
@@ -46,7 +49,9 @@ def _picture_info(name: str, max_pixels: int | None) -> Result:
         "xmp_bytes": len(bare.xmp or b""),
         "dpi": image.dpi,
         "notes": image.notes,
+        "encoding": {**asdict(encoded), "text": str(encoded)} if encoded else None,
         "record": record,
+        "mark": _mark(image),
     }
     return Result(data, _lines(name, _picture_rows(data)), ok="error" not in (record or {}))
 
@@ -63,9 +68,23 @@ def _record(image: Image) -> tuple[dict[str, Any] | None, Image]:
     known = {
         "unchanged": not fault,
         "fault": fault,
-        "installed": any(row.identity.startswith(record.weights) for row in catalogue.ENTRIES),
+        "fits": image.size == tuple(-(-side // record.scale) for side in record.size),
+        "installed": zoo.of_identity(record.weights) is not None,
     }
     return {"format": record.format, **asdict(record), **known}, bare
+
+
+def _mark(image: Image) -> dict[str, Any] | None:
+    """The mark with what is known about it."""
+    mark = marks.read(image.pixels)
+    if mark is None:
+        return None
+    try:
+        entry = zoo.of_number(mark.weights)
+    except ModelNotFoundError as error:
+        return {**asdict(mark), "error": str(error)}
+    size = [side * entry.scale - cut for side, cut in zip(image.size, mark.cut, strict=True)]
+    return {**asdict(mark), "model": entry.name, "scale": entry.scale, "size": size}
 
 
 def _picture_rows(data: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -77,8 +96,20 @@ def _picture_rows(data: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if data["dpi"]:
         carried.append("{:.4g} x {:.4g} dpi".format(*data["dpi"]))
     yield "carries", ", ".join(carried) or "no profile, EXIF, XMP or resolution"
+    if data["encoding"]:
+        yield "encoded", data["encoding"]["text"]
     yield from (("note", note) for note in data["notes"])
     yield from _record_rows(data["record"])
+    yield from _mark_rows(data["mark"], data["record"])
+
+
+def _mark_rows(mark: dict[str, Any] | None, record: dict[str, Any] | None) -> Iterator[tuple[str, str]]:
+    if mark and "error" in mark:
+        yield "mark", mark["error"]
+    elif mark:
+        yield "mark", "made by {model}, scale {scale}, from {0}x{1}".format(*mark["size"], **mark)
+    elif record is None:
+        yield "mark", "none: upscale needs --model"
 
 
 def _record_rows(record: dict[str, Any] | None) -> Iterator[tuple[str, str]]:
@@ -91,10 +122,12 @@ def _record_rows(record: dict[str, Any] | None) -> Iterator[tuple[str, str]]:
     width, height = record["size"]
     made = f"{record['model']} ({record['weights']}), scale {record['scale']}"
     yield "record", f"made by {made}, from {width}x{height}, {record['depth']} bit"
-    yield (
-        "pixels",
-        record["fault"] + ": the large picture will not come back well" if record["fault"] else "unchanged since",
-    )
+    if record["unchanged"]:
+        yield "pixels", "unchanged since"
+    elif record["fits"]:
+        yield "pixels", f"{record['fault']}: the large picture comes back well only if the weights are made for that"
+    else:
+        yield "pixels", f"{record['fault']}: the large picture will not come back well"
     missing = "not installed: install the unshrink that made it, or give their file to upscale with --model"
     yield "weights", "installed" if record["installed"] else missing
 

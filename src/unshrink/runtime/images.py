@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from unshrink import weights as zoo
 from unshrink.errors import ConfigError, ImageError, UnshrinkWarning
 from unshrink.pictures import alpha as transparency
+from unshrink.pictures import mark as marks
 from unshrink.pictures import record as provenance
 from unshrink.pictures.image import Image, PassingImage, Size
 from unshrink.pictures.record import Record
@@ -59,14 +60,16 @@ class ImagePipeline:
         self.weights, self.scale = weights, weights.scale
         self._pipeline = Pipeline(weights, backend, tile)
 
-    def down(self, image: Image | PassingImage, depth: int, search: Search) -> Image:
-        """A picture -> the small one with its record, of ``depth`` bits."""
+    def down(self, image: Image | PassingImage, depth: int, search: Search, mark: bool | None = None) -> Image:
+        """A picture -> the small one with its record, of ``depth`` bits, and with a mark where it is to have one."""
+        number = zoo.number_to_mark(self.weights, mark)
         if image.alpha or search.effort:
             image = image.whole()
         if isinstance(image.pixels, Strips):
             small = self._down_pixels(image.pixels, depth, search.progress)
         else:
             small = self._down_array(image.pixels, depth, search)
+        small = self._marked(small, image.size, number)
         record = Record(
             model=self.weights.name,
             weights=self.weights.identity[: zoo.IDENTITY_DIGITS],
@@ -84,11 +87,12 @@ class ImagePipeline:
         """A small picture -> the large one; says where it lacks a right record, if it should be ``recorded``."""
         record, small = provenance.extract(image.whole())
         doubt = provenance.fault(record, small) if record else ""
+        mark = None if record else marks.read(small.pixels)
+        true_size = self._true_size(record, mark, small.size)
         if recorded:
-            _warn_of(record, doubt, self.weights)
+            _warn_of(record, "" if true_size and _bears_changes(self.weights) else doubt, mark, self.weights)
         depth = record.depth if record else small.depth
-        if record and size is None and self._fits(record.size, small.size):
-            size = record.size
+        size = size or true_size
         colour, alpha = _split(_with_channels(small.pixels, record.channels) if record and not doubt else small.pixels)
         large = self._up_pixels(colour, depth, size, seed, progress)
         if alpha is None:
@@ -101,15 +105,38 @@ class ImagePipeline:
         pixels = np.concatenate((np.where(large_alpha == 0, 0, colour), large_alpha), axis=2)
         return small.with_pixels(pixels).passing()
 
-    def down_planes(self, hr: Planes, search: Search) -> Planes:
+    def down_planes(self, hr: Planes, search: Search, mark: bool | None = None) -> Planes:
         """(3, H, W) in [0, 1] -> (3, h, w) on the 8-bit grid."""
+        number = zoo.number_to_mark(self.weights, mark)
         small = np.asarray(self._pipeline.down(as_values(hr), lambda lr: to_pixels(lr, 3, 8), search.progress))
-        return to_planes(self._searched(small, to_pixels(hr, 3, 16), search))
+        small = self._searched(small, to_pixels(hr, 3, 16), search)
+        return to_planes(self._marked(small, (hr.shape[2], hr.shape[1]), number))
 
     def up_planes(self, lr: Planes, size: Size | None, seed: int, progress: Progress) -> Planes:
         """(3, h, w) in [0, 1] -> (3, H, W) in [0, 1]."""
         shape = self._large_shape(lr.shape[1:], size)
         return to_planes(np.asarray(self._pipeline.up(as_values(lr), shape, seed, as_values, progress))).clip(0, 1)
+
+    def _marked(self, small: Pixels, size: Size, number: int) -> Pixels:
+        """Small pixels with the mark of a large picture of ``size``; as they are for the number 0, or if it must be."""
+        if not number:
+            return small
+        right, bottom = (little * self.scale - side for little, side in zip(small.shape[1::-1], size, strict=True))
+        try:
+            return marks.embed(small, marks.Mark(number, (right, bottom)))
+        except ImageError as error:
+            reason = f"{error}: what its metadata say of it does not survive where they are removed"
+            warnings.warn(reason, UnshrinkWarning, stacklevel=5)
+            return small
+
+    def _true_size(self, record: Record | None, mark: marks.Mark | None, small: Size) -> Size | None:
+        """What record or mark say of the size to come back to; None where they say nothing that can be so."""
+        if record:
+            return record.size if self._fits(record.size, small) else None
+        if not mark or mark.weights != _number(self.weights):
+            return None
+        width, height = (little * self.scale - cut for little, cut in zip(small, mark.cut, strict=True))
+        return (width, height) if self._fits((width, height), small) else None
 
     def _down_array(self, pixels: Pixels, depth: int, search: Search) -> Pixels:
         """(H, W, C) integers -> (h, w, C) integers of ``depth`` bits."""
@@ -188,16 +215,21 @@ class ImagePipeline:
         return refine.fidelity(*(to_planes(pixels) for pixels in (np.asarray(restored), large)))
 
 
-def _warn_of(record: Record | None, doubt: str, weights: zoo.Weights) -> None:
+def _warn_of(record: Record | None, doubt: str, mark: marks.Mark | None, weights: zoo.Weights) -> None:
     """Says what keeps a picture from coming back as it was, beside a ``doubt`` of its record."""
-    if record is None:
+    expected = _SOFT
+    if record:
+        reason = doubt or _other_weights(record, weights)
+    elif mark and mark.weights != _number(weights):
+        reason = f"it was made by other weights (number {mark.weights} in its mark) than {weights.name}"
+    elif mark:
+        reason = "" if _bears_changes(weights) else "its metadata was removed, and its values perhaps changed with that"
+        expected = f"if no pixel was changed, it comes back; if not, {_SOFT}"
+    else:
         reason = "it has no record of unshrink: it was not made by unshrink, or its metadata was removed"
         expected = f"if {weights.name} made it and no pixel was changed, it comes back; if not, {_SOFT}"
-    elif reason := doubt or _other_weights(record, weights):
-        expected = _SOFT
-    else:
-        return
-    warnings.warn(f"{reason}; {expected}", UnshrinkWarning, stacklevel=4)
+    if reason:
+        warnings.warn(f"{reason}; {expected}", UnshrinkWarning, stacklevel=4)
 
 
 def _other_weights(record: Record, weights: zoo.Weights) -> str:
@@ -208,6 +240,18 @@ def _other_weights(record: Record, weights: zoo.Weights) -> str:
         return ""
     said, met = f"{record.model} at scale {record.scale}", f"{weights.name} at scale {weights.scale}"
     return f"its record was altered, for it does not fit its weights (it says {said}, {record.weights} is {met})"
+
+
+def _number(weights: zoo.Weights) -> int:
+    """What a mark calls the weights; 0 where none does."""
+    entry = zoo.of_identity(weights.identity)
+    return entry.number if entry else 0
+
+
+def _bears_changes(weights: zoo.Weights) -> bool:
+    """Whether the weights are made for small pictures whose values changed a little on their way."""
+    entry = zoo.of_identity(weights.identity)
+    return entry is not None and entry.lossy
 
 
 def _split(pixels: Pixels) -> tuple[Pixels, Pixels | None]:

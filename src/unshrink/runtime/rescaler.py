@@ -128,6 +128,7 @@ class Rescaler:
         picture: bytes | BinaryIO | PassingImage,
         *,
         depth: int | None = None,
+        mark: bool | None = None,
         effort: int = 0,
         report: Report | None = None,
         progress: Progress | None = None,
@@ -139,6 +140,7 @@ class Rescaler:
         picture: list[Picture],
         *,
         depth: int | None = None,
+        mark: bool | None = None,
         effort: int = 0,
         report: Report | None = None,
         progress: Progress | None = None,
@@ -152,6 +154,7 @@ class Rescaler:
         out: str | os.PathLike[str] | None = None,
         *,
         depth: int | None = None,
+        mark: bool | None = None,
         effort: int = 0,
         report: Report | None = None,
         progress: Progress | None = None,
@@ -164,6 +167,7 @@ class Rescaler:
         out: str | os.PathLike[str] | None = None,
         *,
         depth: int | None = None,
+        mark: bool | None = None,
         effort: int = 0,
         report: Report | None = None,
         progress: Progress | None = None,
@@ -176,6 +180,10 @@ class Rescaler:
             out: for a path: the file to write, its extension choosing a lossless format.  Default
                 ``<stem>_x<scale>.png`` beside the picture.
             depth: bits of the small picture's values, 8 or 16; default: the large one's, or what the format holds.
+            mark: whether the pixels themselves are to say which weights made them, for when a site removes the record
+                (`pictures.mark`): about 46 dB of the small picture, more of larger ones.  Default: as the weights are
+                made; those for lossy formats mark.  A picture that is too small or too flat goes without, and a warning
+                says so.
             effort: 0 to 9 gradient steps in search of a small picture of which more comes back (`runtime.search`).
                 Each takes as long as a few runs of the network.  The small picture stays within 0.5 dB of its likeness
                 to the bicubic one, or above 48 dB; what restores is the same, and never restores worse.
@@ -189,24 +197,24 @@ class Rescaler:
 
         Raises:
             ImageError: the picture cannot be read, used or written.
-            ConfigError: an effort that there is not.
+            ConfigError: an effort that there is not, or a mark of weights that are not installed.
             WeightsError: an effort above 0 with weights without the graph of the gradient, unless on torch.
         """
         search = Search(effort, report or ignore, progress or ignore)
         if isinstance(picture, list):
-            options = {"depth": depth, "effort": effort, "report": report, "overwrite": overwrite}
+            options = {"depth": depth, "mark": mark, "effort": effort, "report": report, "overwrite": overwrite}
             return _each_of(picture, out, partial(self.downscale, **options), search.progress)
         if is_path(picture):
             target = _target(picture, out, f"_x{self.scale}")
             image = images.scan(picture)
             depth = depth or min(image.depth, formats.of_path(target).depth)
-            images.write(self._pipeline.down(image, depth, search), target, overwrite=overwrite)
+            images.write(self._pipeline.down(image, depth, search, mark), target, overwrite=overwrite)
             return type(picture)(target)
         _only_for_paths(out)
         if is_tensor(picture):
-            return _each_plane(picture, lambda hr: self._pipeline.down_planes(hr, search))
+            return _each_plane(picture, lambda hr: self._pipeline.down_planes(hr, search, mark))
         given, wrap = unwrap(picture)
-        return wrap(self._pipeline.down(given, depth or given.depth, search))
+        return wrap(self._pipeline.down(given, depth or given.depth, search, mark))
 
     @overload
     def upscale(
@@ -267,7 +275,8 @@ class Rescaler:
             picture: see the class.  Of a path, the large picture is written to a file and its path returned.
             out: for a path: the file to write, its extension choosing the format.  Default ``<stem>_restored.png``
                 beside the picture, without the ``_x<scale>`` of the small one.
-            size: (width, height) to come back to; default: what the record says, else s times the small size.
+            size: (width, height) to come back to; default: what the record or the mark says, else s times the
+                small size.
             seed: of the draw of z, for weights that draw it.
             progress: what to call with the share that is done, 0 to 1, before and after each piece of a run.
             overwrite: for a path: replace a file that exists.
@@ -276,7 +285,8 @@ class Rescaler:
             The large picture of the same kind.
 
         Warns:
-            UnshrinkWarning: a picture that can carry a record has none, was changed since, or is of other weights.
+            UnshrinkWarning: a picture that can carry a record has neither it nor a mark, was changed since though the
+                weights are not made for that, or is of other weights.
 
         Raises:
             ImageError: the picture cannot be read or written, or ``size`` does not fit it.

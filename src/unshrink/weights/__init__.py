@@ -1,6 +1,17 @@
 """Weights: one named, hashed, self-describing file; found by its path, or by its name among those installed."""
 
-from unshrink.weights.catalogue import DEFAULT_SCALE, Entry, find, for_scale, is_default, list_models, load
+from unshrink.weights.catalogue import (
+    DEFAULT_SCALE,
+    Entry,
+    find,
+    for_scale,
+    is_default,
+    list_models,
+    load,
+    number_to_mark,
+    of_identity,
+    of_number,
+)
 from unshrink.weights.file import DIRECTIONS, IDENTITY_DIGITS, SUFFIX, Weights, differences, save
 
 __all__ = [
@@ -16,5 +27,8 @@ __all__ = [
     "is_default",
     "list_models",
     "load",
+    "number_to_mark",
+    "of_identity",
+    "of_number",
     "save",
 ]

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from unshrink.errors import ModelNotFoundError, WeightsError
+from unshrink.errors import ConfigError, ModelNotFoundError, WeightsError
 from unshrink.weights.file import IDENTITY_DIGITS, SUFFIX, Weights, read
 
 DEFAULT_SCALE = 2  # what comes back is hard to tell from the original; at 4, fine detail is softer
@@ -33,6 +33,8 @@ class Entry:
         licence: SPDX identifier.
         card: the page that describes it, relative to the repository.
         figures: measured quality, as {data set and measure: value}.
+        number: what the mark in a small picture calls it, 1 to 255: never that of other weights, present or past.
+        lossy: whether it is made for formats that change values; its small pictures then have a mark by default.
     """
 
     name: str
@@ -46,6 +48,8 @@ class Entry:
     licence: str
     card: str
     figures: Mapping[str, float] = field(default_factory=dict)
+    number: int = 0
+    lossy: bool = False
 
     @property
     def path(self) -> Path:
@@ -66,6 +70,7 @@ ENTRIES: tuple[Entry, ...] = (
         licence="Apache-2.0",
         card="cards/irn-x2.md",
         figures={"Set5 PSNR-Y": 42.87, "Set5 chroma": 46.56},
+        number=1,
     ),
     Entry(
         name="irn-x3",
@@ -79,6 +84,7 @@ ENTRIES: tuple[Entry, ...] = (
         licence="Apache-2.0",
         card="cards/irn-x3.md",
         figures={"Set5 PSNR-Y": 36.96, "Set5 chroma": 43.06},
+        number=2,
     ),
     Entry(
         name="irn-x4",
@@ -92,6 +98,7 @@ ENTRIES: tuple[Entry, ...] = (
         licence="Apache-2.0",
         card="cards/irn-x4.md",
         figures={"Set5 PSNR-Y": 34.84, "Set5 chroma": 41.52},
+        number=3,
     ),
     Entry(
         name="irn-x8",
@@ -105,6 +112,7 @@ ENTRIES: tuple[Entry, ...] = (
         licence="Apache-2.0",
         card="cards/irn-x8.md",
         figures={"Set5 PSNR-Y": 28.56, "Set5 chroma": 37.98},
+        number=4,
     ),
 )  # the first row of a scale is its default
 
@@ -145,6 +153,46 @@ def is_default(entry: Entry) -> bool:
     return for_scale(entry.scale) is entry
 
 
+def of_identity(identity: str) -> Entry | None:
+    """The entry of installed weights, by their identity or its first digits; None where they are not installed."""
+    return next((entry for entry in ENTRIES if entry.identity.startswith(identity)), None)
+
+
+def of_number(number: int) -> Entry:
+    """The entry of the weights that a mark names.  Raises ModelNotFoundError if they are not installed."""
+    for entry in ENTRIES:
+        if entry.number == number:
+            return entry
+    raise ModelNotFoundError(
+        f"the mark in the picture names weights number {number}, which are not installed: "
+        "install the version of unshrink that made it, or give the file of its weights"
+    )
+
+
+def number_to_mark(weights: Weights, mark: bool | None) -> int:
+    """The number that goes into the pixels of small pictures.
+
+    Args:
+        weights: what makes them.
+        mark: whether they are to be marked; None for what is usual with these weights.
+
+    Returns:
+        0 where they are not to be marked.
+
+    Raises:
+        ConfigError: they are to be, and the weights have no number because they are not installed.
+    """
+    entry = of_identity(weights.identity)
+    if mark is False or (mark is None and not (entry and entry.lossy)):
+        return 0
+    if not entry or not entry.number:
+        raise ConfigError(
+            f"{weights.name} cannot mark small pictures: a mark holds the number of installed weights, and these have "
+            f"none; leave the mark out, or take one of {_installed()}"
+        )
+    return entry.number
+
+
 def find(name: str, identity: str) -> Weights:
     """The installed weights that made a small picture.
 
@@ -156,9 +204,8 @@ def find(name: str, identity: str) -> Weights:
         ModelNotFoundError: none of the installed weights are those.
         WeightsError: as in `load`.
     """
-    for entry in ENTRIES:
-        if entry.identity[:IDENTITY_DIGITS] == identity:
-            return load(entry.name)
+    if entry := of_identity(identity):
+        return load(entry.name)
     same_name = [entry.identity[:IDENTITY_DIGITS] for entry in ENTRIES if entry.name == name]
     instead = f"the installed {name} are {same_name[0]}" if same_name else f"installed are {_installed()}"
     raise ModelNotFoundError(

@@ -1,0 +1,289 @@
+"""The table of sites, what arrives of a picture that goes through each, and what comes back from there."""
+
+import dataclasses
+import datetime
+import hashlib
+import io
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+
+import unshrink
+from networks import Samples, random_weights
+from unshrink import batch
+from unshrink import weights as zoo
+from unshrink.cli.main import main
+from unshrink.errors import ImageError, UsageError
+from unshrink.pictures.encoding import Encoding, encoding
+from unshrink.pictures.formats import FORMATS
+from unshrink.pictures.image import Image
+from unshrink.runtime import backends
+from unshrink.sites import find, simulate, sites
+from unshrink.sites.simulate import stripped_jpeg
+from unshrink.weights import catalogue
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+EXIF = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"  # orientation 6: turned by a quarter
+ICC = (Path(unshrink.__file__).parent / "web/sample.png").read_bytes()[:300]  # any bytes do
+
+
+def photo(width=300, height=200):
+    picture = PIL.Image.open(EXAMPLES / "astronaut.png").convert("RGB")
+    return picture.resize((width, height), PIL.Image.Resampling.BICUBIC)
+
+
+def file(form="PNG", picture=None, **options):
+    stream = io.BytesIO()
+    if form == "JPEG" and "exif" in options:
+        options["exif"] = b"Exif\0\0" + options["exif"]
+    (picture or photo()).save(stream, form, **options)
+    return stream.getvalue()
+
+
+def pixels(data):
+    return np.asarray(PIL.Image.open(io.BytesIO(data)))
+
+
+EVERY = pytest.mark.parametrize("site", sites(), ids=lambda site: site.name)
+
+
+# -- the table -----------------------------------------------------------------------------------------------------
+
+
+@EVERY
+def test_rows_say_what_is_known_and_from_where(site):
+    assert site.label
+    assert site.source
+    assert datetime.date(2026, 1, 1) <= site.checked <= datetime.date.today()
+    assert site.known in ("code", "forks", "analysis", "hearsay")
+    assert site.metadata in ("stripped", "icc", "gps", "unknown")
+    assert site.format in ("jpeg", "webp", "same")
+    assert 1 <= site.quality <= 100
+    assert all(form in FORMATS and door.keeps in ("file", "pixels") for door in site.doors for form in door.formats)
+
+
+def test_sites_are_found_by_name():
+    assert find("telegram").label == "Telegram Desktop"
+    with pytest.raises(UsageError, match=r"no site named 'Telegramm': did you mean telegram\?"):
+        find("Telegramm")
+    with pytest.raises(UsageError, match="no site named 'zzz': known are telegram, "):
+        find("zzz")
+
+
+@pytest.mark.parametrize(
+    "name, size, fitted",
+    [
+        ("telegram", (1280, 900), (1280, 900)),
+        ("telegram", (900, 2560), (450, 1280)),
+        ("discourse", (1920, 9000), (1920, 9000)),
+        ("discourse", (3840, 90), (1920, 45)),
+        ("mastodon", (3840, 2160), (3840, 2160)),
+        ("mastodon", (7680, 4320), (3840, 2160)),
+        ("wechat", (100_000, 10), (1280, 1)),
+        ("pixelfed", (9000, 9000), (9000, 9000)),
+    ],
+)
+def test_caps(name, size, fitted):
+    assert find(name).fitted(size) == fitted
+
+
+# -- the simulator -------------------------------------------------------------------------------------------------
+
+
+@EVERY
+def test_what_is_within_the_cap_keeps_its_size_and_loses_its_metadata(site):
+    for form, options in (("JPEG", {"quality": 95}), ("PNG", {})):
+        sent = file(form, exif=EXIF[:18] + b"\1" + EXIF[19:], **options)
+        arrived = simulate(sent, site)
+        back = unshrink.read(arrived.data)
+        assert arrived.size == back.size == (300, 200)
+        assert not arrived.resized
+        assert FORMATS[arrived.format].name == arrived.format
+        if arrived.keeps == "file":
+            assert arrived.data == sent
+        else:
+            assert (back.exif, back.xmp) == (None, None)
+        if arrived.keeps:
+            np.testing.assert_array_equal(pixels(arrived.data), pixels(sent))
+        elif arrived.format == "jpeg":
+            assert encoding(arrived.data) == Encoding(
+                "jpeg", encoding(arrived.data).quality, True, site.subsampling, site.progressive
+            )
+            assert site.max_bytes or encoding(arrived.data).quality == site.quality
+
+
+@EVERY
+def test_what_is_beyond_the_cap_is_resized(site):
+    if not (cap := site.longest_side or site.widest):
+        pytest.skip("it has none, or one of pixels")
+    wide = PIL.Image.effect_noise((cap + 40, 60), 80).convert("RGB")
+    arrived = simulate(file("BMP", wide), site)
+    assert arrived.resized
+    assert arrived.size == unshrink.read(arrived.data).size == site.fitted(wide.size)
+    assert str(arrived).startswith(f"resized from {cap + 40}x60, re-encoded as ")
+
+
+def test_telegram_keeps_jpeg_of_few_bits():
+    few, many = file("JPEG", quality=80, exif=EXIF), file("JPEG", quality=100, subsampling="4:4:4")
+    assert 8 * len(few) <= 4 * 60_000 < 8 * len(many)
+    arrived = simulate(few, find("telegram"))
+    assert arrived.keeps == "pixels"
+    assert encoding(arrived.data).quality == 80
+    np.testing.assert_array_equal(pixels(arrived.data), pixels(few))
+    assert str(encoding(simulate(many, find("telegram")).data)) == "JPEG of quality 87, 4:2:0, progressive"
+
+
+def test_signal_passes_small_files_without_exif_whatever_their_size():
+    flat = file(picture=PIL.Image.new("RGB", (1800, 1200)))
+    assert simulate(flat, find("signal")).data == flat
+    with_exif = file(picture=PIL.Image.new("RGB", (1800, 1200)), exif=EXIF)
+    assert simulate(with_exif, find("signal")).size == (1067, 1600)
+    large = file(picture=PIL.Image.effect_noise((700, 700), 90).convert("RGB"))
+    assert encoding(simulate(large, find("signal")).data).quality == 70
+    assert simulate(large, find("signal-high")).keeps is None
+
+
+def test_a_door_may_ask_for_the_quality():
+    assert simulate(file("JPEG", quality=85), find("twitter")).keeps == "pixels"
+    assert encoding(simulate(file("JPEG", quality=86), find("twitter")).data).quality == 85
+    assert simulate(file(), find("twitter")).format == "png"
+
+
+def test_the_highest_quality_that_fits_is_taken():
+    site = dataclasses.replace(find("bluesky"), max_bytes=20_000)
+    data = simulate(file(), site).data
+    quality = encoding(data).quality
+    assert len(data) <= 20_000 < len(file("JPEG", quality=quality + 1, subsampling="4:2:0"))
+    assert encoding(simulate(file(), dataclasses.replace(site, max_bytes=1)).data).quality == 1
+
+
+def test_a_site_of_the_same_format_keeps_it():
+    mastodon = find("mastodon")
+    assert simulate(file("WEBP", lossless=True), mastodon).format == "webp"
+    assert simulate(file("TIFF"), mastodon).format == "jpeg"
+    large = dataclasses.replace(mastodon, max_pixels=15_000)
+    assert (simulate(file(), large).format, simulate(file(), large).size) == ("png", (150, 100))
+
+
+def test_pictures_are_turned_as_exif_says_before_it_is_removed():
+    arrived = simulate(file("JPEG", quality=95, exif=EXIF), find("whatsapp"))
+    assert (arrived.sent, arrived.size, arrived.resized) == ((200, 300), (200, 300), False)
+    turned = np.asarray(photo().rotate(-90, expand=True))
+    assert np.abs(pixels(arrived.data).astype(int) - turned).mean() < 6
+
+
+def test_transparency_is_laid_over_white():
+    clear = file(picture=PIL.Image.new("RGBA", (20, 20), (9, 9, 9, 0)))
+    assert (pixels(simulate(clear, find("whatsapp")).data) == 255).all()
+
+
+def test_profiles_are_kept_where_sites_keep_them():
+    sent = file("JPEG", quality=80, icc_profile=ICC)
+    assert unshrink.read(simulate(sent, find("mastodon")).data).icc == ICC
+    assert unshrink.read(simulate(sent, find("telegram")).data).icc is None
+
+
+def test_jpeg_is_stripped_without_a_change_of_its_coefficients():
+    sent = file("JPEG", quality=80, exif=EXIF, icc_profile=ICC, comment=b"hello", xmp=b"<x/>")
+    bare, coloured = stripped_jpeg(sent), stripped_jpeg(sent, icc=True)
+    assert unshrink.read(bare).icc is None
+    assert unshrink.read(coloured).icc == ICC
+    for data in (bare, coloured):
+        assert not any(block in data for block in (EXIF, b"hello", b"<x/>"))
+        np.testing.assert_array_equal(pixels(data), pixels(sent))
+    with pytest.raises(ImageError, match="no pixels behind its metadata"):
+        stripped_jpeg(sent[: sent.index(b"\xff\xda")])
+
+
+def test_what_is_no_picture_is_refused():
+    with pytest.raises(ImageError, match="not a PNG"):
+        simulate(b"no picture at all", find("telegram"))
+    with pytest.raises(ImageError, match="more than the limit of 1,000"):
+        simulate(file(), find("telegram"), max_pixels=1000)
+
+
+# -- there and back ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_network(tmp_path, monkeypatch):
+    """A network of no quality as if it were installed and made for lossy formats, so that small pictures are marked."""
+    weights = dataclasses.replace(random_weights(2), name="tiny-x2")
+    zoo.save(tmp_path / "tiny.safetensors", weights)
+    sha256 = hashlib.sha256((tmp_path / "tiny.safetensors").read_bytes()).hexdigest()
+    about = (str(tmp_path / "tiny.safetensors"), sha256, 0, weights.identity, "irn", 2, "zero", "none", "")
+    monkeypatch.setattr(catalogue, "ENTRIES", (catalogue.Entry("tiny-x2", *about, number=77, lossy=True),))
+    monkeypatch.setattr(backends, "make", lambda *_, **__: Samples())
+    monkeypatch.chdir(tmp_path)
+
+
+@EVERY
+def test_small_pictures_come_back_at_their_size_from_every_site(site, small_network):
+    large = np.asarray(photo(601, 399))
+    small = unshrink.load("tiny-x2").downscale(Image(large))
+    unshrink.write(small, "small.png")
+    unshrink.write(small, "small.jpg", lossy=True)
+    for name in ("small.png", "small.jpg"):
+        arrived = simulate(Path(name).read_bytes(), site)
+        Path("arrived.bin").write_bytes(arrived.data)
+        if arrived.keeps != "file":
+            assert unshrink.read("arrived.bin").xmp is None
+        options = batch.UpscaleOptions(existing="overwrite")
+        (outcome,) = batch.upscale("arrived.bin", "large.png", options)
+        assert outcome.ok, outcome.error
+        assert unshrink.read("large.png").size == (601, 399)
+
+
+# -- the command line ----------------------------------------------------------------------------------------------
+
+
+def test_the_command_simulates(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("small.png").write_bytes(file())
+    assert main(["simulate", "whatsapp", "small.png", "--json"]) == 0
+    said = capsys.readouterr()
+    facts = json.loads(said.out)
+    assert (facts["output"], facts["format"], facts["size"]) == ("small_whatsapp.jpg", "jpeg", [300, 200])
+    assert "WhatsApp: re-encoded as JPEG of quality 75, 4:2:0" in said.err
+    assert encoding(Path("small_whatsapp.jpg").read_bytes()).quality == 75
+    assert main(["simulate", "whatsapp", "small.png"]) == 1
+    assert "exists already" in capsys.readouterr().err
+    assert main(["simulate", "whatsapp", "small.png", "--overwrite", "-o", "small_whatsapp.png"]) == 0
+    assert "warning: small_whatsapp.png holds a JPEG picture" in capsys.readouterr().err
+    assert main(["simulate", "telegram", "nothing.png"]) == 1
+    assert "cannot read nothing.png: No such file" in capsys.readouterr().err
+
+
+def test_the_command_takes_pipes(capfdbinary, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(file())))
+    assert main(["simulate", "instagram", "-", "-o", "-"]) == 0
+    sys.stdout.flush()
+    assert encoding(capfdbinary.readouterr().out).quality == 75
+
+
+def test_an_unknown_site_is_one_line_and_nothing_is_written(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("small.png").write_bytes(file())
+    assert main(["simulate", "mastodn", "small.png", "-o", "a.jpg"]) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "unshrink: no site named 'mastodn': did you mean mastodon? (see unshrink simulate --help)"
+    ]
+    assert [path.name for path in tmp_path.iterdir()] == ["small.png"]
+
+
+def test_the_list_has_every_row(capsys):
+    assert main(["sites"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[1:-1]] == [site.name for site in sites()]
+    assert "Rules change" in lines[-1]
+    assert main(["sites", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["sites"]
+    assert {row["name"]: row["source"] for row in rows} == {site.name: site.source for site in sites()}
+    assert main(["sites", "signal"]) == 0
+    assert "scaleImageToLevel.ts" in (out := capsys.readouterr().out)
+    assert "up to 209 kB without EXIF" in out
+    assert find("signal").checked.isoformat() in out
