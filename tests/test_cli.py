@@ -1,3 +1,4 @@
+import ast
 import dataclasses
 import hashlib
 import importlib.util
@@ -380,6 +381,15 @@ def test_messages_name_options_as_flags_here_and_as_names_in_python(photo, tmp_p
     assert "(--overwrite)" in err
     assert unshrink("downscale", tmp_path) == 2
     assert "name the folder for what is made of its pictures with -o" in capsys.readouterr().err
+
+
+def test_no_text_of_the_library_names_a_flag():
+    for path in sorted((ROOT / "src/unshrink").rglob("*.py")):
+        if path.parent.name == "cli" or path.name == "environment.py":  # which calls git
+            continue
+        texts = [node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)]
+        said = [text for text in texts if isinstance(text, str) and "\n" not in text and "curl" not in text]
+        assert [text for text in said if re.search(r"(^|[ (])--[a-z]", text)] == [], path
 
 
 # -- bad input -----------------------------------------------------------------------------------------------------

@@ -77,7 +77,7 @@ def test_unknown_keys_and_white_space_are_ignored():
 
 
 def test_a_newer_format_says_update():
-    with pytest.raises(ProvenanceError, match=r"format 2 .* newer version of unshrink; update unshrink, or .*--model"):
+    with pytest.raises(ProvenanceError, match=r"format 2 .* newer version of unshrink; update unshrink, or .*`model`"):
         Record.from_json('{"format":2,"anything":true}')
 
 
@@ -95,7 +95,7 @@ WRONG = {
 
 @pytest.mark.parametrize("key, value", [(key, value) for key, values in WRONG.items() for value in values])
 def test_wrong_values(key, value):
-    with pytest.raises(ProvenanceError, match=r"malformed.*--model") as caught:
+    with pytest.raises(ProvenanceError, match=r"malformed.*`model`") as caught:
         Record.from_json(json.dumps({**json.loads(JSON), key: value}))
     assert key in str(caught.value)
     assert len(str(caught.value)) < 400
@@ -241,7 +241,7 @@ def test_a_packet_that_another_program_has_rewritten(how):
 def test_two_records_are_refused():
     element = embed(picture(), RECORD).xmp.partition(b'#">')[2].partition(b"</rdf:RDF>")[0]
     twice = OTHER.replace(b"</rdf:RDF>", element * 2 + b"</rdf:RDF>")
-    with pytest.raises(ProvenanceError, match=r"several records.*--model"):
+    with pytest.raises(ProvenanceError, match=r"several records.*`model`"):
         extract(picture(xmp=twice))
 
 

@@ -32,7 +32,7 @@ testclient = pytest.importorskip("fastapi.testclient")
 pytestmark = pytest.mark.xdist_group("server")
 
 KEYS = ("greedy-key", "other-key")
-OPTION = re.compile(r"--[a-z]")
+OPTION = re.compile(r"`[a-z_]+`|(^|[ (])--[a-z]")
 SPEED = 500_000  # pixels a second
 
 
@@ -389,10 +389,10 @@ def test_advice_names_parameters():
     def said(sentence):
         return sentences.in_http(sentence, work.PARAMETERS, "send it as a job")
 
-    assert said("a b; write .png, or allow the loss (--lossy)") == "a b; write .png, or allow the loss (lossy=true)"
+    assert said("a b; write .png, or allow the loss (`lossy`)") == "a b; write .png, or allow the loss (lossy=true)"
     assert (
-        said("no record; name weights with --model to enlarge")
+        said("no record; name weights with `model` to enlarge")
         == "no record; name weights with the option model to enlarge"
     )
-    assert said("9 x 9 are more than 3; raise it with --max-pixels") == "9 x 9 are more than 3; send it as a job"
-    assert said("too slow; use backend openvino, or not --fast") == "too slow"
+    assert said("9 x 9 are more than 3; raise it with `max_pixels`") == "9 x 9 are more than 3; send it as a job"
+    assert said("too slow; use backend openvino, or not `fast`") == "too slow"

@@ -103,7 +103,7 @@ def test_the_run_folder_tells_the_whole_story(settings, tmp_path):
 
 def test_an_earlier_run_is_not_overwritten(settings):
     train.train(settings())
-    with pytest.raises(ConfigError, match="go on with --resume"):
+    with pytest.raises(ConfigError, match="go on with `resume`"):
         train.train(settings())
 
 

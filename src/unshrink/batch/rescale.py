@@ -235,7 +235,7 @@ def _recorded(options: UpscaleOptions, name: str, identity: str) -> Rescaler:
     try:
         weights = zoo.find(name, identity)
     except ModelNotFoundError as error:
-        raise ModelNotFoundError(f"{error} (--model FILE{zoo.SUFFIX})") from None
+        raise ModelNotFoundError(f"{error} (`model` FILE{zoo.SUFFIX})") from None
     backend = backends.make(weights, options.backend, threads=options.threads, device=options.device, fast=options.fast)
     return Rescaler(weights, backend, options.tile)
 
@@ -314,7 +314,7 @@ def _refuse_resized(record: Record, image: Image, name: str) -> None:
         met = "{}x{} pixels, and had {}x{}".format(*image.size, *_small_size(record))
         raise ProvenanceError(
             f"{name} was resized or cropped since unshrink made it: it has {met}; "
-            "get it as it was made, or name weights with --model to enlarge it anyway"
+            "get it as it was made, or name weights with `model` to enlarge it anyway"
         )
 
 
@@ -323,7 +323,7 @@ def _required_mark(image: Image, name: str) -> Mark:
     mark = marks.read(image.pixels)
     if mark:
         return mark
-    advice = f"name weights with --model to enlarge it anyway (installed: {', '.join(zoo.list_models()) or 'none'})"
+    advice = f"name weights with `model` to enlarge it anyway (installed: {', '.join(zoo.list_models()) or 'none'})"
     if marks.is_displaced(image.pixels):
         raise ProvenanceError(
             f"{name} was cropped since unshrink made it, or re-encoded beyond what it bears; {advice}"
@@ -350,5 +350,5 @@ def _refuse_huge(image: Image | PassingImage, scale: int, max_pixels: int, name:
     if width * height * scale**2 > max_pixels:
         raise ImageError(
             f"{name} would become {width * scale} x {height * scale} pixels, more than the limit of {max_pixels:,}; "
-            "raise it with --max-pixels if the file can be trusted"
+            "raise it with `max_pixels` if the file can be trusted"
         )

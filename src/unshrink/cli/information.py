@@ -11,6 +11,7 @@ from typing import Any
 from unshrink import weights as zoo
 from unshrink.batch import rescale
 from unshrink.cli.tasks import Result, Task
+from unshrink.cli.terminal import as_flags
 from unshrink.errors import ModelNotFoundError, ProvenanceError, UnshrinkError
 from unshrink.pictures import formats
 from unshrink.pictures import io as images
@@ -61,7 +62,7 @@ def _record(image: Image) -> tuple[dict[str, Any] | None, Image]:
     try:
         record, bare = provenance.extract(image)
     except ProvenanceError as error:
-        return {"error": str(error)}, image
+        return {"error": as_flags(str(error))}, image
     if record is None:
         return None, image
     fault = provenance.fault(record, image)

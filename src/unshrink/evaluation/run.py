@@ -224,7 +224,7 @@ def plan(evaluations: Iterable[Evaluation], output: str | Path, overwrite: bool)
         if target in planned:
             raise UsageError(f"two results would both become {target}: measure them one by one, with different outputs")
         if target.exists() and not overwrite:
-            advice = "choose another output or allow overwriting (--overwrite)"
+            advice = "choose another output or allow overwriting (`overwrite`)"
             raise ImageError(f"cannot write {target}: the file exists already; {advice}")
         planned[target] = evaluation
     return planned

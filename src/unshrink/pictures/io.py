@@ -195,7 +195,7 @@ def _decode(stream: BinaryIO, max_pixels: int) -> PassingImage:
         if width * height > max_pixels:
             raise ImageError(
                 f"{width} x {height} pixels are more than the limit of {max_pixels:,}; "
-                "raise it with --max-pixels if the file can be trusted"
+                "raise it with `max_pixels` if the file can be trusted"
             )
 
     start = stream.read(formats.SIGNATURE_BYTES)
@@ -212,7 +212,7 @@ def _encode(image: Image | PassingImage, stream: BinaryIO, form: Format, lossy: 
         extensions = ", ".join(extension for row in exact for extension in row.extensions)
         raise ImageError(
             f"{form.name} changes values, but only the exact values of the small picture bring back the large one; "
-            f"write {extensions}, or allow the loss (--lossy)"
+            f"write {extensions}, or allow the loss (`lossy`)"
         )
     if fault := _does_not_fit(image, form):
         instead = formats.listed(row for row in exact if not _does_not_fit(image, row))

@@ -23,7 +23,7 @@ NAMESPACE = "https://unshrink.dev/ns/1.0/"
 _LONGEST_RECORD = 4096
 _SCANNED = 1 << 20  # of an XMP packet, from its end
 _LONGEST_SIDE, _MOST_PIXELS = 1_000_000, 1 << 33
-_ADVICE = "name the weights with --model to restore it without the record"
+_ADVICE = "name the weights with `model` to restore it without the record"
 
 _ELEMENT = f'<rdf:Description rdf:about="" xmlns:unshrink="{NAMESPACE}" unshrink:record="%s"/>'
 # As written here; or as another program writes the same property when it edits the packet

@@ -122,7 +122,7 @@ class Jobs:
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
             path.chmod(0o600)  # as SQLite then makes its log beside it
         except OSError as fault:
-            raise UnshrinkError(f"cannot keep jobs in {path}: {fault.strerror}; choose another --jobs-db") from fault
+            raise UnshrinkError(f"cannot keep jobs in {path}: {fault.strerror}; choose another `jobs_db`") from fault
         self.secret = self._secret()
         self._run("PRAGMA journal_mode = WAL")
         self._run(_SCHEMA)

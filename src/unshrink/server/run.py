@@ -94,4 +94,4 @@ def listening(host: str, port: int) -> socket.socket:
             here.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * READER_SECONDS)
         return here
     except OSError as fault:
-        raise ConfigError(f"cannot listen at {host}, port {port}: {fault.strerror}; choose another --port") from None
+        raise ConfigError(f"cannot listen at {host}, port {port}: {fault.strerror}; choose another `port`") from None

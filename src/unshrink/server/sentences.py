@@ -1,10 +1,10 @@
-"""What the library says, as HTTP has it: its advice names options of the command line."""
+"""What the library says, as HTTP has it: its advice names options as Python does, in backticks."""
 
 import re
 from collections.abc import Mapping
 
-_OPTION = re.compile(r"--([a-z][a-z-]*)(?: [A-Z][A-Z.a-z]*)?")  # --model, --model FILE.safetensors
-_PIXELS = "--max-pixels"
+_OPTION = re.compile(r"`([a-z_]+)`(?: [A-Z][A-Z.a-z]*)?")  # `model`, `model` FILE.safetensors
+_PIXELS = "`max_pixels`"
 
 
 def in_http(sentence: str, parameters: Mapping[str, bool], about_pixels: str) -> str:
@@ -17,7 +17,7 @@ def in_http(sentence: str, parameters: Mapping[str, bool], about_pixels: str) ->
     """
 
     def named(option: "re.Match[str]") -> str:
-        name = option[1].replace("-", "_")
+        name = option[1]
         if name not in parameters:
             return option[0]
         return f"{name}=true" if parameters[name] else f"the option {name}"

@@ -114,9 +114,7 @@ def read(folder: Path, resume: bool) -> dict[str, Any] | None:
     if not path.exists():
         return None
     if not resume:
-        raise ConfigError(
-            f"{path} exists: go on with --resume, delete it, or choose another folder by --set run.folder=..."
-        )
+        raise ConfigError(f"{path} exists: go on with `resume`, delete it, or choose another run.folder")
     return torch.load(path, map_location="cpu", weights_only=True)
 
 

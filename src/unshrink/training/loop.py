@@ -75,7 +75,7 @@ def train(config: TrainConfig, *, resume: bool = False, report: Report = lambda 
                 )
             save(run)
             if run.position.share(config) < 1:
-                report(f"interrupted at step {run.position.step}: saved, go on with --resume")
+                report(f"interrupted at step {run.position.step}: saved, go on with `resume`")
                 return None
             path, result = finish(run, folder)
             log.write({"step": run.position.step, "final": asdict(result) if result else None})

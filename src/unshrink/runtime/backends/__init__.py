@@ -81,7 +81,7 @@ def make(weights: Weights, name: str = "auto", threads: int = 0, device: str = "
             "add them with `unshrink export FILE`, or use backend torch"
         )
     if name == "onnxruntime" and fast:
-        raise ConfigError("backend onnxruntime computes in float32 only: use backend openvino or torch, or not --fast")
+        raise ConfigError("backend onnxruntime computes in float32 only: use backend openvino or torch, or not `fast`")
     try:
         return _make(weights, name, threads, device, fast)
     except ImportError as exc:
