@@ -402,6 +402,24 @@ def test_a_batch_says_and_keeps_what_single_runs_say(tmp_path, capsys):
         assert "no record" in row["notes"][-1], "warnings too"
 
 
+@pytest.mark.parametrize("several", [False, True])
+def test_files_have_the_times_of_their_pictures_where_asked_for(tmp_path, several):
+    source = picture(tmp_path / "photos" / "a.png")
+    long_ago = 1_000_000_000_123_456_789
+    os.utime(source, ns=(long_ago, long_ago))
+    given = source.parent if several else source
+    small, back = tmp_path / "small", tmp_path / "back"
+    small.mkdir()
+    back.mkdir()
+    assert unshrink("downscale", given, "-o", small) == 0
+    assert (small / "a_x2.png").stat().st_mtime > 1_700_000_000
+    (small / "a_x2.png").unlink()
+    assert unshrink("downscale", given, "-o", small, "--times") == 0
+    assert (small / "a_x2.png").stat().st_mtime_ns == long_ago
+    assert unshrink("upscale", small if several else small / "a_x2.png", "-o", back, "--times") == 0
+    assert (back / "a_restored.png").stat().st_mtime_ns == long_ago
+
+
 def leftover(folder):
     """What a killed writer leaves."""
     path = folder / ".unshrink-0123456789abcdef.part"

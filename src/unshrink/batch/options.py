@@ -26,6 +26,7 @@ class BatchOptions:
         recursive: whether folders stand for the pictures in their subfolders too.
         existing: what is done where the output exists: "refuse", "overwrite", "skip" or "rename", which adds a number.
         strip: whether colour profile, EXIF (orientation too), XMP and resolution are left out.
+        times: whether files get the time at which the picture was changed that they come from.
         max_pixels: pixels of the largest picture that is read or restored; None for 178,956,970.
         dry_run: whether nothing is done: the outcomes say what would be.
         workers: pictures worked on at once, each by a process; None for as many as there are cores, at most 4.
@@ -47,6 +48,7 @@ class BatchOptions:
     recursive: bool = False
     existing: Existing = "refuse"
     strip: bool = False
+    times: bool = False
     max_pixels: int | None = None
     dry_run: bool = False
     workers: int | None = None

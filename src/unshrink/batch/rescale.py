@@ -9,7 +9,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
@@ -169,11 +169,23 @@ def rescale_file(item: Item, how: Downscaler | Upscaler, progress: Progress | No
         UnshrinkError: what the user can mend; nothing was written.
     """
     began = time.perf_counter()
+    changed = _time_of(item.source) if how.options.times else None
     with opened(item.target, item.overwrite) as stream:
         source = read(item.source, how.options.max_pixels)
         written = how.write(source, stream, item.form, progress)
+    if changed and not is_stream(item.target):
+        with suppress(OSError):  # a disk without such times: the picture is there all the same
+            os.utime(item.target, ns=(changed, changed))
     facts = {**about(written.model, began), **written.facts, "notes": list(source.image.notes)}
     return Outcome(item.source, item.target, "done", facts=facts)
+
+
+def _time_of(source: str) -> int | None:
+    """When a file was changed, in nanoseconds; None of what is none."""
+    try:
+        return None if is_stream(source) else os.stat(source).st_mtime_ns
+    except OSError:
+        return None
 
 
 def about(model: Rescaler, began: float) -> dict[str, Any]:

@@ -326,6 +326,9 @@ def _pictures(parser: argparse.ArgumentParser, template: str) -> None:
     parser.add_argument(
         "--strip", action="store_true", help="leave out colour profile, EXIF (orientation too), XMP and resolution"
     )
+    parser.add_argument(
+        "--times", action="store_true", help="give files the time of change of the picture that they come from"
+    )
     _limit(parser)
     group = parser.add_argument_group("several pictures")
     group.add_argument("-r", "--recursive", action="store_true", help="look into the subfolders of folders too")
