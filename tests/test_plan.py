@@ -168,6 +168,7 @@ def test_loops_of_links_end_and_what_was_made_is_not_made_smaller_still(tree):
         (["p/a.jpg", "-o", "b.png", "--name", "{stem}{ext}"], UsageError, "`name` is for folders"),
         (["p", "-o", "o", "--name", "same{ext}"], UsageError, "p/a.jpg and p/b.PNG would both become o/same.png"),
         (["p/**x", "-o", "o"], UsageError, "is no pattern"),
+        (["a\0b.jpg", "-o", "o"], UsageError, "has a NUL in it"),
         (["p/*.tif", "-o", "o"], NothingMatchedError, "no pictures in"),
     ],
 )

@@ -113,6 +113,8 @@ def _refuse_unsuitable(request: Request) -> None:
     inputs, folder = request.inputs, request.folder
     if not inputs:
         raise UsageError("there are no inputs: name pictures, folders or patterns")
+    if odd := [name for name in (*inputs, request.out or "") if "\0" in name]:
+        raise UsageError(f"{odd[0]!r:.60} is no name of a file: it has a NUL in it")
     pipes = [name for name in inputs if name == STANDARD or is_pipe(name)]
     if len(inputs) > 1 and (pipes or request.out == STANDARD):
         raise UsageError("pipes, standard input and output take one picture: give files and a folder")
