@@ -352,7 +352,7 @@ def test_progress_of_a_picture_has_the_time_left(photo, monkeypatch, capsys):
 
 
 def test_a_file_that_grew_is_said_with_what_helps(tmp_path, capsys):
-    noise = np.random.default_rng(0).integers(0, 256, (64, 96, 3)).astype(np.uint8)
+    noise = np.random.default_rng(0).integers(0, 256, (640, 960, 3)).astype(np.uint8)
     photos = tmp_path / "photos"
     photos.mkdir()
     write(Image(noise), photos / "noise.jpg", lossy=True)

@@ -31,6 +31,8 @@ from unshrink.text import decibels, human_bytes
 Options = TypeVar("Options", bound=BatchOptions)
 Facts = Mapping[str, Any]
 
+MATTERS = 10_000  # bytes by which a file must grow to be worth a word
+
 logger = logging.getLogger("unshrink")
 
 
@@ -99,7 +101,7 @@ def _results(args: Namespace, outcomes: batch.Outcomes, done: Callable[[Facts], 
             yield Result(outcome.as_json(), text, outcome.ok)
             if done is _small and outcome.status == "done":
                 counted += 1
-                grown += outcome.facts["small_bytes"] > outcome.facts["bytes"]
+                grown += outcome.facts["small_bytes"] > outcome.facts["bytes"] + MATTERS
         if grown:
             _say_grown(args, f"{grown} of {counted} small files are" if several else "the small file is")
 
