@@ -25,6 +25,7 @@ from unshrink.pictures import formats
 from unshrink.pictures import io as images
 from unshrink.pictures.image import Image
 from unshrink.runtime import memory, rescaler
+from unshrink.runtime.backends import compiled
 from unshrink.runtime.rescaler import Rescaler
 from unshrink.server.jobs import Job, Jobs
 from unshrink.server.sentences import in_http
@@ -163,6 +164,9 @@ def prepare(limits: Limits) -> None:
     """Makes a new process ready: the default network is read, so that the first request need not wait for it."""
     global _limits
     _limits, memory.sharers = limits, limits.workers
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        compiled.place()  # what it warns of is said once: by the service to its operator, not here to a client
     _rescaler(zoo.for_scale(zoo.DEFAULT_SCALE).name)
 
 
