@@ -350,7 +350,7 @@ def create_app(settings: Settings, host: str = "127.0.0.1") -> FastAPI:
         ConfigError: a proxy is no address.
         UnshrinkError: jobs cannot be kept where they should.
     """
-
+    proxies = [network(name) for name in settings.proxies]
     service = Service(settings)
 
     @asynccontextmanager
@@ -370,7 +370,7 @@ def create_app(settings: Settings, host: str = "127.0.0.1") -> FastAPI:
     app.state.service = service
     app.add_middleware(Hosts, bound=host, allowed=settings.allow_hosts)
     app.add_middleware(Watch, registry=service.registry)
-    app.add_middleware(Proxies, networks=[network(name) for name in settings.proxies])  # the first of all
+    app.add_middleware(Proxies, networks=proxies)  # the first of all
     app.include_router(public)
     app.include_router(v1)
     static = StaticFiles(directory=WEB)
