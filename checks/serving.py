@@ -1,5 +1,6 @@
-"""What the checks of the service share: a service as its own process, its memory, pictures to send, bombs."""
+"""What the checks of the service share: a service as its own process, its memory, pictures to send, bombs, drips."""
 
+import asyncio
 import contextlib
 import json
 import os
@@ -104,6 +105,39 @@ def bombs():
     found["12000 black JPEG"] = black.jpegsave_buffer(Q=10)
     found["text of 1 GB in a PNG"] = _inflating_png(1 << 30)
     return found
+
+
+def tiny_bombs():
+    """Files of a few kilobytes at most that are large pictures, all within the limit of pixels, by name."""
+    import pyvips
+
+    found = {}
+    for side in (3000, 5000, 7000):
+        black = pyvips.Image.black(side, side, bands=3)
+        found[f"{side} black tiny WebP"] = black.webpsave_buffer(lossless=True)
+        found[f"{side} black tiny PNG"] = _black_png(side)
+    return found
+
+
+async def drip(url, end, answers, pause=2.0):
+    """A client that sends one byte of a body at a time; as often as it is sent away, it comes again."""
+    host, port = url.removeprefix("http://").split(":")
+    loop = asyncio.get_running_loop()
+    while loop.time() < end:
+        reader, writer = await asyncio.open_connection(host, int(port))
+        head = f"POST /v1/downscale HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Length: 1000000\r\n{_BEARER}\r\n"
+        writer.write(head.encode())
+        answer = asyncio.ensure_future(reader.readline())
+        while not answer.done() and loop.time() < end:
+            writer.write(b"x")
+            await asyncio.wait([answer], timeout=pause)
+        if answer.done() and not answer.exception() and answer.result():
+            answers[answer.result().split()[1].decode()] += 1
+        answer.cancel()
+        writer.close()
+
+
+_BEARER = "Authorization: Bearer dripping\r\n"
 
 
 def _chunk(kind, body):

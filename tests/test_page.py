@@ -372,8 +372,13 @@ def test_a_refusal_is_the_sentence_of_the_service(visit: Visit, tmp_path: Path, 
     visit.page.click("#tab-large")
     visit.page.set_input_files("#panel-large input[type=file]", photo)
     visit.page.wait_for_selector("#panel-large .refusal")
-    assert "has no record of unshrink" in visit.text("#panel-large .refusal")
+    told = visit.text("#panel-large .refusal")
+    assert "has no record of unshrink" in told
+    assert "name weights with the option model" in told
     assert visit.serious() == []
+    visit.page.get_by_label("Model").select_option("irn-x2")  # as it is told; once there is a file, it is done again
+    visit.wait("large")
+    assert visit.text("#panel-large h2") == "194 × 126 pixels again"
 
 
 def test_a_service_that_is_gone_and_one_that_wants_a_key(browser: "sync_api.Browser", service: Service) -> None:

@@ -21,7 +21,7 @@ from unshrink.errors import UnshrinkError
 from unshrink.pictures.formats import FORMATS
 from unshrink.server import work
 from unshrink.server.docs import docs_page
-from unshrink.server.guard import Hosts, Proxies, no_browser, same_site
+from unshrink.server.guard import Hosts, Proxies, network, no_browser, same_site
 from unshrink.server.jobs import Job
 from unshrink.server.refusal import Refusal
 from unshrink.server.service import Service, Settings
@@ -344,8 +344,13 @@ HANDLERS: dict[Any, Callable[[Request, Any], Coroutine[Any, Any, Response]]] = {
 
 
 def create_app(settings: Settings, host: str = "127.0.0.1") -> FastAPI:
-    """The application, with its workers once its lifespan begins; ``host`` is the address that it will listen at."""
+    """The application, with its workers once its lifespan begins; ``host`` is the address that it will listen at.
 
+    Raises:
+        ConfigError: a proxy is no address.
+        UnshrinkError: jobs cannot be kept where they should.
+    """
+    proxies = [network(name) for name in settings.proxies]
     service = Service(settings)
 
     @asynccontextmanager
@@ -365,7 +370,7 @@ def create_app(settings: Settings, host: str = "127.0.0.1") -> FastAPI:
     app.state.service = service
     app.add_middleware(Hosts, bound=host, allowed=settings.allow_hosts)
     app.add_middleware(Watch, registry=service.registry)
-    app.add_middleware(Proxies, named=settings.proxies)  # the first of all
+    app.add_middleware(Proxies, networks=proxies)  # the first of all
     app.include_router(public)
     app.include_router(v1)
     static = StaticFiles(directory=WEB)

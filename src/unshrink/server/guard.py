@@ -31,14 +31,11 @@ class Proxies:
 
     Args:
         app: what answers.
-        named: addresses or networks of proxies.
-
-    Raises:
-        ConfigError: what is named is neither.
+        networks: of proxies.
     """
 
-    def __init__(self, app: ASGIApp, named: Iterable[str]) -> None:
-        self._app, self._networks = app, [_network(name) for name in named]
+    def __init__(self, app: ASGIApp, networks: Iterable[Network]) -> None:
+        self._app, self._networks = app, tuple(networks)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes a request on, with the client's address and the prefix of all paths."""
@@ -123,7 +120,8 @@ def _address(host: str) -> Address | None:
         return None
 
 
-def _network(name: str) -> Network:
+def network(name: str) -> Network:
+    """The network of a name like 10.0.0.0/8, or of one address.  Raises ConfigError if it is neither."""
     try:
         return ip_network(name, strict=False)
     except ValueError:

@@ -6,6 +6,7 @@ import hmac
 import logging
 import math
 import time
+import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from starlette.requests import Request
 
 from unshrink.batch.worker import Bug, Worker, WorkerDied
 from unshrink.errors import ImageError, UnshrinkError
+from unshrink.runtime.backends import compiled
 from unshrink.server import weigh, work
 from unshrink.server.bodies import read_body
 from unshrink.server.jobs import LEASE, Full, Job, Jobs
@@ -99,6 +101,10 @@ class Service:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Works; begins once all workers are ready."""
+        with warnings.catch_warnings(record=True) as caught:
+            compiled.place()
+        for warning in caught:
+            logger.warning(str(warning.message))
         try:
             workers = [await self.pool.take() for _ in range(self.settings.concurrency)]
             speeds = await asyncio.gather(*(self.pool.run(worker, STARTING_SECONDS, work.speed) for worker in workers))

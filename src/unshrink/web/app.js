@@ -2,7 +2,7 @@
 
 import { Outcome, decibels } from "./outcome.js";
 import { decoded, depth, humanBytes, restoredName, shownBeside, smallName } from "./pictures.js";
-import { Refusal, scales, transform, useKey } from "./service.js";
+import { Refusal, transform, useKey, weights } from "./service.js";
 
 const LARGE = 1e6; // pixels of the large picture, times the runs of the network, above which work goes as a job
 
@@ -94,12 +94,12 @@ function warning(...answers) {
 
 // -- bring back ----------------------------------------------------------------------------------------------------
 
-async function bringBack(file, _, outcome, signal) {
+async function bringBack(file, options, outcome, signal) {
   outcome.stage("Bringing the large picture back…");
   const small = await decoded(file);
   const pixels = small ? 16 * small.naturalWidth * small.naturalHeight : file.size; // a guess: the scale is in the file
   const how = { large: pixels > LARGE, signal, progress: (fraction) => outcome.progress(fraction) };
-  const restored = await transform("upscale", file, {}, how);
+  const restored = await transform("upscale", file, options, how);
   const shown = await shownBeside(file, restored.blob);
   const figures = small ? await measured({ original: null, small: file, restored: shown, scale: restored.scale }) : {};
   const images = await allDecoded({ bicubic: figures.bicubic, restored: shown });
@@ -151,6 +151,9 @@ class Tab {
     this.outcome.onCancel = () => this.hand.abort();
     this.hand = new AbortController();
     this.form.addEventListener("submit", (event) => event.preventDefault());
+    this.form.addEventListener("change", ({ target }) => {
+      if (target.name !== "file") this.take(this.file);
+    });
     this.form.elements.file.addEventListener("change", ({ target }) => {
       this.take(target.files[0]);
       target.value = ""; // so that the same file can be chosen again
@@ -158,8 +161,12 @@ class Tab {
   }
 
   get options() {
-    const { scale, effort } = this.form.elements;
-    return { ...(scale?.value && { scale: scale.value }), ...(effort && { effort: Number(effort.value) }) };
+    const { scale, effort, model } = this.form.elements;
+    return {
+      ...(scale?.value && { scale: scale.value }),
+      ...(effort && { effort: Number(effort.value) }),
+      ...(model?.value && { model: model.value }),
+    };
   }
 
   async take(file) {
@@ -217,15 +224,12 @@ document.addEventListener("drop", (event) => {
 });
 document.addEventListener("paste", ({ clipboardData }) => open.take(clipboardData.files[0]));
 
-const [small] = tabs;
+const [small, large] = tabs;
 small.form.querySelector(".sample").addEventListener("click", async () => {
   const sample = await (await fetch(new URL("sample.png", import.meta.url))).blob();
   small.take(new File([sample], "chelsea.png", { type: sample.type }));
 });
 small.form.elements.effort.addEventListener("input", ({ target }) => (small.form.elements.level.value = target.value));
-small.form.addEventListener("change", ({ target }) => {
-  if (target.name !== "file") small.take(small.file);
-});
 
 function scaleChoice(scale, index) {
   const label = document.createElement("label");
@@ -234,11 +238,14 @@ function scaleChoice(scale, index) {
   return label;
 }
 
-/** Asks what scales there are; where the service wants a key, for that first. */
+/** Asks what weights there are; where the service wants a key, for that first. */
 async function begin() {
   const form = document.querySelector(".key");
   try {
-    small.form.querySelector(".scales").append(...(await scales()).map(scaleChoice));
+    const installed = await weights();
+    const scales = [...new Set(installed.map(({ scale }) => scale))].sort((a, b) => a - b);
+    small.form.querySelector(".scales").append(...scales.map(scaleChoice));
+    large.form.elements.model.append(...installed.map(({ name }) => new Option(name)));
     form.hidden = true;
   } catch (error) {
     if (error.status !== 401) return small.outcome.stop(error.message);

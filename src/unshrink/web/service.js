@@ -17,10 +17,9 @@ export class Refusal extends Error {
   }
 }
 
-/** The scales that the installed weights have, ascending. */
-export async function scales() {
-  const { models } = await (await ask("v1/models")).json();
-  return [...new Set(models.map(({ scale }) => scale))].sort((a, b) => a - b);
+/** The installed weights: {name, scale, ...} each. */
+export async function weights() {
+  return (await (await ask("v1/models")).json()).models;
 }
 
 /**
@@ -72,7 +71,7 @@ async function ask(url, request = {}) {
     response = await fetch(url, { ...request, headers });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Refusal("the service does not answer: is “unshrink serve” still running?");
+    throw new Refusal("the service does not answer: is it still running?");
   }
   if (response.ok) return response;
   const { error } = await response.json().catch(() => ({}));

@@ -101,20 +101,25 @@ class OpenVINO:
     def _run(self, name: str, source: Callable[[], bytes], inputs: dict[str, np.ndarray]) -> np.ndarray:
         with self._lock:
             if name not in self._compiled:
-                self._compiled[name] = self._compile(source(), name)
-            model = self._compiled[name]
-            used = {port.any_name: inputs[port.any_name] for port in model.inputs}  # without what it does not depend on
-            result: np.ndarray = model(used, share_inputs=True, share_outputs=False)[0]
-        return result
+                return self._first(name, source(), inputs)
+            return _infer(self._compiled[name], inputs)
 
-    def _compile(self, source: bytes, name: str) -> Any:
-        """A model ready to run: what an earlier process compiled, if that fits this one in all that matters."""
+    def _first(self, name: str, source: bytes, inputs: dict[str, np.ndarray]) -> np.ndarray:
+        """Runs what an earlier process compiled, if that fits this one in all that matters; else compiles."""
         config = {**self._config, "INFERENCE_PRECISION_HINT": "bf16" if self.fast and name != "gradient" else "f32"}
         key = openvino.__version__, sorted(cpu_features()), sorted(config.items()), hashlib.sha256(source).hexdigest()
-        blob = compiled.load(*key)
-        if blob is not None:
-            with contextlib.suppress(RuntimeError):  # of no use after all: compile anew
-                return _core().import_model(blob, "CPU", config)
-        made = _core().compile_model(_core().read_model(source), "CPU", config)
+        if blob := compiled.load(*key):
+            with contextlib.suppress(Exception):  # of many types, as it is read or runs: of no use after all
+                kept = _core().import_model(blob, "CPU", config)
+                result = _infer(kept, inputs)
+                self._compiled[name] = kept
+                return result
+        made = self._compiled[name] = _core().compile_model(_core().read_model(source), "CPU", config)
         compiled.store(made.export_model().getvalue(), *key)
-        return made
+        return _infer(made, inputs)
+
+
+def _infer(model: Any, inputs: dict[str, np.ndarray]) -> np.ndarray:
+    used = {port.any_name: inputs[port.any_name] for port in model.inputs}  # without what it does not depend on
+    result: np.ndarray = model(used, share_inputs=True, share_outputs=False)[0]
+    return result
