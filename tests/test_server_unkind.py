@@ -16,6 +16,7 @@ import pytest
 from PIL import Image as PIL
 
 import unshrink
+from unshrink.pictures import mark as marks
 from unshrink.pictures.image import Image
 from unshrink.pictures.io import write
 from unshrink.server import bodies, sentences, weigh, work
@@ -27,6 +28,7 @@ from unshrink.server.refusal import Refusal
 from unshrink.server.service import JOB_SECONDS, Service, Settings
 from unshrink.server.shares import Shares, Speed
 from unshrink.server.watch import JsonLines
+from unshrink.weights import catalogue
 
 testclient = pytest.importorskip("fastapi.testclient")
 pytestmark = pytest.mark.xdist_group("server")
@@ -295,6 +297,10 @@ def test_pictures_are_weighed_by_what_they_become(tmp_path):
     small = io.BytesIO()
     unshrink.write(unshrink.load("irn-x2").downscale(Image(np.zeros((30, 40, 3), np.uint8))), small)
     assert weigh.upscaled(small.getvalue(), None, 10**6) == 1200
+    marked, entry = io.BytesIO(), next(row for row in catalogue.ENTRIES if row.scale == 4)
+    noise = np.random.default_rng(0).integers(0, 256, (200, 240, 3), np.uint8)
+    write(Image(marks.embed(noise, marks.Mark(entry.number, (0, 0)))), marked)
+    assert weigh.upscaled(marked.getvalue(), None, 10**7) == 16 * 200 * 240
 
 
 # -- proxies, HEAD, caches, logs -----------------------------------------------------------------------------------

@@ -10,7 +10,8 @@ from importlib import import_module
 from unshrink.errors import UnshrinkError
 from unshrink.pictures import formats, record
 from unshrink.pictures import io as images
-from unshrink.weights import IDENTITY_DIGITS, catalogue
+from unshrink.pictures import mark as marks
+from unshrink.weights import catalogue
 
 
 class _Known(Exception):
@@ -45,18 +46,21 @@ def upscaled(body: bytes, model: str | None, most: int) -> int:
         most: pixels that are allowed: a picture that is as large already is not decoded for its record.
     """
     pixels = downscaled(body)
-    if model is None and pixels <= most:
-        identity = _identity(body, most)
-        rows = [row for row in catalogue.ENTRIES if row.identity[:IDENTITY_DIGITS] == identity]
+    if model is not None:
+        made = next((row for row in catalogue.ENTRIES if row.name == model), None)
     else:
-        rows = [row for row in catalogue.ENTRIES if row.name == model]
-    return pixels * rows[0].scale ** 2 if rows else pixels
+        made = _made_by(body, most) if pixels <= most else None
+    return pixels * made.scale**2 if made else pixels
 
 
-def _identity(body: bytes, most: int) -> str:
-    """Which weights made a picture, as its record says; "" without one that can be used."""
+def _made_by(body: bytes, most: int) -> catalogue.Entry | None:
+    """The weights that made a picture, as its record says, or its mark; None without one that can be used."""
     try:
-        found, _ = record.extract(images.scan(body, max_pixels=most))
+        image = images.scan(body, max_pixels=most)
+        found, _ = record.extract(image)
+        if found:
+            return catalogue.of_identity(found.weights)
+        mark = marks.read(image.whole().pixels)
+        return catalogue.of_number(mark.weights) if mark else None
     except UnshrinkError:
-        return ""
-    return found.weights if found else ""
+        return None
