@@ -16,12 +16,15 @@ import pytest
 from PIL import Image as PIL
 
 import unshrink
+from tasks import hang_alone
 from unshrink.pictures import mark as marks
 from unshrink.pictures.image import Image
 from unshrink.pictures.io import write
 from unshrink.server import bodies, sentences, weigh, work
 from unshrink.server import jobs as job_store
+from unshrink.server import service as service_module
 from unshrink.server.app import create_app
+from unshrink.server.guard import neighbourhood
 from unshrink.server.jobs import Full, Jobs
 from unshrink.server.pool import Pool
 from unshrink.server.refusal import Refusal
@@ -50,7 +53,8 @@ def asking(app, key=KEYS[0], **options):
 
 
 @pytest.fixture
-def app(tmp_path):
+def app(tmp_path, monkeypatch):
+    monkeypatch.setattr(service_module, "WEIGHING_SECONDS", 120)  # its process is started with the first picture
     app = create_app(settings(tmp_path))
     app.state.service.speed.note(10 * SPEED, 10)
     yield app
@@ -328,7 +332,32 @@ def test_only_named_proxies_say_who_asks(tmp_path, caplog):
         create_app(settings(tmp_path, proxies=("nonsense",)))
 
 
-def test_the_rate_counts_addresses_not_claims(tmp_path):
+def test_an_asker_is_all_that_one_client_can_call_itself():
+    assert neighbourhood("10.0.0.1") == neighbourhood("::ffff:10.0.0.1") == "10.0.0.1"
+    assert neighbourhood("2001:db8::1") == neighbourhood("2001:db8::2:0:0:9") == "2001:db8::/64"
+    assert neighbourhood("2001:db8:0:1::1") != neighbourhood("2001:db8::1")
+    assert neighbourhood("testclient") == "testclient"
+
+
+def test_a_head_that_takes_too_long_is_refused_and_the_next_is_weighed(tmp_path, monkeypatch):
+    async def ask():
+        service = Service(settings(tmp_path))
+        await service._ready_to_weigh()
+        with monkeypatch.context() as patched:
+            patched.setattr(service_module, "WEIGHING_SECONDS", 0.2)
+            patched.setattr(weigh, "downscaled", hang_alone)
+            with pytest.raises(Refusal, match="cannot be read within") as refused:
+                await service._weigh(b"", "a", work.DownscaleOptions())
+            assert refused.value.status == 422
+        await service._weighing_again
+        assert await service._weigh(encoded(100, 100), "a", work.DownscaleOptions()) == 1
+        service._scales.close()
+
+    asyncio.run(ask())
+
+
+def test_the_rate_counts_addresses_not_claims(tmp_path, monkeypatch):
+    monkeypatch.setattr(service_module, "WEIGHING_SECONDS", 120)
     client = asking(create_app(settings(tmp_path, keys=(), rate=1)), None, client=("127.0.0.1", 1))
     statuses = [
         client.post("/v1/jobs?action=upscale", content=b"", headers={"X-Forwarded-For": f"1.1.1.{n}"}).status_code
@@ -337,7 +366,8 @@ def test_the_rate_counts_addresses_not_claims(tmp_path):
     assert statuses == [202, 429]
 
 
-def test_links_hold_behind_a_prefix(tmp_path):
+def test_links_hold_behind_a_prefix(tmp_path, monkeypatch):
+    monkeypatch.setattr(service_module, "WEIGHING_SECONDS", 120)
     app = create_app(settings(tmp_path, proxies=("127.0.0.1",)))
     client = asking(app, client=("127.0.0.1", 1))
     prefix = {"X-Forwarded-Prefix": "/pictures/"}

@@ -113,11 +113,19 @@ def _name(host: str) -> str:
         return ""
 
 
+def neighbourhood(host: str) -> str:
+    """Addresses that one client can have: itself, or 2**64 of IPv6."""
+    address = _address(host)
+    return str(ip_network((address, 64), strict=False)) if isinstance(address, IPv6Address) else str(address or host)
+
+
 def _address(host: str) -> Address | None:
+    """An address; of IPv4 too where IPv6 is spoken with it (::ffff:10.0.0.1)."""
     try:
-        return ip_address(host)
+        address = ip_address(host)
     except ValueError:
         return None
+    return getattr(address, "ipv4_mapped", None) or address
 
 
 def network(name: str) -> Network:

@@ -20,6 +20,7 @@ from unshrink.errors import ImageError, UnshrinkError
 from unshrink.runtime.backends import compiled
 from unshrink.server import weigh, work
 from unshrink.server.bodies import read_body
+from unshrink.server.guard import neighbourhood
 from unshrink.server.jobs import LEASE, Full, Job, Jobs
 from unshrink.server.pool import Pool
 from unshrink.server.refusal import Refusal
@@ -110,6 +111,7 @@ class Service:
             speeds = await asyncio.gather(*(self.pool.run(worker, STARTING_SECONDS, work.speed) for worker in workers))
             for pixels, seconds in speeds:
                 self.speed.note(pixels, seconds)
+            await self._ready_to_weigh()
             self._tasks = [
                 asyncio.ensure_future(task) for task in (*(one.run() for one in self._runners), self._sweep())
             ]
@@ -183,10 +185,16 @@ class Service:
         try:
             pixels = await self._scales.run(worker, WEIGHING_SECONDS, *weighing)
         except (TimeoutError, WorkerDied):
+            self._weighing_again = asyncio.ensure_future(self._ready_to_weigh())  # not in the time of the next picture
             raise Refusal(422, f"the head of the picture cannot be read within {WEIGHING_SECONDS:g} seconds") from None
         if pixels > bound.pixels:
             raise ImageError(f"{pixels:,} pixels are more than the limit of {bound.pixels:,}; {bound.advice}")
         return max(1.0, self.speed.seconds(pixels * options.passes))
+
+    async def _ready_to_weigh(self) -> None:
+        """Has the process that weighs pictures started, which takes longer than to weigh one."""
+        with contextlib.suppress(TimeoutError, WorkerDied):
+            await self._scales.run(await self._scales.take(), STARTING_SECONDS, weigh.downscaled, b"")
 
     def bound(self, options: Options, seconds: float, otherwise: str) -> Bound:
         """How large a picture may be: what is allowed, and what can be done in time.
@@ -301,7 +309,7 @@ class Service:
 
 def _asker(request: Request, owner: str) -> str:
     """On whose share a request is: the key's, or the address's."""
-    return owner or (request.client.host if request.client else "")
+    return owner or (neighbourhood(request.client.host) if request.client else "")
 
 
 class Runner:
