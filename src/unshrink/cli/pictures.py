@@ -78,12 +78,13 @@ def _progress(args: Namespace) -> Callable[[float], None] | None:
     """Says how far a picture alone is, once it has taken longer than anybody likes to wait."""
     if is_several(args.inputs):
         return None
-    began: list[float] = []  # when the work began: weights are loaded before
+    began: float | None = None  # at the first call: weights are loaded before
 
     def show(share: float) -> None:
+        nonlocal began
         now = time.perf_counter()
-        seconds = now - (began or [now])[0]
-        began[:] = [now - seconds]
+        began = now if began is None else began
+        seconds = now - began
         if seconds > terminal.PATIENCE:
             left = f", {terminal.minutes(seconds * (1 - share) / share)} left" if share else ""
             terminal.status.show(f"{args.inputs[0]}: {share:.0%}{left}")
