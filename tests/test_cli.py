@@ -231,6 +231,7 @@ CLOSED = b"cannot write to standard output: Bad file descriptor"
         ("unshrink downscale photo.png -o - > /dev/full", 1, FULL),
         ("unshrink downscale photo.png -o /dev/full", 1, b"cannot write to /dev/full: No space left on device"),
         ("unshrink info - <&-", 1, b"cannot read standard input: Bad file descriptor"),
+        ("unshrink simulate whatsapp - <&-", 1, b"cannot read -: Bad file descriptor"),
         ("unshrink --help > /dev/full", 1, b""),
         ("unshrink info none.png 2> /dev/full", 1, b""),
         ("unshrink info photo.png > /dev/null 2>&-", 0, b""),
