@@ -231,6 +231,7 @@ CLOSED = b"cannot write to standard output: Bad file descriptor"
         ("unshrink downscale photo.png -o - > /dev/full", 1, FULL),
         ("unshrink downscale photo.png -o /dev/full", 1, b"cannot write to /dev/full: No space left on device"),
         ("unshrink info - <&-", 1, b"cannot read standard input: Bad file descriptor"),
+        ("unshrink simulate whatsapp - <&-", 1, b"cannot read -: Bad file descriptor"),
         ("unshrink --help > /dev/full", 1, b""),
         ("unshrink info none.png 2> /dev/full", 1, b""),
         ("unshrink info photo.png > /dev/null 2>&-", 0, b""),
@@ -351,7 +352,7 @@ def test_progress_of_a_picture_has_the_time_left(photo, monkeypatch, capsys):
     assert terminal.minutes(3661) == "1:01:01"
 
 
-def test_a_file_that_grew_is_said_with_what_helps(tmp_path, capsys):
+def test_a_file_that_grew_is_said_with_what_helps(tmp_path, capsys, monkeypatch):
     noise = np.random.default_rng(0).integers(0, 256, (640, 960, 3)).astype(np.uint8)
     photos = tmp_path / "photos"
     photos.mkdir()
@@ -363,6 +364,11 @@ def test_a_file_that_grew_is_said_with_what_helps(tmp_path, capsys):
     assert grew == "unshrink: the small file is larger than before, since every value is kept"
     assert "(--format webp)" in helps
     assert "(--scale 4)" in helps
+    assert "lossy" not in helps
+    robust = dataclasses.replace(catalogue.ENTRIES[0], name="robust-x4", lossy=True)
+    monkeypatch.setattr(catalogue, "ENTRIES", (*catalogue.ENTRIES, robust))
+    assert unshrink("downscale", photos / "noise.jpg", "-m", "tiny-x4", "-o", tmp_path / "c.png") == 0
+    assert "lossy formats take far smaller files (--model robust-x4)" in capsys.readouterr().err
     assert unshrink("downscale", photos / "noise.jpg", "-s", 2, "-o", tmp_path, "--format", "webp") == 0
     assert capsys.readouterr().err.endswith("since every value is kept\n")
     assert unshrink("downscale", photos / "sound.png", "-o", tmp_path / "b.png") == 0

@@ -5,15 +5,10 @@ from typing import Any
 
 from unshrink import __version__
 from unshrink.batch.options import BatchOptions
+from unshrink.cli import completion, laboratory
 from unshrink.pictures.formats import WRITTEN
 
 SCALES = (2, 3, 4, 8)  # for which weights are installed: the table itself would take the help pages too long
-
-FILES = (  # what arguments that are files or folders are called
-    *("IN", "OUT", "FILE", "FOLDER", "FIGURE", "PAGE", "RESULTS", "SET", "CONFIG"),
-    *("IN.pth", "OUT.safetensors", "FILE.safetensors"),
-)
-SHELLS = {"bash": "_shtab_compgen_files", "zsh": "_files", "tcsh": "f"}  # how each completes the name of a file
 
 EXAMPLES = """\
 examples:
@@ -62,15 +57,8 @@ def make_parser() -> argparse.ArgumentParser:
     ):
         add(commands)
     for command in commands.choices.values():
-        _complete_files(command)
+        completion.mark_files(command)
     return parser
-
-
-def _complete_files(parser: argparse.ArgumentParser) -> None:
-    """Says to shtab, which makes shell completion of a parser, which arguments are files."""
-    for action in parser._actions:  # nothing public lists them
-        if action.metavar in FILES:
-            action.complete = SHELLS  # type: ignore[attr-defined]
 
 
 Commands = Any  # argparse has no public name for it
@@ -178,69 +166,42 @@ def _models(commands: Commands) -> None:
 
 
 def _convert(commands: Commands) -> None:
-    parser = _command(
-        commands,
-        "convert",
-        ("weights", "convert"),
-        "make a weights file of a checkpoint of the published IRN code",
+    laboratory.convert(
+        _command(
+            commands,
+            "convert",
+            ("weights", "convert"),
+            "make a weights file of a checkpoint of the published IRN code",
+        )
     )
-    parser.add_argument("input", metavar="IN.pth", help="the checkpoint")
-    parser.add_argument("-o", "--output", metavar="OUT.safetensors", required=True, help="the weights file")
-    parser.add_argument("--name", help="what to call the weights (default: after the checkpoint)")
-    parser.add_argument("--overwrite", action="store_true", help="replace a file that exists")
 
 
 def _export(commands: Commands) -> None:
-    parser = _command(
-        commands, "export", ("weights", "export"), "add to a weights file the graphs that run it without torch"
+    laboratory.export(
+        _command(
+            commands, "export", ("weights", "export"), "add to a weights file the graphs that run it without torch"
+        )
     )
-    parser.add_argument("input", metavar="FILE.safetensors", help="the weights file; it is replaced when all is done")
 
 
 def _train(commands: Commands) -> None:
-    parser = _command(commands, "train", ("weights", "train"), "train a network")
-    parser.add_argument("config", metavar="CONFIG", help="a TOML file, such as configs/irn-x4.toml")
-    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in the run's folder")
-    parser.add_argument(
-        "--max-time", type=float, metavar="MINUTES", help="end after so long; the schedule ends with it"
-    )
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="replace a setting; may be repeated"
-    )
+    laboratory.train(_command(commands, "train", ("weights", "train"), "train a network"))
 
 
 def _eval(commands: Commands) -> None:
     parser = _command(
         commands, "eval", ("evaluate", "measure"), "measure weights over folders of pictures, by the published protocol"
     )
-    parser.add_argument("models", metavar="MODEL", nargs="*", help="weights, names or files (default: all installed)")
-    parser.add_argument(
-        "--data",
-        metavar="SET",
-        nargs="+",
-        required=True,
-        help="folders of large pictures, or names of test sets: folders in $UNSHRINK_DATA/test",
-    )
-    parser.add_argument(
-        "-o", "--output", default="results", metavar="FOLDER", help="for MODEL/SET.json (default: %(default)s)"
-    )
-    parser.add_argument("--lpips", metavar="FOLDER", help="also measure LPIPS, with the weights that are there")
-    parser.add_argument(
-        "--crops", action="store_true", help="also cut out, for report, a place of the picture that comes back worst"
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace results that exist")
+    laboratory.measure(parser)
     _runtime(parser)
 
 
 def _report(commands: Commands) -> None:
-    parser = _command(
-        commands, "report", ("evaluate", "report"), "make a page of results: tables, plots, crops, in one HTML file"
+    laboratory.report(
+        _command(
+            commands, "report", ("evaluate", "report"), "make a page of results: tables, plots, crops, in one HTML file"
+        )
     )
-    parser.add_argument(
-        "folder", metavar="RESULTS", nargs="?", default="results", help="what eval wrote (default: %(default)s)"
-    )
-    parser.add_argument("-o", "--output", default="report.html", metavar="PAGE", help="(default: %(default)s)")
-    parser.add_argument("--overwrite", action="store_true", help="replace a page that exists")
 
 
 def _serve(commands: Commands) -> None:

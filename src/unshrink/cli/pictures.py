@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from unshrink import batch
+from unshrink import weights as zoo
 from unshrink.batch import rescale
 from unshrink.batch.items import STANDARD, Item, Outcome
 from unshrink.batch.options import BatchOptions, DownscaleOptions, UpscaleOptions
@@ -27,6 +28,7 @@ from unshrink.files import sweep
 from unshrink.pictures import formats
 from unshrink.runtime.rescaler import Rescaler
 from unshrink.text import decibels, human_bytes
+from unshrink.weights import catalogue
 
 Options = TypeVar("Options", bound=BatchOptions)
 Facts = Mapping[str, Any]
@@ -76,11 +78,13 @@ def _progress(args: Namespace) -> Callable[[float], None] | None:
     """Says how far a picture alone is, once it has taken longer than anybody likes to wait."""
     if is_several(args.inputs):
         return None
-    began: list[float] = []  # when the work began: weights are loaded before
+    began: float | None = None  # at the first call: weights are loaded before
 
     def show(share: float) -> None:
-        began.append(time.perf_counter())
-        seconds = began[-1] - began[0]
+        nonlocal began
+        now = time.perf_counter()
+        began = now if began is None else began
+        seconds = now - began
         if seconds > terminal.PATIENCE:
             left = f", {terminal.minutes(seconds * (1 - share) / share)} left" if share else ""
             terminal.status.show(f"{args.inputs[0]}: {share:.0%}{left}")
@@ -121,6 +125,9 @@ def _say_grown(args: Namespace, which: str) -> None:
     """Says that files grew, and what helps: measured with the crops in tests/pictures."""
     helps = [] if args.format else ["lossless WebP is about a tenth smaller (`format` webp)"]
     helps += [] if args.scale else ["a quarter of each side takes about a third (`scale` 4)"]
+    scale = args.scale or zoo.DEFAULT_SCALE
+    lossy = [row.name for row in catalogue.ENTRIES if row.lossy and row.scale == scale and not args.lossy]
+    helps += [f"weights made for lossy formats take far smaller files (`model` {name})" for name in lossy[:1]]
     logger.info(f"{which} larger than before, since every value is kept{''.join(f'; {help}' for help in helps)}")
 
 

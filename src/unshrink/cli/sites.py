@@ -91,9 +91,7 @@ def _said(arrived: Arrived) -> str:
 
 
 def _bytes(name: str) -> bytes:
-    if name == STANDARD:
-        return sys.stdin.buffer.read()
     try:
-        return Path(name).read_bytes()
+        return sys.stdin.buffer.read() if name == STANDARD else Path(name).read_bytes()
     except OSError as error:
         raise ImageError(f"cannot read {name}: {error.strerror}; check the name and the permissions") from error
