@@ -80,7 +80,7 @@ def resaved(pixels, **options):
 def test_it_comes_back_at_its_size_without_a_record(photo, rescaler):
     small = resaved(rescaler.downscale(Image(photo), mark=True))
     assert small.xmp is None
-    with pytest.warns(UnshrinkWarning, match="its metadata was removed, and tiny-x2 needs every value as it was"):
+    with pytest.warns(UnshrinkWarning, match="its metadata was removed, and its values perhaps changed"):
         large = rescaler.upscale(small)
     assert large.size == SIZE
     assert metrics.psnr_y(large.pixels, photo, 2) > 20
