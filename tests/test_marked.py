@@ -231,7 +231,9 @@ def test_a_picture_with_neither_asks_for_a_model(folder, capsys):
 
 def test_a_mark_of_unknown_weights_is_said(folder, photo, capsys):
     PIL.Image.fromarray(marks.embed(photo, Mark(201, (0, 0)))).save("future.png")
-    assert "weights number 201, which are not installed" in refused(capsys, "future.png")
+    said = refused(capsys, "future.png")
+    assert "weights number 201, which are not installed" in said
+    assert said.endswith("(--model FILE.safetensors)")
 
 
 def test_a_batch_that_cannot_mark_is_refused_before_any_work(folder):
