@@ -34,6 +34,8 @@ COMMANDS = (
     "upscale",
     "compare",
     "info",
+    "sites",
+    "simulate",
     "models",
     "convert",
     "export",
