@@ -1,4 +1,4 @@
-"""What benchmarks/*.json hold, as the tables and the plot of docs/performance.md and docs/effort.md."""
+"""What benchmarks/*.json hold, as the tables and the plot of docs/performance.md, docs/effort.md and docs/sites.md."""
 
 from statistics import median
 from typing import Any
@@ -158,3 +158,37 @@ def effort(measured: Row) -> str:
     threads = measured["threads"] or machine["cores"]
     where = f"{backend} {machine['versions'][backend]} on {threads} of {machine['cores']} cores"
     return markdown(headings, lines) + f"\nMeasured with {where}, at a load of {machine['load'][0]:.1f}.\n"
+
+
+def mark(measured: Row) -> str:
+    """The tables of mark.json, and what was found in pictures without a mark."""
+    ways = list(measured["survival"][0]["read"])
+    lines = [
+        (
+            f"{r['set']} ({r['held']} of {r['pictures']})",
+            f"{r['psnr']:.2f}",
+            *(f"{r['read'][way] / r['held']:.0%}" for way in ways),
+        )
+        for r in measured["survival"]
+    ]
+    chance = measured["chance"]
+    found = (
+        f"\nOf {chance['tried']:,} pictures and crops without a mark, half of them through JPEG, "
+        f"a mark was read in {chance['read']}. "
+        f"The strongest reached {chance['strongest']:.0f}; {chance['needed']:.0f} are needed. "
+        f"Of {chance['tried_for_displaced']} of them, {chance['displaced']} were taken for crops of marked ones.\n"
+    )
+    return (
+        markdown(("set (can hold it)", "cost", *ways), lines) + found + "\n" + unmarked_and_marked(measured["restored"])
+    )
+
+
+def unmarked_and_marked(rows: list[Row]) -> str:
+    """What the mark costs the large picture, by weights and by what the small picture went through."""
+    headings = ("weights", "pictures of Kodak", "small picture went through", "PSNR-Y unmarked", "marked", "cost")
+    lines = [
+        (r["model"], r["pictures"], way, f"{plain:.2f}", f"{marked:.2f}", f"{plain - marked:.2f}")
+        for r in rows
+        for way, (plain, marked) in r["plain_and_marked"].items()
+    ]
+    return "What comes back of small pictures with and without a mark, in dB:\n\n" + markdown(headings, lines)

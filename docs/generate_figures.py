@@ -1,6 +1,6 @@
 """Writes measured figures into the pages, between their markers: results/ into README.md, cards/*.md, docs/tutorial.md
-and docs/results.md, benchmarks/ into docs/performance.md, docs/effort.md and docs/recoded.md, training logs and trials
-into docs/training-diary.md and README.md, what the checks found into docs/cli.md and docs/server.md.
+and docs/results.md, benchmarks/ into docs/performance.md, docs/effort.md, docs/sites.md and docs/recoded.md, training
+logs and trials into docs/training-diary.md and README.md, what the checks found into docs/cli.md and docs/server.md.
 
 python docs/generate_figures.py          # rewrites the tables
 python docs/generate_figures.py --check  # exits 1 if a page is not what the measurements say
@@ -227,6 +227,7 @@ def pages() -> dict[Path, str]:
         "memory": benchmarks.memory(load("benchmarks", "memory.json")),
         "precision": benchmarks.precision(load("benchmarks", "precision.json")),
     }
+    shown[docs / "sites.md"] = {"figures": benchmarks.mark(load("benchmarks", "mark.json"))}
     shown[docs / "effort.md"] = {"figures": benchmarks.effort(load("benchmarks", "effort.json"))}
     shown[docs / "recoded.md"] = {"figures": recoded.everything(load("results", "recoded.json"))}
     shown[docs / "training-diary.md"] = {"figures": curves(), "trials": trials()}

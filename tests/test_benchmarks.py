@@ -9,6 +9,7 @@ import backends
 import baselines
 import invertibility
 import latent
+import mark
 import numpy as np
 import pytest
 import scales
@@ -271,3 +272,21 @@ def test_ways_take_turns_and_are_held_against_the_plain_one(tmp_path):
     assert [row["seconds"] for row in rows] == [3, 2, 1, 3, 2, 2]
     assert (rows[0]["spread"], rows[0]["peak_megabytes"]) == ([2, 4], 100)
     assert backends.reference(rows, rows[5]) == rows[3]
+
+
+def test_what_the_mark_survives_and_what_is_taken_for_one(tmp_path, monkeypatch):
+    for part, names in (("test/Kodak12odd", ("astronaut", "coffee")), ("train/photos", ("chelsea", "rocket"))):
+        (tmp_path / part).mkdir(parents=True)
+        for name in names:
+            photo = read(ROOT / "tests/pictures" / f"{name}.png")
+            write(Image(np.tile(photo.pixels, (3, 3, 1))), tmp_path / part / f"{name}.png")
+    write(Image(smooth(40, 40)), tmp_path / "test/Kodak12odd" / "small.png")
+    monkeypatch.setattr(mark, "DATA", tmp_path)
+    monkeypatch.setattr(mark, "CHANCES", 23)
+    monkeypatch.setattr(mark, "DISPLACED", 5)
+    row = mark.survival("Kodak12odd")
+    assert (row["pictures"], row["held"], row["read"]["JPEG 80"]) == (3, 2, 2)
+    assert 44 < row["psnr"] < 50
+    found = mark.chance()
+    assert (found["tried"], found["read"], found["displaced"]) == (23, 0, 0)
+    assert 24 < found["strongest"] < found["needed"]

@@ -34,6 +34,8 @@ COMMANDS = (
     "upscale",
     "compare",
     "info",
+    "sites",
+    "simulate",
     "models",
     "convert",
     "export",
@@ -639,6 +641,9 @@ def test_models_lists_what_is_installed(capsys, monkeypatch):
     )
     assert unshrink("models") == 0
     assert [line.split()[:3][-1] == "default" for line in capsys.readouterr().out.splitlines()] == [False, True, False]
+    monkeypatch.setattr(catalogue, "ENTRIES", (dataclasses.replace(catalogue.ENTRIES[0], lossy=True),))
+    assert unshrink("models") == 0
+    assert "x4, default, bears re-encoding" in capsys.readouterr().out
     monkeypatch.setattr(catalogue, "ENTRIES", ())
     assert unshrink("models") == 1
 

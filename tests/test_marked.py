@@ -80,7 +80,7 @@ def resaved(pixels, **options):
 def test_it_comes_back_at_its_size_without_a_record(photo, rescaler):
     small = resaved(rescaler.downscale(Image(photo), mark=True))
     assert small.xmp is None
-    with pytest.warns(UnshrinkWarning, match="its metadata was removed, and tiny-x2 needs every value as it was"):
+    with pytest.warns(UnshrinkWarning, match="its metadata was removed, and its values perhaps changed"):
         large = rescaler.upscale(small)
     assert large.size == SIZE
     assert metrics.psnr_y(large.pixels, photo, 2) > 20
@@ -231,7 +231,9 @@ def test_a_picture_with_neither_asks_for_a_model(folder, capsys):
 
 def test_a_mark_of_unknown_weights_is_said(folder, photo, capsys):
     PIL.Image.fromarray(marks.embed(photo, Mark(201, (0, 0)))).save("future.png")
-    assert "weights number 201, which are not installed" in refused(capsys, "future.png")
+    said = refused(capsys, "future.png")
+    assert "weights number 201, which are not installed" in said
+    assert said.endswith("(--model FILE.safetensors)")
 
 
 def test_a_batch_that_cannot_mark_is_refused_before_any_work(folder):

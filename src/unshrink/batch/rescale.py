@@ -158,7 +158,7 @@ class Upscaler:
         if record:
             _refuse_resized(record, image, source.name)
             return self.recorded(record.model, record.weights), record, image
-        entry = zoo.of_number(_required_mark(image, source.name).weights)
+        entry = _marked_by(_required_mark(image, source.name))
         return self.recorded(entry.name, entry.identity[: zoo.IDENTITY_DIGITS]), None, image
 
 
@@ -244,12 +244,25 @@ def load(options: BatchOptions, name: str) -> Rescaler:
 
 
 def _recorded(options: UpscaleOptions, name: str, identity: str) -> Rescaler:
-    try:
+    with _naming_the_option():
         weights = zoo.find(name, identity)
-    except ModelNotFoundError as error:
-        raise ModelNotFoundError(f"{error} (`model` FILE{zoo.SUFFIX})") from None
     backend = backends.make(weights, options.backend, threads=options.threads, device=options.device, fast=options.fast)
     return Rescaler(weights, backend, options.tile)
+
+
+def _marked_by(mark: Mark) -> zoo.Entry:
+    """The entry of the weights that a mark names."""
+    with _naming_the_option():
+        return zoo.of_number(mark.weights)
+
+
+@contextmanager
+def _naming_the_option() -> Iterator[None]:
+    """Adds to what is said of missing weights how their file is given."""
+    try:
+        yield
+    except ModelNotFoundError as error:
+        raise ModelNotFoundError(f"{error} (`model` FILE{zoo.SUFFIX})") from None
 
 
 # -- files ---------------------------------------------------------------------------------------------------------

@@ -192,7 +192,7 @@ def _models() -> Result:
     rows = [
         (
             row["name"],
-            f"x{row['scale']}{', default' * row['default']}",
+            f"x{row['scale']}{', default' * row['default']}{', bears re-encoding' * row['lossy']}",
             human_bytes(row["bytes"]),
             f"{row['parameters']:,}" if row["parameters"] else "damaged",
             row["identity"][: zoo.IDENTITY_DIGITS],

@@ -25,6 +25,8 @@ from unshrink.pictures.colour import LUMA
 from unshrink.pictures.image import Size
 
 LARGEST_NUMBER, LARGEST_CUT = 255, 15
+CERTAIN = 100.0
+"""The `strength` that counts as a mark; without one, chance gives as much to one picture in 10^11."""
 
 _BITS = 24
 _BLOCK = 8
@@ -32,7 +34,6 @@ _STEP = 24.0  # twice JPEG's own step at quality 50: there the least change for 
 _CARRIERS = 4096  # blocks that carry it; those of a larger picture are spread over it
 _TILE = 32
 _FLAT = 2.0  # levels of luma: blocks of one colour stay so, and say nothing
-_CERTAIN = 100.0  # strength that counts as a mark: without one it is 24 on average, and 100 once in 10^11 pictures
 _CERTAIN_ANYWHERE = 150.0  # the same, of the strongest of 65,536 places
 _CLEAR = 4.0  # least vote of each bit right after embedding, in standard deviations: enough for quality 70
 _SEARCHED = 2048  # pixels of each side in which a mark is looked for that has moved
@@ -112,9 +113,14 @@ def embed(pixels: Pixels, mark: Mark) -> Pixels:
 def read(pixels: Pixels) -> Mark | None:
     """The mark in a picture (h, w, 1 to 4) of uint8 or uint16; None if there is none, or none that can be trusted."""
     votes = _votes(_folded(pixels))
-    if (votes**2).sum() < _CERTAIN:
+    if (votes**2).sum() < CERTAIN:
         return None
     return Mark.of_word(int("".join(str(int(vote > 0)) for vote in votes), 2), _size(pixels))
+
+
+def strength(pixels: Pixels) -> float:
+    """How much speaks for a mark in a picture: the sum of the squared votes, on average 24 where there is none."""
+    return float((_votes(_folded(pixels)) ** 2).sum())
 
 
 def is_displaced(pixels: Pixels) -> bool:
