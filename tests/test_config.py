@@ -22,7 +22,8 @@ def test_a_file_states_only_what_differs(write):
 
 
 def test_toml_out_and_in_is_the_same(write):
-    tree = {"data": {"train": ["a", "b c"], "shares": [0.9, 0.1]}, "run": {"folder": 'a "quoted" name', "max_time": 1.5}}
+    run = {"folder": 'a "quoted" name', "max_time": 1.5}
+    tree = {"data": {"train": ["a", "b c"], "shares": [0.9, 0.1]}, "run": run}
     made = config.from_dict(tree)
     assert config.load(write(config.to_toml(made))) == made
     assert config.from_dict(config.to_dict(made)) == made

@@ -78,7 +78,7 @@ def test_an_unwritable_place_is_an_error(weights, tmp_path):
 
 @pytest.mark.parametrize("name", ["", "My weights", "x" * 65, "-x"])
 def test_weights_of_a_name_that_no_record_holds_are_not_saved(weights, tmp_path, name):
-    with pytest.raises(WeightsError, match="cannot have the name .*: allowed are up to 64 of a-z, 0-9"):
+    with pytest.raises(WeightsError, match=r"cannot have the name .*: allowed are up to 64 of a-z, 0-9"):
         zoo.save(tmp_path / "w.safetensors", dataclasses.replace(weights, name=name))
     assert not list(tmp_path.iterdir())
 
