@@ -441,9 +441,29 @@ def test_lossy_formats_are_refused_with_the_reason_unless_forced(photo, tmp_path
     assert "only the exact values" in capsys.readouterr().err
     assert not (tmp_path / "small.jpg").exists()
     assert unshrink("downscale", photo, "-o", tmp_path / "small.jpg", "--lossy", "--verify") == 0
-    assert "warning:" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "comes back at" in said
+    assert "changed" not in said, "that the format changes values is what was asked for"
     assert unshrink("upscale", tmp_path / "small.jpg", "-o", tmp_path / "large.jpg") == 0
     assert "pixels were changed" in capsys.readouterr().err
+
+
+def test_a_small_picture_without_a_record_comes_back_to_the_size_that_is_named(photo, tmp_path, capsys):
+    assert unshrink("downscale", photo) == 0
+    small = tmp_path / "photo_x4.png"
+    bare = read(small).strip()
+    assert unshrink("upscale", small, "-o", tmp_path / "true.png") == 0
+    write(bare, small, overwrite=True)
+    named = "-m", "tiny-x4", "--size", "37x29"
+    capsys.readouterr()
+    assert unshrink("upscale", small, "-o", tmp_path / "back.png", *named) == 0
+    assert "if tiny-x4 made it and no pixel was changed, it comes back" in capsys.readouterr().err
+    assert (read(tmp_path / "back.png").pixels == read(tmp_path / "true.png").pixels).all()
+    assert unshrink("upscale", small, "-o", tmp_path / "no.png", "-m", "tiny-x4", "--size", "99x29") == 1
+    assert "size 99x29 does not fit a small picture of 10x8" in capsys.readouterr().err
+    for wrong in ("37", "37x", "0x29", "37x29x1", "-1x4", "axb"):
+        assert unshrink("upscale", small, f"--size={wrong}") == 2
+        assert "is no size: give width and height in pixels" in capsys.readouterr().err
 
 
 def test_files_are_replaced_only_when_asked(photo, tmp_path, capsys):

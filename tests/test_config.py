@@ -22,7 +22,8 @@ def test_a_file_states_only_what_differs(write):
 
 
 def test_toml_out_and_in_is_the_same(write):
-    tree = {"data": {"train": ["a", "b c"], "shares": [0.9, 0.1]}, "run": {"name": 'a "quoted" name', "max_time": 1.5}}
+    run = {"folder": 'a "quoted" name', "max_time": 1.5}
+    tree = {"data": {"train": ["a", "b c"], "shares": [0.9, 0.1]}, "run": run}
     made = config.from_dict(tree)
     assert config.load(write(config.to_toml(made))) == made
     assert config.from_dict(config.to_dict(made)) == made
@@ -49,6 +50,7 @@ def test_settings_of_the_command_line_win(write):
         ("[optim]\nname = 'sgd'", "optim.name is 'sgd': allowed are adam, adamw, muon"),
         ("[optim]\nname = 'muons'", "optim.name is 'muons': did you mean muon? allowed are adam, adamw, muon"),
         ("[optim]\nschedule = 'cosin'", "optim.schedule is 'cosin': did you mean cosine? allowed are linear"),
+        ("[run]\nname = 'My run'", "run.name is 'My run': allowed are up to 64 of a-z"),
         ("[optim]\naccumulate = 0", "optim.accumulate is 0: must be at least 1"),
         (
             "[loss]\nreconstruction = 'charbonier'",

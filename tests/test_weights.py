@@ -76,6 +76,13 @@ def test_an_unwritable_place_is_an_error(weights, tmp_path):
         zoo.save(tmp_path / "none" / "w.safetensors", weights)
 
 
+@pytest.mark.parametrize("name", ["", "My weights", "x" * 65, "-x"])
+def test_weights_of_a_name_that_no_record_holds_are_not_saved(weights, tmp_path, name):
+    with pytest.raises(WeightsError, match=r"cannot have the name .*: allowed are up to 64 of a-z, 0-9"):
+        zoo.save(tmp_path / "w.safetensors", dataclasses.replace(weights, name=name))
+    assert not list(tmp_path.iterdir())
+
+
 def test_identity_is_pinned_for_ever():
     tensors = {"b": np.arange(3, dtype=np.float16), "a": np.ones((2, 2), np.float16)}
     assert Weights("x", "irn", {"scale": 2, "blocks": (1,)}, tensors).identity == IDENTITY
@@ -157,6 +164,11 @@ def test_shipped_rows_are_consistent():
         (good_header(format="1"), "names no format"),
         (good_header(format=2), "format is 2, this unshrink reads up to 1: install a newer"),
         (good_header(name=3), "no valid 'name'"),
+        (good_header(name=""), "the name '', which no small picture could say: allowed are up to 64 of a-z"),
+        (good_header(name="My weights"), "the name 'My weights'"),
+        (good_header(name="../irn-x2"), "the name '../irn-x2'"),
+        (good_header(name="a" * 65), "the name 'aaa"),
+        (good_header(name="x\n"), "the name 'x"),
         (good_header(config=[]), "no valid 'config'"),
         (good_header(architecture="gan"), "unknown architecture 'gan': known are irn, pair"),
         (good_header(config={**config(2), "attention": 1}), "'attention', which this unshrink does not know"),

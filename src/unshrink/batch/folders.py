@@ -108,7 +108,8 @@ def upscale(
     how = upscaler(options)
     request = Request(_names(inputs), _name(out), options)
     items = plan(request, LARGE_NAME, lambda stem: {"stem": re.sub(SMALL, "", stem)})
-    return _start(request, items, how, {"model": options.model, "seed": options.seed}, progress)
+    shape = {"model": options.model, "size": options.size, "seed": options.seed}
+    return _start(request, items, how, shape, progress)
 
 
 def _start(request: Request, items: list[Item], how: How, shape: dict[str, Any], progress: Progress | None) -> Outcomes:

@@ -108,18 +108,26 @@ class UpscaleOptions(BatchOptions):
     """What `upscale` takes; see `BatchOptions` for the others.
 
     Attributes:
+        size: (width, height) to come back to, for small pictures without a record; None for what the record says, else
+            the scale times the small size.
         seed: of the draw, for weights that restore by one.
     """
 
+    size: tuple[int, int] | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self._require("size", self.size is None or _is_size(self.size), "None and (width, height) in pixels")
         self._require("seed", _is_whole(self.seed, 0), "whole numbers from 0")
 
 
 def _is_whole(value: Any, least: int) -> bool:
     return isinstance(value, int) and value >= least
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, tuple) and len(value) == 2 and all(_is_whole(side, 1) for side in value)
 
 
 def _is_share(value: Any) -> bool:

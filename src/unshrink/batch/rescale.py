@@ -109,7 +109,7 @@ class Downscaler:
         facts |= {"bytes": source.bytes, "small_bytes": stream.tell(), "effort": options.effort}
         facts |= {f"effort_{key}": value for one in refined for key, value in dataclasses.asdict(one).items()}
         if held and memory:
-            facts |= _verified(model, held, memory.getvalue(), _limit(options))
+            facts |= _verified(model, held, memory.getvalue(), form, _limit(options))
         return Written(model, facts)
 
 
@@ -141,7 +141,7 @@ class Upscaler:
         model, record, image = self._model(source)
         _refuse_huge(image, model.scale, _limit(options), name)
         small = image.whole()  # the large one passes by
-        large = model.upscale(small.passing(), seed=options.seed, progress=progress)
+        large = model.upscale(small.passing(), size=options.size, seed=options.seed, progress=progress)
         images.write(large.strip() if options.strip else large, stream, format=form, lossy=True)
         unchanged = not provenance.fault(record, small) if record else None
         facts: dict[str, Any] = {"size": large.size, "small_size": small.size, "depth": large.depth}
@@ -320,9 +320,12 @@ def _limit(options: BatchOptions) -> int:
 # -- pictures ------------------------------------------------------------------------------------------------------
 
 
-def _verified(model: Rescaler, image: Image, file: bytes, max_pixels: int) -> dict[str, float]:
+def _verified(model: Rescaler, image: Image, file: bytes, form: str, max_pixels: int) -> dict[str, float]:
     """PSNR in dB of the picture that the file of a small one brings back, in 8 bits over white."""
-    restored = model.upscale(images.read(file, max_pixels=max_pixels))
+    with warnings.catch_warnings():
+        if not formats.writable(form).lossless:  # that it changes values is what was asked for
+            warnings.simplefilter("ignore", UnshrinkWarning)
+        restored = model.upscale(images.read(file, max_pixels=max_pixels))
     pair = over_white(image), over_white(restored)
     return {"psnr_y": metrics.psnr_y(*pair, model.scale), "psnr_rgb": metrics.psnr(*pair, model.scale)}
 

@@ -1,6 +1,7 @@
 """What the command line takes: the parser of every command, and its help pages."""
 
 import argparse
+import re
 from typing import Any
 
 from unshrink import __version__
@@ -114,6 +115,12 @@ def _upscale(commands: Commands) -> None:
     _pictures(parser, "{stem}_restored{ext}")
     parser.add_argument(
         "-m", "--model", help="weights to use, a name or a file (default: those that made the small picture)"
+    )
+    parser.add_argument(
+        "--size",
+        type=_size,
+        metavar="WxH",
+        help="pixels to come back to, for small pictures without a record (default: the scale times the small size)",
     )
     parser.add_argument(
         "--seed", type=int, default=0, help="of the draw, for weights that restore by one (default: %(default)s)"
@@ -373,3 +380,10 @@ def _shard(text: str) -> tuple[int, int]:
     if not slash or not 1 <= _count(share) <= _count(shares):
         raise argparse.ArgumentTypeError(f"must be I/N, such as 1/4 for the first of four, not {text!r}")
     return _count(share), _count(shares)
+
+
+def _size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"([1-9]\d{0,6})x([1-9]\d{0,6})", text)
+    if not match:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size: give width and height in pixels, such as 4000x3000")
+    return int(match[1]), int(match[2])

@@ -3,7 +3,6 @@
 import dataclasses
 import logging
 import os
-import re
 from argparse import Namespace
 from pathlib import Path
 
@@ -38,10 +37,8 @@ def convert(args: Namespace) -> list[Task]:
     """A published checkpoint to a weights file."""
     from unshrink.weights.convert import convert as read_checkpoint
 
-    if args.name and not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", args.name):
-        raise UsageError(
-            f"--name {args.name!r} cannot be used: up to 64 of a-z, 0-9, '.', '_' and '-', a letter or digit first"
-        )
+    if args.name and not zoo.is_name(args.name):
+        raise UsageError(f"--name {args.name!r} cannot be used: {zoo.NAME_RULE}")
     if not args.output.endswith(zoo.SUFFIX):
         raise UsageError(f"{args.output} must end in {zoo.SUFFIX}")
     if os.path.exists(args.output) and not args.overwrite:

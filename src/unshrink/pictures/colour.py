@@ -46,4 +46,4 @@ def thumbnail(image: Image, longest: int) -> Image:
     factor = min(1.0, longest / max(image.size))
     width, height = (max(1, round(side * factor)) for side in image.size)
     values = resize(image.pixels, (width, height)) * np.float32(255 / np.iinfo(image.pixels.dtype).max)
-    return Image(to_uint8(values), image.icc, image.exif)
+    return Image(to_uint8(values), image.icc, image.exif, meaning=image.meaning)

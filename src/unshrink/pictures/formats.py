@@ -17,7 +17,7 @@ from typing import Any
 from unshrink.errors import ImageError
 
 SIGNATURE_BYTES = 16  # of a file, by which its format is known
-_ALL_BLOCKS = frozenset({"icc", "exif", "xmp", "dpi"})
+_COMMON_BLOCKS = frozenset({"icc", "exif", "xmp"})
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,8 @@ class Format:
         grey: whether it has pictures of one channel; if not, they become three equal ones.
         alpha: whether it holds transparency.
         longest_side: most pixels a side.
-        blocks: what it carries beside the pixels, of the attributes of `Image`.
+        blocks: what it carries beside the pixels, of the attributes of `Image`; "comment" stands for texts of that
+            keyword.
         options: how Pillow writes it.
     """
 
@@ -53,7 +54,7 @@ class Format:
     grey: bool = True
     alpha: bool = True
     longest_side: int = (1 << 31) - 1
-    blocks: frozenset[str] = _ALL_BLOCKS
+    blocks: frozenset[str] = _COMMON_BLOCKS
     options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -70,7 +71,15 @@ class Format:
 FORMATS = {
     row.name: row
     for row in (
-        Format("PNG", (".png",), "image/png", rb"\x89PNG\r\n\x1a\n", "png", depth=16),
+        Format(
+            "PNG",
+            (".png",),
+            "image/png",
+            rb"\x89PNG\r\n\x1a\n",
+            "png",
+            depth=16,
+            blocks=_COMMON_BLOCKS | {"dpi", "meaning", "texts", "iptc"},
+        ),
         Format(
             "WebP",
             (".webp",),
@@ -80,10 +89,17 @@ FORMATS = {
             "WebP",
             grey=False,
             longest_side=16383,
-            blocks=_ALL_BLOCKS - {"dpi"},
             options={"lossless": True, "exact": True},  # exact: keeps the colour under transparent pixels
         ),
-        Format("TIFF", (".tif", ".tiff"), "image/tiff", rb"II[*+]\0|MM\0[*+]", "tiff", depth=16),
+        Format(
+            "TIFF",
+            (".tif", ".tiff"),
+            "image/tiff",
+            rb"II[*+]\0|MM\0[*+]",
+            "tiff",
+            depth=16,
+            blocks=_COMMON_BLOCKS | {"dpi", "iptc"},
+        ),
         Format(
             "JPEG",
             (".jpg", ".jpeg", ".jfif", ".jpe"),
@@ -94,6 +110,7 @@ FORMATS = {
             lossless=False,
             alpha=False,
             longest_side=65500,
+            blocks=_COMMON_BLOCKS | {"dpi", "comment", "iptc"},
             options={"quality": 95, "subsampling": "4:4:4"},
         ),
         Format(
@@ -106,7 +123,6 @@ FORMATS = {
             lossless=False,
             grey=False,
             longest_side=65536,
-            blocks=_ALL_BLOCKS - {"dpi"},
             options={"quality": 95, "subsampling": "4:4:4"},
         ),
         Format("GIF", (".gif",), "image/gif", rb"GIF8[79]a", "pillow", "Gif", written=False),

@@ -8,7 +8,9 @@ from typing import Any, Self, TypeVar, overload
 import numpy as np
 
 from unshrink.errors import ImageError
+from unshrink.pictures.exif import exif_of_size
 from unshrink.pictures.formats import FORMATS
+from unshrink.pictures.meaning import Meaning
 from unshrink.pictures.strips import Strips
 
 Size = tuple[int, int]
@@ -29,6 +31,9 @@ class _Picture:
     xmp: bytes | None = None
     dpi: tuple[float, float] | None = None
     notes: tuple[str, ...] = ()
+    meaning: Meaning | None = None
+    texts: tuple[tuple[str, str], ...] = ()
+    iptc: bytes | None = None
 
     def __post_init__(self) -> None:
         shape, dtype = self.pixels.shape, self.pixels.dtype
@@ -40,10 +45,12 @@ class _Picture:
 
     def __repr__(self) -> str:
         """What it is and carries: ``<Image 640x480, RGB of 8 bit, icc of 3144 bytes, 300x300 dpi>``."""
-        blocks = {"icc": self.icc, "exif": self.exif, "xmp": self.xmp}
+        blocks = {"icc": self.icc, "exif": self.exif, "xmp": self.xmp, "iptc": self.iptc}
         facts = ["{}x{}".format(*self.size), f"{CHANNELS[self.channels]} of {self.depth} bit"]
         facts += [f"{name} of {len(block)} bytes" for name, block in blocks.items() if block]
         facts += ["{:.4g}x{:.4g} dpi".format(*self.dpi)] if self.dpi else []
+        facts += [self.meaning.describe()] if self.meaning and not self.meaning.is_srgb else []
+        facts += [f"text {keyword!r:.60}" for keyword, _ in self.texts]
         return f"<{type(self).__name__} {', '.join([*facts, *self.notes])}>"
 
     @property
@@ -67,12 +74,12 @@ class _Picture:
         return self.channels in (2, 4)
 
     def strip(self) -> Self:
-        """The same pixels without profile, EXIF, XMP and resolution.
+        """The same pixels without profile, EXIF, XMP, IPTC, texts and resolution.
 
         The colour profile goes too: whoever gets the file then takes its values for sRGB, so a picture with another
         profile (Display P3, Adobe RGB) will look different. The orientation goes with EXIF.
         """
-        return dataclasses.replace(self, icc=None, exif=None, xmp=None, dpi=None)
+        return dataclasses.replace(self, icc=None, exif=None, xmp=None, dpi=None, meaning=None, texts=(), iptc=None)
 
     @overload
     def with_pixels(self, pixels: np.ndarray) -> "Image": ...
@@ -81,9 +88,11 @@ class _Picture:
     def with_pixels(self, pixels: Strips) -> "PassingImage": ...
 
     def with_pixels(self, pixels: np.ndarray | Strips) -> "Image | PassingImage":
-        """Other pixels with all that this picture carries."""
-        carried = self.icc, self.exif, self.xmp, self.dpi, self.notes
-        return PassingImage(pixels, *carried) if isinstance(pixels, Strips) else Image(pixels, *carried)
+        """Other pixels with all that this picture carries; where EXIF says the size, it says that of the new ones."""
+        carried = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)[1:]}
+        if self.exif:
+            carried["exif"] = exif_of_size(self.exif, self.size, (pixels.shape[1], pixels.shape[0]))
+        return PassingImage(pixels, **carried) if isinstance(pixels, Strips) else Image(pixels, **carried)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -101,6 +110,9 @@ class Image(_Picture):
         xmp: XMP packet.
         dpi: horizontal and vertical resolution in dots per inch.
         notes: what had to be converted on reading, one sentence each, to be shown to the user.
+        meaning: what the values mean where the file says so without a profile; None for sRGB.
+        texts: keywords of PNG and what stands under them; a comment of JPEG or GIF is one under "Comment".
+        iptc: IPTC block (IIM records).
 
     Raises:
         ImageError: pixels of another shape or type, or without a single pixel.
@@ -135,7 +147,7 @@ class PassingImage(_Picture):
 
     Attributes:
         pixels: (H, W, C) uint8 or uint16, in strips.
-        icc, exif, xmp, dpi, notes: as those of `Image`.
+        icc, exif, xmp, dpi, notes, meaning, texts, iptc: as those of `Image`.
     """
 
     pixels: Strips
@@ -147,13 +159,6 @@ class PassingImage(_Picture):
 
 AnyImage = TypeVar("AnyImage", bound=Image | PassingImage)
 """Of a function that gives back the kind that it takes."""
-
-
-def bare_exif(block: bytes) -> bytes | None:
-    """An EXIF block without the "Exif" prefix that some formats put before it; None if it is no EXIF block at all."""
-    while block.startswith(b"Exif\0\0"):
-        block = block[6:]
-    return block if block[:4] in (b"II*\0", b"MM\0*") else None
 
 
 def sane_dpi(dpi: tuple[float, float]) -> tuple[float, float] | None:

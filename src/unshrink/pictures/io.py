@@ -9,6 +9,7 @@ anything is decoded; whatever is wrong with a file, the error is an `ImageError`
 """
 
 import contextlib
+import dataclasses
 import io
 import os
 from collections.abc import Callable, Iterator
@@ -20,8 +21,10 @@ import numpy as np
 from unshrink.errors import ImageError
 from unshrink.files import atomic_write
 from unshrink.pictures import formats
+from unshrink.pictures.carried import fitted
 from unshrink.pictures.formats import Format
 from unshrink.pictures.image import Image, PassingImage
+from unshrink.pictures.meaning import note_of
 from unshrink.pictures.pillow import from_pil
 from unshrink.pictures.strips import Strips
 
@@ -89,10 +92,11 @@ def write(
     lossy: bool = False,
     overwrite: bool = False,
 ) -> None:
-    """Write a picture with its profile, EXIF, XMP and resolution; a file appears whole or not at all.
+    """Write a picture with all that the format can carry of it; a file appears whole or not at all.
 
     Blocks are kept byte for byte, except that AVIF keeps the orientation outside EXIF. WebP and AVIF have no place for
-    the resolution and no grey: grey comes back as RGB with three equal channels.
+    the resolution and no grey: grey comes back as RGB with three equal channels. PNG alone holds texts, and numbers
+    that say what the values mean: elsewhere these become an ICC profile. JPEG holds comments, TIFF and JPEG hold IPTC.
 
     Args:
         image: what to write.
@@ -101,10 +105,17 @@ def write(
         lossy: allow JPEG and AVIF, at high quality.
         overwrite: replace an existing file.
 
+    Warns:
+        UnshrinkWarning: of what the format cannot carry, once.
+
     Raises:
         ImageError: a format that is unknown, lossy without leave or unable to hold the picture; the file exists, its
             folder does not, the disk is full, no permission.
     """
+    if not isinstance(image, Image | PassingImage):
+        raise ImageError(
+            f"cannot write a {type(image).__name__}: give an unshrink.Image, or a PIL image to unshrink.save"
+        )
     if isinstance(target, str | os.PathLike):
         form = formats.writable(format) if format else formats.of_path(target)
         with atomic_write(target, overwrite, error=ImageError) as stream:
@@ -203,7 +214,9 @@ def _decode(stream: BinaryIO, max_pixels: int) -> PassingImage:
     if not start:
         raise ImageError("the file is empty; get it again")
     form = formats.of_content(start)
-    return _codec(form).decode(stream, form, check)
+    image = _codec(form).decode(stream, form, check)
+    note = note_of(image.meaning, image.icc)
+    return dataclasses.replace(image, notes=(*image.notes, note)) if note else image
 
 
 def _encode(image: Image | PassingImage, stream: BinaryIO, form: Format, lossy: bool) -> None:
@@ -217,7 +230,7 @@ def _encode(image: Image | PassingImage, stream: BinaryIO, form: Format, lossy: 
     if fault := _does_not_fit(image, form):
         instead = formats.listed(row for row in exact if not _does_not_fit(image, row))
         raise ImageError(f"{form.name} holds {fault}; write {instead}")
-    _codec(form).encode(image, stream, form)
+    _codec(form).encode(fitted(image, form), stream, form)
 
 
 def _does_not_fit(image: Image | PassingImage, form: Format) -> str:

@@ -4,15 +4,21 @@ import dataclasses
 import importlib
 import io
 import re
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from unshrink.errors import ImageError
 from unshrink.pictures import vips as _vips
+from unshrink.pictures.carried import COMMENT, profiled
+from unshrink.pictures.exif import bare_exif
 from unshrink.pictures.formats import Format
-from unshrink.pictures.image import Image, PassingImage, bare_exif, sane_dpi
+from unshrink.pictures.image import Image, PassingImage, sane_dpi
+from unshrink.pictures.meaning import Meaning
+from unshrink.pictures.photoshop import IPTC_RESOURCE, iptc_segment
+from unshrink.pictures.png import described
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -20,6 +26,8 @@ if TYPE_CHECKING:
 _MODES = {"1": "L", "L": "L", "LA": "LA", "La": "LA", "P": "RGB", "PA": "RGBA"} | {
     mode: "RGBA" if mode.lower() == "rgba" else "RGB" for mode in ("RGB", "RGBX", "RGBA", "RGBa", "YCbCr")
 }
+_NO_TEXT = ("XML:com.adobe.xmp", "Raw profile type ")  # before what Pillow takes for a text
+_OURS = ("xmp", "pnginfo")  # options in which the record is
 _PALETTE_NOTE = "the palette was expanded to full colour"
 
 
@@ -39,6 +47,8 @@ def decode(stream: BinaryIO, form: Format, check: Callable[[int, int], None]) ->
     check(*pil.size)
     special = {"avif": _deep_avif, "ppm": _deep_ppm, "jpeg": _jpeg}.get(form.name)
     image = (special(stream, pil) if special else None) or from_pil(pil).passing()
+    if form.name == "avif" and not image.icc:
+        image = dataclasses.replace(image, meaning=_avif_meaning(stream))
     if getattr(pil, "is_animated", False) or "mpoffset" in pil.info:
         image = _noting(image, "only the first of several pictures in the file was read")
     return image
@@ -53,7 +63,11 @@ def encode(image: Image | PassingImage, stream: BinaryIO, form: Format) -> None:
     pil = to_pil(image.whole().strip())
     if not form.grey:
         pil = pil.convert("RGBA" if image.alpha else "RGB")
-    carried = {key: getattr(image, key) for key in form.blocks if getattr(image, key) is not None}
+    carried: dict[str, Any] = {key: getattr(image, key) for key in ("icc", "exif", "xmp", "dpi") if key in form.blocks}
+    carried = {key: value for key, value in carried.items() if value is not None}
+    if form.name == "jpeg":
+        comments = [text.encode() for keyword, text in image.texts if keyword == COMMENT]
+        carried |= {"comment": b"\n".join(comments), "extra": iptc_segment(image.iptc) if image.iptc else b""}
     if "exif" in carried:
         carried["exif"] = b"Exif\0\0" + carried["exif"]
     if "icc" in carried:
@@ -97,9 +111,10 @@ def from_pil(pil: "PIL.Image.Image") -> Image:
 def to_pil(image: Image) -> "PIL.Image.Image":
     """An `Image` as a Pillow picture of mode L, LA, RGB, RGBA or I;16, with its metadata in `info`.
 
-    Pillow's own `save` writes the XMP packet too, and with it a small picture's record, to PNG, WebP, TIFF, JPEG and
-    AVIF.  It does not look for one in `info`; so what it needs stands where it takes options from before those of the
-    call: a ``pnginfo`` or ``xmp`` given to `save` is without effect.  Copies that Pillow makes have the `info` alone.
+    Pillow's own `save` writes all of it too, a small picture's record among it, to PNG, WebP, TIFF, JPEG and AVIF as
+    far as these can hold it.  It does not look for most of it in `info`; so what it needs stands where it takes options
+    from before those of the call.  An ``exif``, ``dpi`` or ``icc_profile`` given to `save` still counts; a ``pnginfo``
+    or ``xmp`` is without effect, because the record is in there.  Copies that Pillow makes have the `info` alone.
 
     Raises:
         ImageError: 16 bits with colour or alpha, for which Pillow has no mode.
@@ -111,24 +126,88 @@ def to_pil(image: Image) -> "PIL.Image.Image":
     pixels = np.asarray(image.pixels)
     pixels = pixels[..., 0] if pixels.shape[2] == 1 else pixels
     pil = PIL.Image.fromarray(np.ascontiguousarray(pixels))
+    said, lost = profiled(image)
+    image = image if lost else said  # then PNG alone says it
     metadata = {"icc_profile": image.icc, "exif": image.exif, "xmp": image.xmp, "dpi": image.dpi}
-    pil.info.update({key: value for key, value in metadata.items() if value is not None})
-    if image.xmp is not None:
-        _let_save_write(pil, image.xmp)
+    metadata = {key: value for key, value in metadata.items() if value is not None}
+    pil.info.update(metadata)
+    if image.iptc is not None:
+        pil.info["photoshop"] = {IPTC_RESOURCE: image.iptc}
+    if image.texts:
+        pil.text = dict(image.texts)  # type: ignore[attr-defined]
+    pil.encoderinfo, pil.tag_v2 = _Defaults(pil, _options(image, metadata)), _tiff_directory(image)  # type: ignore
     return pil
 
 
-def _let_save_write(pil: Any, xmp: bytes) -> None:
-    """Makes Pillow's `save` write a packet: each of its writers takes it from another place."""
-    from PIL import TiffTags
+class _Defaults(Mapping[str, Any]):
+    """Options of Pillow's `save`, which takes those of a picture before those of the call; here the call's go first.
+
+    Args:
+        pil: the picture, which knows the options of the call while it is saved.
+        options: those of the picture.
+    """
+
+    def __init__(self, pil: Any, options: dict[str, Any]) -> None:
+        self._pil, self._options = weakref.ref(pil), options
+
+    def _given(self) -> dict[str, Any]:
+        given: dict[str, Any] = getattr(self._pil(), "_default_encoderinfo", {})
+        return {**given, "tiffinfo": None} if "exif" in given else given
+
+    def _names(self) -> list[str]:
+        return [name for name in self._options if name in _OURS or name not in self._given()]
+
+    def __getitem__(self, name: str) -> Any:
+        value = self._options[name]
+        if name == "tiffinfo" and "compression" in self._given():  # with which libtiff writes no directories
+            return {tag: entry for tag, entry in value.items() if tag not in (0x8769, 0x8825)}
+        return value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names())
+
+    def __len__(self) -> int:
+        return len(self._names())
+
+
+def _options(image: Image, metadata: dict[str, Any]) -> dict[str, Any]:
+    """What each of Pillow's writers needs to be told."""
     from PIL.PngImagePlugin import PngInfo
+
+    options, chunks = dict(metadata), PngInfo()
+    for kind, body in described(image):
+        chunks.add(kind, body)
+    if image.xmp is not None:
+        chunks.add(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + image.xmp)
+    if image.exif is not None:
+        options |= {"exif": b"Exif\0\0" + image.exif, "tiffinfo": _tiff_entries(image.exif)}
+    if image.iptc is not None:
+        options["extra"] = iptc_segment(image.iptc)
+    return options | {"pnginfo": chunks}
+
+
+def _tiff_entries(exif: bytes) -> Any:
+    """What of an EXIF block may be said of a TIFF file: not how its pixels lie."""
+    import PIL.Image
+
+    from unshrink.pictures import tiff  # which imports this module
+
+    entries = PIL.Image.Exif()
+    entries.load(tiff.descriptive_exif(exif))
+    return entries
+
+
+def _tiff_directory(image: Image) -> Any:
+    """What Pillow takes for TIFF from the entries of the file that it believes the picture to come from."""
     from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-    text, directory = PngInfo(), ImageFileDirectory_v2()
-    text.add(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp)
-    directory.tagtype[700] = TiffTags.BYTE
-    directory[700] = xmp
-    pil.encoderinfo, pil.tag_v2 = {"xmp": xmp, "pnginfo": text}, directory
+    from unshrink.pictures import tiff  # which imports this module
+
+    directory = ImageFileDirectory_v2()
+    for tag, (kind, block) in tiff.blocks(image).items():
+        directory.tagtype[tag] = kind
+        directory[tag] = block
+    return directory
 
 
 def cmyk_to_rgb(pixels: np.ndarray, icc: bytes | None) -> tuple[np.ndarray, str]:
@@ -152,14 +231,69 @@ def cmyk_to_rgb(pixels: np.ndarray, icc: bytes | None) -> tuple[np.ndarray, str]
 
 
 def _metadata(pil: "PIL.Image.Image") -> dict[str, Any]:
-    """Profile, EXIF, XMP and resolution as arguments of `Image`."""
+    """All that a picture carries, as arguments of `Image`."""
     exif, xmp, dpi = (pil.info.get(key) for key in ("exif", "xmp", "dpi"))
+    resources = pil.info.get("photoshop")
+    iptc = resources.get(IPTC_RESOURCE) if isinstance(resources, dict) else None
     return {
         "icc": pil.info.get("icc_profile") or None,
         "exif": bare_exif(exif) if isinstance(exif, bytes) else None,
         "xmp": xmp or None if isinstance(xmp, bytes) else None,
         "dpi": sane_dpi(dpi) if isinstance(dpi, tuple) else None,
+        "meaning": _meaning(pil),
+        "texts": _texts(pil),
+        "iptc": iptc if isinstance(iptc, bytes) and iptc else None,
     }
+
+
+def _meaning(pil: "PIL.Image.Image") -> Meaning | None:
+    """What Pillow keeps of what a PNG file says of its colours."""
+    gamma, xy, intent = (pil.info.get(key) for key in ("gamma", "chromaticity", "srgb"))
+    meaning = Meaning(
+        intent=intent if isinstance(intent, int) else None,
+        gamma=round(gamma * 100_000) if isinstance(gamma, float) and 0 < gamma < 10_000 else None,
+        chromaticities=tuple(round(value * 100_000) for value in xy)
+        if isinstance(xy, tuple) and len(xy) == 8
+        else None,
+    )
+    return None if meaning == Meaning() else meaning
+
+
+def _texts(pil: "PIL.Image.Image") -> tuple[tuple[str, str], ...]:
+    """The texts of a PNG file, and the comments of a JPEG or GIF file."""
+    kept = getattr(pil, "text", None)
+    texts = [(str(keyword), str(text)) for keyword, text in kept.items()] if isinstance(kept, dict) else []
+    texts = [text for text in texts if not text[0].startswith(_NO_TEXT)]
+    comments = [body for name, body in getattr(pil, "applist", ()) if name == "COM"] or [pil.info.get("comment")]
+    return (*texts, *((COMMENT, _decoded(one)) for one in comments if isinstance(one, bytes) and one))
+
+
+def _decoded(text: bytes) -> str:
+    """Text of which the file does not say how it is written."""
+    try:
+        return text.decode()
+    except UnicodeDecodeError:
+        return text.decode("latin-1")
+
+
+def _avif_meaning(stream: BinaryIO) -> Meaning | None:
+    """What the numbers of a colr box say (ISO/IEC 23000-22, 14496-12); None for what is shown as sRGB."""
+    match = re.search(rb"colrnclx(..)(..)..", _head(stream), re.DOTALL)
+    if not match:
+        return None
+    meaning = Meaning(code=(int.from_bytes(match[1], "big") & 255, int.from_bytes(match[2], "big") & 255, 0, 1))
+    return None if meaning.is_srgb else meaning
+
+
+def _head(stream: BinaryIO) -> bytes:
+    """What an AVIF file says beside its pixels: the boxes that do not hold the data."""
+    data, position, head = _all(stream), 0, b""
+    while position + 16 <= len(data):
+        size, kind = int.from_bytes(data[position : position + 4], "big"), data[position + 4 : position + 8]
+        size = int.from_bytes(data[position + 8 : position + 16], "big") if size == 1 else size or len(data)
+        head += data[position : position + size] if kind != b"mdat" else b""
+        position += max(8, size)
+    return head
 
 
 def _keyed(grey: np.ndarray, key: int | None) -> np.ndarray:

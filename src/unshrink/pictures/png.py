@@ -4,6 +4,7 @@ Reference: Portable Network Graphics (PNG) Specification, third edition, W3C 202
 """
 
 import bisect
+import contextlib
 import io
 import itertools
 import re
@@ -16,8 +17,10 @@ import numpy as np
 
 from unshrink.errors import ImageError
 from unshrink.pictures import vips as _vips
+from unshrink.pictures.exif import bare_exif
 from unshrink.pictures.formats import Format
-from unshrink.pictures.image import COMPRESSION, Image, PassingImage, bare_exif, sane_dpi
+from unshrink.pictures.image import COMPRESSION, Image, PassingImage, sane_dpi
+from unshrink.pictures.meaning import Meaning
 from unshrink.pictures.strips import beside, in_strips
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -28,9 +31,21 @@ _RAW_PROFILES = {  # ImageMagick's, from before eXIf existed
     b"Raw profile type exif": "exif",
     b"Raw profile type APP1": "exif",
     b"Raw profile type xmp": "xmp",
+    b"Raw profile type iptc": "iptc",
 }
 _INFLATED_LIMIT = 64 << 20
 _METRES_PER_INCH = 0.0254
+_MEANING = {  # chunks, and the attributes of `Meaning` that they say
+    b"cICP": "code",
+    b"sRGB": "intent",
+    b"gAMA": "gamma",
+    b"cHRM": "chromaticities",
+    b"mDCV": "mastering",
+    b"cLLI": "light",
+}
+_IPTC = b"Raw profile type iptc"
+_TEXTS_LIMIT = 1 << 20  # bytes of all texts together, inflated
+_COMPRESSED_FROM = 1024  # bytes of a text
 _STRIP_BYTES = 1 << 18  # that a strip is filtered in the cache
 
 
@@ -51,10 +66,14 @@ def decode(stream: BinaryIO, form: Format, check: Callable[[int, int], None]) ->
     if any(kind == b"acTL" for kind, _, _ in chunks):
         notes.append("the animation was reduced to its first frame")
     metadata: dict[str, Any] = {}
+    texts = _Texts()
     for kind, start, length in chunks:
         if kind not in _PIXEL_CHUNKS:
-            read = _read_metadata(kind, _body(stream, start, length))
+            read = _read_metadata(kind, _body(stream, start, length), texts)
             metadata |= {key: value for key, value in read.items() if value is not None}
+    said = {name: metadata.pop(name) for name in _MEANING.values() if name in metadata}
+    metadata |= {"texts": tuple(texts.found), "meaning": Meaning(**said) if said else None}
+    notes += [f"texts of more than {_TEXTS_LIMIT >> 20} MiB were left out"] * texts.is_full
     # libvips gets the pixels alone: an odd profile or text must not make it refuse the picture
     bare = [(0, len(_SIGNATURE)), *((start, length) for kind, start, length in chunks if kind in _PIXEL_CHUNKS)]
     return PassingImage(_vips.strips(_vips.header(_Parts(stream, bare))), **metadata, notes=tuple(notes))
@@ -165,7 +184,66 @@ def _chunk(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
+class _Texts:
+    """The texts of a file, as many of them as anybody can want.
+
+    Attributes:
+        found: keywords and texts.
+        is_full: whether some were left out.
+    """
+
+    def __init__(self) -> None:
+        self.found: list[tuple[str, str]] = []
+        self.is_full, self._left = False, _TEXTS_LIMIT
+
+    def add(self, keyword: bytes, content: bytes, is_compressed: bool, coding: str) -> None:
+        """Takes one more; what is damaged is no text."""
+        text = _inflate(content, self._left) if is_compressed else content
+        if text is None or len(text) + len(keyword) > self._left:
+            self.is_full |= text is not None or self._left < _TEXTS_LIMIT
+            return
+        self._left -= len(text) + len(keyword)
+        with contextlib.suppress(UnicodeDecodeError):
+            self.found.append((keyword.decode("latin-1"), text.decode(coding)))
+
+
+def described(image: Image | PassingImage) -> Iterator[tuple[bytes, bytes]]:
+    """(type, content) of the chunks of texts, IPTC and what the values mean."""
+    for kind, name in _MEANING.items():
+        value = getattr(image.meaning, name) if image.meaning else None
+        if value is not None:
+            yield kind, _packed(kind, value)
+    for keyword, text in image.texts:
+        yield _text_chunk(keyword, text)
+    if image.iptc is not None:
+        digits = image.iptc.hex().encode()
+        lines = b"".join(digits[at : at + 72] + b"\n" for at in range(0, len(digits), 72))
+        yield b"zTXt", _IPTC + b"\0\0" + zlib.compress(b"\niptc\n%8d\n" % len(image.iptc) + lines)
+
+
+def _packed(kind: bytes, value: Any) -> bytes:
+    match kind:
+        case b"cICP" | b"mDCV" | b"cLLI":
+            return bytes(value)
+        case b"sRGB":
+            return struct.pack(">B", value)
+        case b"gAMA":
+            return struct.pack(">I", value)
+    return struct.pack(">8I", *value)
+
+
+def _text_chunk(keyword: str, text: str) -> tuple[bytes, bytes]:
+    name, is_long = keyword.encode("latin-1", "replace")[:79], len(text) >= _COMPRESSED_FROM
+    try:
+        content = text.encode("latin-1")
+    except UnicodeEncodeError:
+        content = text.encode()
+        return b"iTXt", name + (b"\0\1\0\0\0" + zlib.compress(content) if is_long else b"\0\0\0\0\0" + content)
+    return (b"zTXt", name + b"\0\0" + zlib.compress(content)) if is_long else (b"tEXt", name + b"\0" + content)
+
+
 def _write_metadata(image: Image | PassingImage) -> Iterator[bytes]:
+    yield from (_chunk(kind, body) for kind, body in described(image))
     if image.icc is not None:
         yield _chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(image.icc))
     if image.dpi is not None:
@@ -176,9 +254,19 @@ def _write_metadata(image: Image | PassingImage) -> Iterator[bytes]:
         yield _chunk(b"iTXt", _XMP + b"\0\0\0\0\0" + image.xmp)
 
 
-def _read_metadata(kind: bytes, body: bytes) -> dict[str, Any]:
-    """What one chunk says, as arguments of Image; None where it is damaged."""
+def _read_metadata(kind: bytes, body: bytes, texts: _Texts) -> dict[str, Any]:
+    """What one chunk says, as arguments of Image and `Meaning`, None where it is damaged; ``texts`` takes others."""
     match kind:
+        case b"gAMA" if len(body) == 4:
+            return {"gamma": int.from_bytes(body, "big") or None}
+        case b"cHRM" if len(body) == 32:
+            return {"chromaticities": struct.unpack(">8I", body)}
+        case b"sRGB" if len(body) == 1:
+            return {"intent": body[0]}
+        case b"cICP" if len(body) == 4:
+            return {"code": tuple(body)}
+        case b"mDCV" | b"cLLI" if len(body) == (24 if kind == b"mDCV" else 8):
+            return {_MEANING[kind]: body}
         case b"iCCP":
             return {"icc": _inflate(body.partition(b"\0")[2][1:])}
         case b"eXIf":
@@ -187,24 +275,25 @@ def _read_metadata(kind: bytes, body: bytes) -> dict[str, Any]:
             x, y, unit = struct.unpack(">IIB", body)
             return {"dpi": sane_dpi((x * _METRES_PER_INCH, y * _METRES_PER_INCH))} if unit == 1 else {}
         case b"iTXt" | b"zTXt" | b"tEXt":
-            return _read_text(kind, body)
+            return _read_text(kind, body, texts)
     return {}
 
 
-def _read_text(kind: bytes, body: bytes) -> dict[str, Any]:
+def _read_text(kind: bytes, body: bytes, texts: _Texts) -> dict[str, Any]:
     keyword, _, text = body.partition(b"\0")
-    if keyword != _XMP and keyword not in _RAW_PROFILES:
-        return {}
     compressed = kind == b"zTXt" or (kind == b"iTXt" and text[:1] == b"\1")
     if kind == b"zTXt":
         text = text[1:]
     elif kind == b"iTXt":  # after the two flags: language and translated keyword, each ended by a zero
         text = text[2:].split(b"\0", 2)[-1]
+    if keyword != _XMP and keyword not in _RAW_PROFILES:
+        texts.add(keyword, text, compressed, "utf-8" if kind == b"iTXt" else "latin-1")
+        return {}
     content = _inflate(text) if compressed else text
     if content is None or keyword == _XMP:
         return {"xmp": content}
-    profile = _unhex(content)
-    return {"xmp": profile} if _RAW_PROFILES[keyword] == "xmp" else {"exif": bare_exif(profile or b"")}
+    name, profile = _RAW_PROFILES[keyword], _unhex(content)
+    return {name: bare_exif(profile or b"") if name == "exif" else profile}
 
 
 def _unhex(text: bytes) -> bytes | None:
@@ -216,11 +305,11 @@ def _unhex(text: bytes) -> bytes | None:
         return None
 
 
-def _inflate(data: bytes) -> bytes | None:
+def _inflate(data: bytes, limit: int = _INFLATED_LIMIT) -> bytes | None:
     """The zlib stream in `data`, or None where it is damaged or unreasonably large."""
     inflater = zlib.decompressobj()
     try:
-        content = inflater.decompress(data, _INFLATED_LIMIT)
+        content = inflater.decompress(data, max(1, limit))
     except zlib.error:
         return None
     return content if inflater.eof else None

@@ -19,6 +19,8 @@ from unshrink.errors import ProvenanceError, UnshrinkWarning
 from unshrink.pictures.image import CHANNELS, AnyImage, Image, Size
 
 NAMESPACE = "https://unshrink.dev/ns/1.0/"
+MODEL_NAME = r"[a-z0-9][a-z0-9._-]{0,63}"
+"""What weights may be called."""
 
 _LONGEST_RECORD = 4096
 _SCANNED = 1 << 20  # of an XMP packet, from its end
@@ -69,7 +71,7 @@ class Record:
     def __post_init__(self) -> None:
         sides = self.size if isinstance(self.size, tuple) and len(self.size) == 2 else (0, 0)
         valid = {
-            "model": _matches(r"[a-z0-9][a-z0-9._-]{0,63}", self.model),
+            "model": _matches(MODEL_NAME, self.model),
             "weights": _matches(r"[0-9a-f]{16}", self.weights),
             "scale": _within(self.scale, 2, 16),
             "size": all(_within(side, 1, _LONGEST_SIDE) for side in sides) and sides[0] * sides[1] <= _MOST_PIXELS,

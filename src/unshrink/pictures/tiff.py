@@ -23,17 +23,21 @@ import numpy as np
 from unshrink.errors import ImageError
 from unshrink.pictures import vips as _vips
 from unshrink.pictures.directories import Directory, directories, meant
+from unshrink.pictures.exif import bare_exif
 from unshrink.pictures.formats import Format
-from unshrink.pictures.image import COMPRESSION, Image, PassingImage, bare_exif, sane_dpi
+from unshrink.pictures.image import COMPRESSION, Image, PassingImage, sane_dpi
+from unshrink.pictures.meaning import Meaning
+from unshrink.pictures.photoshop import iptc_of as photoshop_iptc
 from unshrink.pictures.pillow import cmyk_to_rgb
 from unshrink.pictures.strips import beside, in_strips
 
 _PHOTOMETRIC, _EXTRA_SAMPLES, _XMP, _PHOTOSHOP, _ICC = 262, 338, 700, 34377, 34675
 _STRIP_OFFSETS, _STRIP_LENGTHS = 273, 279
+_IPTC, _WHITE_POINT, _CHROMATICITIES = 33723, 318, 319
 _RESOLUTION, _RESOLUTION_UNIT = (282, 283), 296
 _ORIENTATION, _EXIF, _GPS, _INTEROP = 274, 34665, 34853, 40965
 _DESCRIPTIVE = (270, 271, 272, 305, 306, 315, 33432)  # description, make, model, software, date, artist, copyright
-_METADATA = (_XMP, _PHOTOSHOP, _ICC, _ORIENTATION, *_DESCRIPTIVE, _EXIF, _GPS)
+_METADATA = (_XMP, _PHOTOSHOP, _ICC, _IPTC, _ORIENTATION, *_DESCRIPTIVE, _EXIF, _GPS)
 _BITS, _SAMPLE_FORMAT = 258, 339
 _PHOTOMETRICS = (0, 1, 2, 3, 5, 6)  # grey twice, RGB, palette, CMYK, YCbCr
 _OTHER_PHOTOMETRICS = {
@@ -86,8 +90,8 @@ def decode(stream: BinaryIO, form: Format, check: Callable[[int, int], None]) ->
     )
     if cmyk:
         rgb, note = cmyk_to_rgb(np.asarray(pixels), icc)
-        return Image(rgb, None, exif, xmp, _read_dpi(tags), (*notes, note)).passing()
-    return PassingImage(pixels, icc, exif, xmp, _read_dpi(tags), notes)
+        return Image(rgb, None, exif, xmp, _read_dpi(tags), (*notes, note), iptc=_read_iptc(tags)).passing()
+    return PassingImage(pixels, icc, exif, xmp, _read_dpi(tags), notes, _read_meaning(tags), iptc=_read_iptc(tags))
 
 
 def encode(image: Image | PassingImage, stream: BinaryIO, form: Format) -> None:
@@ -123,6 +127,11 @@ def encode(image: Image | PassingImage, stream: BinaryIO, form: Format) -> None:
     stream.seek(end)
 
 
+def descriptive_exif(exif: bytes) -> bytes:
+    """An EXIF block with those entries alone that mean the same in a TIFF file."""
+    return _Layout().header + _directory(_exif_tags(exif), {})
+
+
 def _deflate(rows: np.ndarray) -> bytes:
     little = rows.astype(rows.dtype.newbyteorder("<"))
     little[:, 1:] -= rows[:, :-1]
@@ -145,13 +154,20 @@ def _pixel_tags(image: Image | PassingImage, rows: int) -> dict[int, tuple[int, 
     return tags | ({_EXTRA_SAMPLES: (_SHORT, (2,))} if image.alpha else {})  # straight alpha
 
 
+def blocks(image: Image | PassingImage) -> dict[int, tuple[int, bytes]]:
+    """The blocks that a picture carries as entries of TIFF, with their types."""
+    exif = _EXIF_RESOURCE + struct.pack(">I", len(image.exif)) + image.exif if image.exif is not None else None
+    entries = {
+        _ICC: (_UNDEFINED, image.icc),
+        _XMP: (_BYTE, image.xmp),
+        _PHOTOSHOP: (_BYTE, exif),
+        _IPTC: (_UNDEFINED, image.iptc),
+    }
+    return {tag: (kind, block) for tag, (kind, block) in entries.items() if block is not None}
+
+
 def _metadata_tags(image: Image | PassingImage) -> Iterator[tuple[int, tuple[int, Any]]]:
-    if image.icc is not None:
-        yield _ICC, (_UNDEFINED, image.icc)
-    if image.xmp is not None:
-        yield _XMP, (_BYTE, image.xmp)
-    if image.exif is not None:
-        yield _PHOTOSHOP, (_BYTE, _EXIF_RESOURCE + struct.pack(">I", len(image.exif)) + image.exif)
+    yield from blocks(image).items()
     if image.dpi is not None:
         yield _RESOLUTION_UNIT, (_SHORT, 2)
         yield from ((tag, (_RATIONAL, dpi)) for tag, dpi in zip(_RESOLUTION, image.dpi, strict=True))
@@ -265,6 +281,21 @@ def _read_dpi(tags: dict[int, Any]) -> tuple[float, float] | None:
     inches = _INCHES.get(tags.get(_RESOLUTION_UNIT, 2))
     x, y = (tags.get(tag) for tag in _RESOLUTION)
     return sane_dpi((x / inches, y / inches)) if inches and x and y else None
+
+
+def _read_iptc(tags: dict[int, Any]) -> bytes | None:
+    """The block in its own entry, or among the resources of Photoshop."""
+    own = tags.get(_IPTC)
+    if isinstance(own, tuple):  # as LONG, which many write, in the order of bytes of little-endian files
+        own = struct.pack(f"<{len(own)}I", *own).rstrip(b"\0") if all(isinstance(value, int) for value in own) else None
+    return own or photoshop_iptc(_bytes(tags, _PHOTOSHOP) or b"")
+
+
+def _read_meaning(tags: dict[int, Any]) -> Meaning | None:
+    values = (*tags.get(_WHITE_POINT, ()), *tags.get(_CHROMATICITIES, ()))
+    return (
+        Meaning(chromaticities=tuple(round(float(value) * 100_000) for value in values)) if len(values) == 8 else None
+    )
 
 
 def _bytes(tags: dict[int, Any], tag: int) -> bytes | None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from unshrink import weights
 from unshrink.errors import ConfigError
 from unshrink.network import architectures
 from unshrink.network.config import NetworkConfig
@@ -108,6 +109,8 @@ class TrainConfig:
         _choice("loss.reconstruction", self.loss.reconstruction, PENALTIES)
         _choice("loss.guide_penalty", self.loss.guide_penalty, PENALTIES)
         _choice("optim.name", self.optim.name, OPTIMIZERS)
+        if not weights.is_name(self.run.name):
+            raise ConfigError(f"run.name is {self.run.name!r:.80}: allowed are {weights.NAME_RULE}")
         _choice("optim.schedule", self.optim.schedule, SCHEDULES)
         _choice("run.precision", self.run.precision, ("auto", "float32", "bfloat16"))
         _choice("run.compile", self.run.compile, ("auto", "on", "off"))

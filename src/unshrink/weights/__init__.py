@@ -12,12 +12,13 @@ from unshrink.weights.catalogue import (
     of_identity,
     of_number,
 )
-from unshrink.weights.file import DIRECTIONS, IDENTITY_DIGITS, SUFFIX, Weights, differences, save
+from unshrink.weights.file import DIRECTIONS, IDENTITY_DIGITS, NAME_RULE, SUFFIX, Weights, differences, is_name, save
 
 __all__ = [
     "DEFAULT_SCALE",
     "DIRECTIONS",
     "IDENTITY_DIGITS",
+    "NAME_RULE",
     "SUFFIX",
     "Entry",
     "Weights",
@@ -25,6 +26,7 @@ __all__ = [
     "find",
     "for_scale",
     "is_default",
+    "is_name",
     "list_models",
     "load",
     "number_to_mark",

@@ -12,6 +12,7 @@ Nothing here needs torch or onnx.  Every file is read as hostile input.
 import hashlib
 import json
 import os
+import re
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,11 +29,13 @@ from unshrink.files import atomic_write
 from unshrink.network import architectures
 from unshrink.network.config import NetworkConfig
 from unshrink.network.layers import Shape, Step
+from unshrink.pictures.record import MODEL_NAME
 
 FORMAT = 1
 SUFFIX = ".safetensors"
 DIRECTIONS = ("down", "up")
 IDENTITY_DIGITS = 16  # of the identity's 64, in the record of a small picture
+NAME_RULE = "up to 64 of a-z, 0-9, '.', '_' and '-', a letter or digit first"
 _GRAPH = "graph."  # before the name of a graph among the tensors
 _MAX_GRAPH_BYTES = 16 << 20  # of a graph when inflated; a real one has a hundredth of it
 
@@ -95,8 +98,10 @@ def save(path: str | os.PathLike[str], weights: Weights) -> None:
     """Writes a weights file, whole or not at all; one of that name is replaced.
 
     Raises:
-        WeightsError: the file cannot be written.
+        WeightsError: the file cannot be written, or the weights have a name that no record can hold.
     """
+    if not is_name(weights.name):
+        raise WeightsError(f"weights cannot have the name {weights.name!r:.80}: allowed are {NAME_RULE}")
     header = {
         **weights.about,
         "format": FORMAT,
@@ -108,6 +113,11 @@ def save(path: str | os.PathLike[str], weights: Weights) -> None:
     parameters = {name: np.ascontiguousarray(tensor) for name, tensor in weights.tensors.items()}
     with atomic_write(path, overwrite=True, error=WeightsError) as stream:
         stream.write(to_safetensors({**parameters, **graphs}, {"unshrink": json.dumps(header)}))
+
+
+def is_name(name: str) -> bool:
+    """Whether weights may be called so: their small pictures say the name in their records."""
+    return re.fullmatch(MODEL_NAME, name) is not None
 
 
 def differences(found: Mapping[str, Shape], wanted: Mapping[str, Shape]) -> str:
@@ -175,6 +185,11 @@ def _parse_header(metadata: Mapping[str, str]) -> dict[str, Any]:
     for key, kind in (("name", str), ("architecture", str), ("config", dict)):
         if not isinstance(header.get(key), kind):
             raise WeightsError(f"its header has no valid {key!r}")
+    if not is_name(header["name"]):
+        raise WeightsError(
+            f"its header has the name {header['name']!r:.80}, which no small picture could say: "
+            f"allowed are {NAME_RULE}; ask whoever made it for one of such a name"
+        )
     return dict(header)
 
 
