@@ -2,6 +2,7 @@
 
 import dataclasses
 import errno
+import gc
 import io
 import os
 import struct
@@ -14,6 +15,7 @@ import zlib
 import numpy as np
 import PIL.Image
 import pytest
+import pyvips
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import ImageCms, ImageOps
@@ -625,6 +627,40 @@ def test_the_limit_is_exact_and_can_be_raised():
         source = as_pil_saves(PIL.Image.fromarray(noise(16, 20, 3)), form)
         assert "limit of 319" in refusal(source, max_pixels=319)
         assert read(source, max_pixels=320).size == (20, 16)
+
+
+@pytest.mark.filterwarnings("error::ResourceWarning")
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "WebP", "TIFF", "AVIF", "BMP", "GIF", "PPM"])
+def test_no_file_stays_open(tmp_path, form):
+    path, opened = tmp_path / "picture", []
+    PIL.Image.fromarray(noise(300, 400, 3)).save(path, form)
+
+    def open_and_note(*args):
+        opened.append(open(*args))  # noqa: SIM115
+        return opened[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("unshrink.pictures.io.open", open_and_note, raising=False)
+        read(path)
+        scan(path)  # and nobody asks for its pixels
+        next(iter(scan(path).pixels))
+        refusal(path, max_pixels=10)
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+        refusal(path)
+    gc.collect()
+    assert [stream.closed for stream in opened] == [True] * 5
+
+
+@pytest.mark.parametrize("name", [b"photo.png", b"/photos/a photo.JPG", os.fsencode(__file__)])
+def test_bytes_that_are_the_name_of_a_file(name):
+    assert "these are its name; give os.fsdecode(name)" in refusal(name)
+
+
+def test_loaders_that_libvips_does_not_trust_are_blocked():
+    read(encoded(full()))
+    with pytest.raises(pyvips.Error, match="not in a known format"):
+        pyvips.Image.new_from_buffer(b"P6\n2 2\n255\n" + bytes(12), "")
 
 
 def test_pillows_own_limit_is_not_in_the_way(monkeypatch):
