@@ -25,6 +25,7 @@ from unshrink.pictures.formats import WRITTEN, of_path
 from unshrink.pictures.image import Image
 from unshrink.pictures.io import read, scan, write
 from unshrink.pictures.pillow import from_pil, to_pil
+from unshrink.pictures.vips import _pyvips
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><!-- \xc3\xa4 --></x:xmpmeta>'
@@ -658,9 +659,13 @@ def test_bytes_that_are_the_name_of_a_file(name):
 
 
 def test_loaders_that_libvips_does_not_trust_are_blocked():
+    drawing = b"<svg xmlns='http://www.w3.org/2000/svg' width='4' height='4'></svg>"
+    pyvips.block_untrusted_set(False)
+    assert pyvips.Image.new_from_buffer(drawing, "").width == 4, "this libvips has one"
+    _pyvips.cache_clear()
     read(encoded(full()))
-    with pytest.raises(pyvips.Error, match="not in a known format"):
-        pyvips.Image.new_from_buffer(b"P6\n2 2\n255\n" + bytes(12), "")
+    with pytest.raises(pyvips.Error):
+        pyvips.Image.new_from_buffer(drawing, "")
 
 
 def test_pillows_own_limit_is_not_in_the_way(monkeypatch):
@@ -790,7 +795,7 @@ def test_failures_leave_what_was_there(tmp_path, monkeypatch):
     path = tmp_path / "a.png"
     write(full(), path)
     before = path.read_bytes()
-    with pytest.raises(ImageError, match="--overwrite"):
+    with pytest.raises(ImageError, match="`overwrite`"):
         write(full(), path)
     with pytest.raises(ImageError, match="create it first"):
         write(full(), tmp_path / "none" / "a.png")
