@@ -2,6 +2,7 @@
 
 import dataclasses
 import errno
+import gc
 import io
 import os
 import struct
@@ -14,6 +15,7 @@ import zlib
 import numpy as np
 import PIL.Image
 import pytest
+import pyvips
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import ImageCms, ImageOps
@@ -23,6 +25,7 @@ from unshrink.pictures.formats import WRITTEN, of_path
 from unshrink.pictures.image import Image
 from unshrink.pictures.io import read, scan, write
 from unshrink.pictures.pillow import from_pil, to_pil
+from unshrink.pictures.vips import _pyvips
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><!-- \xc3\xa4 --></x:xmpmeta>'
@@ -627,6 +630,44 @@ def test_the_limit_is_exact_and_can_be_raised():
         assert read(source, max_pixels=320).size == (20, 16)
 
 
+@pytest.mark.filterwarnings("error::ResourceWarning")
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "WebP", "TIFF", "AVIF", "BMP", "GIF", "PPM"])
+def test_no_file_stays_open(tmp_path, form):
+    path, opened = tmp_path / "picture", []
+    PIL.Image.fromarray(noise(300, 400, 3)).save(path, form)
+
+    def open_and_note(*args):
+        opened.append(open(*args))  # noqa: SIM115
+        return opened[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("unshrink.pictures.io.open", open_and_note, raising=False)
+        read(path)
+        scan(path)  # and nobody asks for its pixels
+        next(iter(scan(path).pixels))
+        refusal(path, max_pixels=10)
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+        refusal(path)
+    gc.collect()
+    assert [stream.closed for stream in opened] == [True] * 5
+
+
+@pytest.mark.parametrize("name", [b"photo.png", b"/photos/a photo.JPG", os.fsencode(__file__)])
+def test_bytes_that_are_the_name_of_a_file(name):
+    assert "these are its name; give os.fsdecode(name)" in refusal(name)
+
+
+def test_loaders_that_libvips_does_not_trust_are_blocked():
+    drawing = b"<svg xmlns='http://www.w3.org/2000/svg' width='4' height='4'></svg>"
+    pyvips.block_untrusted_set(False)
+    assert pyvips.Image.new_from_buffer(drawing, "").width == 4, "this libvips has one"
+    _pyvips.cache_clear()
+    read(encoded(full()))
+    with pytest.raises(pyvips.Error):
+        pyvips.Image.new_from_buffer(drawing, "")
+
+
 def test_pillows_own_limit_is_not_in_the_way(monkeypatch):
     monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", 10)
     for form in ("PNG", "JPEG", "TIFF", "AVIF", "BMP", "PPM"):
@@ -754,7 +795,7 @@ def test_failures_leave_what_was_there(tmp_path, monkeypatch):
     path = tmp_path / "a.png"
     write(full(), path)
     before = path.read_bytes()
-    with pytest.raises(ImageError, match="--overwrite"):
+    with pytest.raises(ImageError, match="`overwrite`"):
         write(full(), path)
     with pytest.raises(ImageError, match="create it first"):
         write(full(), tmp_path / "none" / "a.png")

@@ -176,3 +176,26 @@ def test_a_rescaler_goes_to_a_spawned_process():
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         small = pool.submit(r.downscale, photo()).result()
     np.testing.assert_array_equal(small, r.downscale(photo()))
+
+
+def test_pil_images_of_damaged_and_closed_files_are_our_errors(tmp_path):
+    stream = io.BytesIO()
+    PIL.Image.fromarray(photo()).save(stream, "png")
+    cut, whole = io.BytesIO(stream.getvalue()[:1500]), tmp_path / "a.png"
+    whole.write_bytes(stream.getvalue())
+    with pytest.raises(ImageError, match=r"cannot read the PIL image: it is damaged .*truncated.*; get the file again"):
+        QUICK.downscale(PIL.Image.open(cut))
+    closed = PIL.Image.open(whole)
+    closed.close()
+    for use in (QUICK.downscale, QUICK.upscale, lambda picture: save(picture, tmp_path / "b.png")):
+        with pytest.raises(ImageError, match="the PIL image: it is closed; use it before"):
+            use(closed)
+    assert not (tmp_path / "b.png").exists()
+
+
+def test_writing_a_pil_image_says_which_function_does(tmp_path):
+    with pytest.raises(
+        ImageError, match=r"cannot write a Image: give an unshrink.Image, or a PIL image to unshrink.save"
+    ):
+        write(PIL.Image.fromarray(photo()), tmp_path / "a.png")
+    assert not list(tmp_path.iterdir())

@@ -1,10 +1,12 @@
 """What we ship does what we say: figures, exactness, agreement, cards."""
 
+import io
 import json
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import PIL.Image
 import pytest
 import torch
 
@@ -12,12 +14,13 @@ import unshrink
 from unshrink import weights
 from unshrink.cli import arguments
 from unshrink.cli import main as cli
-from unshrink.evaluation.flat import flatness, pages
+from unshrink.evaluation.flat import COLOURS, flatness, pages, text
 from unshrink.evaluation.protocol import Figures, figures, mean
 from unshrink.network.network import build
 from unshrink.pictures import metrics
+from unshrink.pictures.colour import to_uint8
 from unshrink.pictures.find import find_pictures
-from unshrink.pictures.resize import crop_to_multiple
+from unshrink.pictures.resize import crop_to_multiple, resize
 from unshrink.runtime import backends
 from unshrink.training.data import read_rgb
 from unshrink.weights import catalogue
@@ -124,6 +127,64 @@ def test_flat_areas_stay_flat(name):
     assert not {page: one for page, one in found.items() if one.off or one.lr_off}, (
         "pages of one colour come back exactly"
     )
+
+
+NARROW = ((1, 1), (1, 50), (50, 1), (37, 41))  # heights and widths: of one pixel, and no multiple of any scale
+
+
+@ROWS
+def test_pictures_of_one_colour_come_back_exactly_however_narrow(row):
+    """White is white, to the last value: of 8 and 16 bits, in colour and grey, restored and small."""
+    rescaler = unshrink.load(row.name)
+    for height, width in NARROW:
+        for colour in [*COLOURS.values(), (255,), (0,), (128,)]:
+            for dtype, step in ((np.uint8, 1), (np.uint16, 257))[: 2 if height == 1 else 1]:
+                wanted = np.array(colour, dtype) * dtype(step)
+                small = rescaler.downscale(unshrink.Image(np.full((height, width, len(colour)), wanted)))
+                assert (small.pixels == wanted).all(), (height, width, colour, dtype)
+                assert (rescaler.upscale(small).pixels == wanted).all(), (height, width, colour, dtype)
+
+
+@pytest.mark.parametrize("name", PROMISED)
+def test_a_white_page_is_white_through_files(name, cases, tmp_path):
+    rescaler = unshrink.load(name)
+    large = rescaler.upscale(rescaler.downscale(cases / "white.png", tmp_path / "small.png"))
+    assert (unshrink.read(large).pixels == 255).all()
+
+
+@ROWS
+@pytest.mark.parametrize("size", [(1, 64), (64, 1)])
+def test_a_ramp_of_one_pixel_across_comes_back(row, size):
+    rescaler, ramp = unshrink.load(row.name), np.linspace(0, 255, 64).astype(np.uint8).reshape(*size, 1)
+    back = rescaler.upscale(rescaler.downscale(unshrink.Image(ramp)))
+    assert back.size == size[::-1]
+    assert metrics.psnr(*(picture.repeat(3, axis=2) for picture in (ramp, back.pixels))) > 25
+
+
+def bilevel(values: np.ndarray) -> unshrink.Image:
+    """A page of one bit, as a file of one bit is read."""
+    stream = io.BytesIO()
+    PIL.Image.fromarray(values.astype(np.uint8) * 255).convert("1").save(stream, "png")
+    return unshrink.read(stream.getvalue())
+
+
+def beside_bicubic(rescaler: unshrink.Rescaler, page: unshrink.Image) -> float:
+    """By how many dB a page comes back better than bicubic brings it back."""
+    size, small = page.size, tuple(-(-side // rescaler.scale) for side in page.size)
+    bicubic = to_uint8(resize(to_uint8(resize(page.pixels, small)), size))
+    restored = rescaler.upscale(rescaler.downscale(page)).pixels
+    ours, theirs = (metrics.psnr(*(one.repeat(3, axis=2) for one in (page.pixels, to))) for to in (restored, bicubic))
+    return ours - theirs
+
+
+@ROWS
+def test_a_page_of_one_bit_comes_back_better_than_by_bicubic(row):
+    """Of text; of a dithered picture no way of resizing keeps anything, and none is far from the other (7 dB)."""
+    rescaler = unshrink.load(row.name)
+    assert beside_bicubic(rescaler, bilevel(text(128).min(axis=2) >= 128)) > 0.1
+    y, x = np.mgrid[:128, :128]
+    bayer = np.array([[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 5]]) / 16
+    assert beside_bicubic(rescaler, bilevel((x + y) / 254 > np.tile(bayer, (32, 32)))) > -1
 
 
 @ROWS

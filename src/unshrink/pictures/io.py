@@ -12,8 +12,10 @@ import contextlib
 import dataclasses
 import io
 import os
+import weakref
 from collections.abc import Callable, Iterator
 from importlib import import_module
+from pathlib import PurePath
 from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
 
 import numpy as np
@@ -36,6 +38,9 @@ Source = str | os.PathLike[str] | bytes | BinaryIO
 
 MAX_PIXELS = 178_956_970
 """Pixels that `read` accepts unless told otherwise: half a gigabyte of 8-bit RGB, which is where Pillow refuses too."""
+
+
+_LONGEST_NAME = 4096
 
 
 class _Codec(Protocol):
@@ -81,7 +86,9 @@ def scan(source: Source, *, max_pixels: int = MAX_PIXELS) -> PassingImage:
         with _refused(name), stream:
             yield from image.pixels
 
-    return image.with_pixels(Strips(image.pixels.shape, image.pixels.dtype, guarded()))
+    pixels = guarded()
+    weakref.finalize(pixels, stream.close)  # of a picture that nobody has read to its end
+    return image.with_pixels(Strips(image.pixels.shape, image.pixels.dtype, pixels))
 
 
 def write(
@@ -160,8 +167,18 @@ def save(
                 f"cannot save a {type(picture).__name__}, which carries no record: downscale an unshrink.Image of it "
                 "and save that; or save unshrink.Image(array), which comes back to its exact size with size="
             )
-        picture = from_pil(picture)
+        picture = taken(picture)
     write(picture, target, format=format, lossy=lossy, overwrite=overwrite)
+
+
+def taken(pil: "PIL.Image.Image") -> Image:
+    """A Pillow picture as an `Image`: `from_pil`, whatever may be wrong with the file behind it.
+
+    Raises:
+        ImageError: it is damaged, cut off, closed or of an unsupported kind.
+    """
+    with _refused("the PIL image"):
+        return from_pil(pil)
 
 
 def _name(source: object) -> str:
@@ -179,9 +196,17 @@ def _refused(name: str) -> Iterator[None]:
         raise ImageError(f"cannot read {name}: {_reason(exc)}") from exc
 
 
+def _is_name(content: bytes) -> bool:
+    """Whether bytes are the path of a picture rather than a picture."""
+    is_short = len(content) <= _LONGEST_NAME and not {0, 10} & set(content)
+    return is_short and (PurePath(os.fsdecode(content)).suffix.lower() in formats.EXTENSIONS or os.path.isfile(content))
+
+
 def _reason(exc: Exception) -> str:
     if isinstance(exc, ImageError):
         return str(exc)
+    if "closed image" in str(exc) or "closed file" in str(exc):  # Pillow's, when the pixels were not yet read
+        return "it is closed; use it before it is closed, or load() it before"
     if "support is not configured" in str(exc):  # libtiff, when it comes to the pixels
         return f"its compression is not supported ({_line(exc)}); save it as PNG, or as TIFF without compression"
     return f"it is damaged ({_line(exc)}); get the file again"
@@ -190,6 +215,8 @@ def _reason(exc: Exception) -> str:
 def _load(source: Source) -> BinaryIO:
     """The file as a stream in which one can seek."""
     if isinstance(source, bytes):
+        if _is_name(source):
+            raise ImageError("bytes are the content of a picture file, and these are its name; give os.fsdecode(name)")
         return io.BytesIO(source)
     if not isinstance(source, str | os.PathLike):
         return io.BytesIO(source.read())

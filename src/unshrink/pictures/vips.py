@@ -1,5 +1,6 @@
 """libvips, which reads 16 bits a channel where Pillow silently cuts them to 8, and reads row by row."""
 
+import functools
 from collections.abc import Iterator
 from typing import Any, Protocol
 
@@ -21,6 +22,18 @@ class Source(Protocol):
         """Moves to a place, and returns it."""
 
 
+@functools.cache
+def _pyvips() -> Any:
+    """pyvips, with those loaders blocked, in the whole process, that libvips does not trust with hostile files.
+
+    The content has called for a format that is trusted before; this is for what looks like one and is another.
+    """
+    import pyvips
+
+    pyvips.block_untrusted_set(True)
+    return pyvips
+
+
 def header(stream: Source, **options: Any) -> Any:
     """The picture in a file as a `pyvips.Image`, not decoded yet; damage found later raises instead of turning grey.
 
@@ -31,7 +44,7 @@ def header(stream: Source, **options: Any) -> Any:
     Raises:
         pyvips.Error: not a picture that libvips knows.
     """
-    import pyvips
+    pyvips = _pyvips()
 
     def seek(offset: int, whence: int) -> int:
         try:
@@ -55,10 +68,8 @@ def strips(picture: Any) -> Strips:
 
 
 def _strips(picture: Any, shape: tuple[int, int, int], dtype: "np.dtype[Any]") -> Iterator[np.ndarray]:
-    import pyvips
-
     height, width, channels = shape
-    region = pyvips.Region.new(picture)
+    region = _pyvips().Region.new(picture)
     step = max(1, _STRIP_BYTES // (width * channels * dtype.itemsize))
     for top in range(0, height, step):
         lines = min(step, height - top)

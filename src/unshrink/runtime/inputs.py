@@ -10,7 +10,7 @@ import numpy as np
 from unshrink.errors import ImageError
 from unshrink.pictures import io as images
 from unshrink.pictures.image import Image, PassingImage
-from unshrink.pictures.pillow import from_pil, to_pil
+from unshrink.pictures.pillow import to_pil
 
 ALLOWED = (
     "a path, an unshrink.Image, a PIL image, an array (H, W) or (H, W, C) of uint8 or uint16 with 1 to 4 channels, "
@@ -42,7 +42,7 @@ def unwrap(picture: Any) -> tuple[Image | PassingImage, Callable[[Image], Any]]:
         return _from_array(picture), lambda image: image.pixels[..., 0] if flat else image.pixels
     pil = sys.modules.get("PIL.Image")
     if pil is not None and isinstance(picture, pil.Image):
-        return from_pil(picture), to_pil
+        return images.taken(picture), to_pil
     if isinstance(picture, bytes) or hasattr(picture, "read"):
         return images.scan(picture), _itself
     raise ImageError(f"cannot use a {type(picture).__name__}: give {ALLOWED}")
