@@ -76,5 +76,5 @@ def refuse_too_large(smallest: int, max_bytes: int) -> None:
     if smallest > max_bytes:
         raise ImageError(
             f"it cannot be made to fit into {max_bytes:,} bytes: the smallest possible has {smallest:,}; "
-            "allow more, or choose a lossy format (--format jpeg) or a larger scale"
+            "allow more, or a lossy `format`, or a larger `scale`"
         )

@@ -17,16 +17,16 @@ from typing import Any, BinaryIO, ClassVar
 
 from unshrink import weights as zoo
 from unshrink.batch.fitting import best_file, goals, loss_of, refuse_too_large
+from unshrink.batch.identify import record_if_sound, refuse_resized, required_mark
 from unshrink.batch.items import STANDARD, Item, Outcome, is_pipe, is_stream
 from unshrink.batch.options import BatchOptions, DownscaleOptions, UpscaleOptions
-from unshrink.errors import ImageError, ModelNotFoundError, ProvenanceError, UnshrinkWarning, UsageError
+from unshrink.errors import ImageError, ModelNotFoundError, UnshrinkWarning, UsageError
 from unshrink.files import atomic_write
 from unshrink.pictures import formats, metrics
 from unshrink.pictures import io as images
-from unshrink.pictures import mark as marks
 from unshrink.pictures import record as provenance
 from unshrink.pictures.colour import over_white
-from unshrink.pictures.image import AnyImage, Image, PassingImage
+from unshrink.pictures.image import Image, PassingImage
 from unshrink.pictures.mark import Mark
 from unshrink.pictures.record import Record
 from unshrink.pictures.sizes import MOST_REDUCED, Goal, Size
@@ -208,15 +208,15 @@ class Upscaler:
     def _model(self, source: Source) -> tuple[Rescaler, Record | None, Image | PassingImage]:
         """The weights for a picture, its record, and the picture, without a record that cannot be used."""
         if self.named:
-            return self.named, *_record_if_sound(source.image)
+            return self.named, *record_if_sound(source.image)
         record, _ = provenance.extract(source.image)
         if record and source.image.size == record.small:
             return self.recorded(record.model, record.weights), record, source.image
         image = source.image.whole()
         if record:
-            _refuse_resized(record, image, source.name)
+            refuse_resized(record, image, source.name)
             return self.recorded(record.model, record.weights), record, image
-        entry = _marked_by(_required_mark(image, source.name))
+        entry = _marked_by(required_mark(image, source.name))
         return self.recorded(entry.name, entry.identity[: zoo.IDENTITY_DIGITS]), None, image
 
 
@@ -383,42 +383,6 @@ def _verified(model: Rescaler, image: Image, file: bytes, form: str, max_pixels:
         restored = model.upscale(images.read(file, max_pixels=max_pixels))
     pair = over_white(image), over_white(restored)
     return {"psnr_y": metrics.psnr_y(*pair, model.scale), "psnr_rgb": metrics.psnr(*pair, model.scale)}
-
-
-def _refuse_resized(record: Record, image: Image, name: str) -> None:
-    """Raises ProvenanceError where a picture, called ``name``, has neither the size of its record nor its pixels."""
-    if record.pixels != provenance.checksum(image.pixels):
-        met = "{}x{} pixels, and had {}x{}".format(*image.size, *record.small)
-        raise ProvenanceError(
-            f"{name} was resized or cropped since unshrink made it: it has {met}; "
-            "get it as it was made, or name weights with `model` to enlarge it anyway"
-        )
-
-
-def _required_mark(image: Image, name: str) -> Mark:
-    """The mark of a small picture without a record, called ``name``.  Raises ProvenanceError where there is none."""
-    mark = marks.read(image.pixels)
-    if mark:
-        return mark
-    advice = f"name weights with `model` to enlarge it anyway (installed: {', '.join(zoo.list_models()) or 'none'})"
-    if marks.is_displaced(image.pixels):
-        raise ProvenanceError(
-            f"{name} was cropped since unshrink made it, or re-encoded beyond what it bears; {advice}"
-        )
-    raise ProvenanceError(
-        f"{name} has no record of unshrink and no mark: it was not made by unshrink, or its metadata was removed; "
-        f"{advice}"
-    )
-
-
-def _record_if_sound(image: AnyImage) -> tuple[Record | None, AnyImage]:
-    """The record, or, where it cannot be used, none and the picture without it: the user has named the weights."""
-    try:
-        return provenance.extract(image)[0], image
-    except ProvenanceError:
-        reason = "its record is malformed or from a newer version of unshrink, and is left aside"
-        warnings.warn(reason, UnshrinkWarning, stacklevel=2)
-        return None, dataclasses.replace(image, xmp=None)
 
 
 def _refuse_huge(image: Image | PassingImage, scale: int, max_pixels: int, name: str) -> None:

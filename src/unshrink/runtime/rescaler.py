@@ -13,6 +13,7 @@ from unshrink import weights as zoo
 from unshrink.errors import ConfigError, ImageError
 from unshrink.pictures import formats
 from unshrink.pictures import io as images
+from unshrink.pictures.formats import Loss
 from unshrink.pictures.image import Image, PassingImage
 from unshrink.pictures.sizes import MOST_REDUCED, SUFFIX, Goal, Size, shrunk
 from unshrink.runtime import backends, memory
@@ -188,7 +189,8 @@ class Rescaler:
 
         Args:
             picture: see the class.  Of a path, the small picture is written to a file and its path returned.
-            out: for a path: the file to write, its extension choosing a lossless format.  Default
+            out: for a path: the file to write, its extension choosing the format: a lossless one, unless the weights
+                are made for lossy ones, which are then written at quality 85.  Default
                 ``<stem>_x<scale>.png`` beside the picture, or ``<stem>_small.png`` where no scale is given but a size.
             scale: how many times smaller each side becomes, from 1.1 to half as much again as the weights, whose is
                 the default.  For another, the picture is resized to that multiple of the small one first, and what
@@ -228,7 +230,8 @@ class Rescaler:
             image = images.scan(picture)
             depth = depth or min(image.depth, formats.of_path(target).depth)
             small = self._pipeline.down(image, self._small_size(goal, image.size), depth, search, mark)
-            images.write(small, target, overwrite=overwrite)
+            loss = None if formats.of_path(target).lossless else Loss()
+            images.write(small, target, lossy=zoo.bears_changes(self.weights), loss=loss, overwrite=overwrite)
             return type(picture)(target)
         _only_for_paths(out)
         if is_tensor(picture):
