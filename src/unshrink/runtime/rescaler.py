@@ -192,9 +192,9 @@ class Rescaler:
             out: for a path: the file to write, its extension choosing the format: a lossless one, unless the weights
                 are made for lossy ones, which are then written at quality 85.  Default
                 ``<stem>_x<scale>.png`` beside the picture, or ``<stem>_small.png`` where no scale is given but a size.
-            scale: how many times smaller each side becomes, from 1.1 to half as much again as the weights, whose is
-                the default.  For another, the picture is resized to that multiple of the small one first, and what
-                comes back to what it was: `pictures.resample`.
+            scale: how many times smaller each side becomes, from 1.1 to 1.5 times the scale of the weights; default:
+                theirs.  For another, the picture is resized to their multiple of the small one first, and what comes
+                back to what it was: `pictures.resample`.
             fit: instead, the longest side of the small picture, or the (width, height) of a box that it fits into.
             max_pixels_out: instead, the most pixels of the small picture.
             depth: bits of the small picture's values, 8 or 16; default: the large one's, or what the format holds.
