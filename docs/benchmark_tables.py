@@ -1,10 +1,12 @@
-"""What benchmarks/*.json hold, as the tables and the plot of docs/performance.md, docs/effort.md and docs/sites.md."""
+"""What benchmarks/*.json and results/ratios.json hold, as the tables and the plot of pages in docs/."""
 
+from fractions import Fraction
 from statistics import median
 from typing import Any
 
 from unshrink.evaluation.plots import Plot, Series
 from unshrink.evaluation.tables import markdown
+from unshrink.weights import for_ratio
 
 Row = dict[str, Any]
 
@@ -192,3 +194,31 @@ def unmarked_and_marked(rows: list[Row]) -> str:
         for way, (plain, marked) in r["plain_and_marked"].items()
     ]
     return "What comes back of small pictures with and without a mark, in dB:\n\n" + markdown(headings, lines)
+
+
+def ratios(measured: Row) -> str:
+    """The curve of ratios.json: a line for each ratio and weights, those that are chosen in bold."""
+    published = measured["published"]
+    lines = []
+    for r in measured["rows"]:
+        chosen = for_ratio(Fraction(str(r["ratio"]))).name == r["model"]
+        name, ours = r["model"], f"{r['psnr_y']:.2f}"
+        lines.append(
+            (
+                f"{r['ratio']:g}",
+                f"**{name}**" if chosen else name,
+                f"**{ours}**" if chosen else ours,
+                f"{r['psnr_rgb']:.2f}",
+                f"{r['bicubic_psnr_y']:.2f}",
+                published["psnr_y"].get(f"{r['ratio']:g}", ""),
+            )
+        )
+    headings = (
+        "ratio",
+        "weights",
+        "PSNR-Y",
+        "RGB",
+        "bicubic both ways, PSNR-Y",
+        f"{published['method']}, published PSNR-Y",
+    )
+    return markdown(headings, lines)

@@ -37,7 +37,9 @@ TRIALS = ("trial", "what and why", "steps", *DECIBELS)
 COSTS = ("parameters", "ms of a processor for 512x512 down")
 SPEED = ROOT / "docs" / "images" / "speed.svg"
 INK = "#808080"  # of the text in a drawing that is a file of its own: readable on white and on black
-MARKED = re.compile(r"(<!-- (figures|trials|speedrun|scales|memory|precision) -->\n).*?(<!-- /\2 -->)", re.DOTALL)
+MARKED = re.compile(
+    r"(<!-- (figures|trials|speedrun|scales|memory|precision|ratios) -->\n).*?(<!-- /\2 -->)", re.DOTALL
+)
 Columns = tuple[tuple[str, str, int], ...]  # heading, figure, digits
 BRIEF: Columns = (  # of the README
     ("PSNR-Y", "psnr_y", 2),
@@ -228,6 +230,7 @@ def pages() -> dict[Path, str]:
         "precision": benchmarks.precision(load("benchmarks", "precision.json")),
     }
     shown[docs / "sites.md"] = {"figures": benchmarks.mark(load("benchmarks", "mark.json"))}
+    shown[docs / "any-scale.md"] = {"ratios": benchmarks.ratios(load("results", "ratios.json"))}
     shown[docs / "effort.md"] = {"figures": benchmarks.effort(load("benchmarks", "effort.json"))}
     shown[docs / "recoded.md"] = {"figures": recoded.everything(load("results", "recoded.json"))}
     shown[docs / "training-diary.md"] = {"figures": curves(), "trials": trials()}

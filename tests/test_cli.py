@@ -155,6 +155,142 @@ def test_scale_and_model_choose_the_weights(photo, tmp_path, option):
     assert read(tmp_path / "photo_x2.png").size == (19, 15)
 
 
+@pytest.mark.parametrize(
+    ("option", "name", "size", "model"),
+    [
+        (("-s", 1.5), "photo_x1.5.png", (25, 20), "tiny-x2"),
+        (("-s", "2.0"), "photo_x2.png", (19, 15), "tiny-x2"),
+        (("-s", 2.3), "photo_x2.3.png", (17, 13), "tiny-x2"),
+        (("-s", 3.5), "photo_x3.5.png", (11, 9), "tiny-x4"),
+        (("-s", 2.5, "-m", "tiny-x2"), "photo_x2.5.png", (15, 12), "tiny-x2"),
+        (("--fit", 30), "photo_small.png", (30, 24), "tiny-x2"),
+        (("--fit", "30x13"), "photo_small.png", (17, 13), "tiny-x2"),
+        (("--fit", "9"), "photo_small.png", (9, 8), "tiny-x4"),
+        (("--max-pixels-out", "0.3k"), "photo_small.png", (19, 15), "tiny-x2"),
+    ],
+)
+def test_any_scale_or_size_comes_back_to_the_size_it_was(photo, tmp_path, option, name, size, model, capsys):
+    assert unshrink("downscale", photo, *option, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["model"] == model
+    assert read(tmp_path / name).size == size
+    assert unshrink("upscale", tmp_path / name) == 0
+    assert capsys.readouterr().err.count("warning") == 0
+    assert read(tmp_path / "photo_restored.png").size == (37, 29)
+    if size != (19, 15):
+        assert unshrink("info", tmp_path / name) == 0
+        assert " resized to {}x{},".format(*(side * int(model[-1]) for side in size)) in capsys.readouterr().out
+
+
+# -- lossy small pictures ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def noise(tmp_path):
+    draw = np.random.default_rng(0).integers(0, 256, (96, 160, 3), np.uint8)
+    write(Image(draw), tmp_path / "noise.png")
+    return tmp_path / "noise.png"
+
+
+@pytest.fixture
+def lossy_weights(zoo, monkeypatch):
+    """Weights that are made for lossy formats, beside the others; they are the same."""
+    rows = (dataclasses.replace(entry, lossy=True, number=n) for n, entry in enumerate(catalogue.ENTRIES, 1))
+    monkeypatch.setattr(catalogue, "ENTRIES", tuple(rows))
+
+
+def told(capsys):
+    return json.loads(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("form", ["jpg", "avif", "webp"])
+def test_quality_reaches_the_file_and_85_is_the_default(noise, lossy_weights, tmp_path, form, capsys):
+    sizes = {}
+    for quality in (20, 85, 95, None):
+        asked = () if quality is None else ("--quality", quality)
+        target = tmp_path / f"{quality}.{form}"
+        assert unshrink("downscale", noise, "-o", target, *asked, "--json") == 0
+        assert told(capsys).get("quality") == (quality or (None if form == "webp" else 85))
+        sizes[quality] = target.stat().st_size
+    assert sizes[20] < sizes[85] < sizes[95]
+    assert sizes[None] == sizes[85] if form != "webp" else sizes[None] > sizes[95]  # WebP is lossless unless asked
+
+
+def test_chroma_reaches_the_file(noise, lossy_weights, tmp_path):
+    for chroma, sampling in ((None, (2, 2)), ("4:2:0", (2, 2)), ("4:4:4", (1, 1))):
+        asked = ("--chroma", chroma) if chroma else ()
+        assert unshrink("downscale", noise, "-o", tmp_path / "small.jpg", *asked, "--overwrite") == 0
+        with PIL.Image.open(tmp_path / "small.jpg") as file:
+            assert file.layer[0][1:3] == sampling
+
+
+def test_weights_for_lossy_formats_need_no_leave_and_others_do(noise, zoo, tmp_path, capsys, monkeypatch):
+    target = tmp_path / "small.jpg"
+    assert unshrink("downscale", noise, "-o", target) == 1
+    assert "only the exact values" in capsys.readouterr().err
+    assert not target.exists()
+    rows = [dataclasses.replace(entry, lossy=True) for entry in catalogue.ENTRIES]
+    monkeypatch.setattr(catalogue, "ENTRIES", tuple(rows))
+    assert unshrink("downscale", noise, "-o", target, "--no-mark", "--verify") == 0
+    assert "warning" not in capsys.readouterr().err
+
+
+def test_as_many_bytes_as_are_allowed(noise, lossy_weights, tmp_path, capsys):
+    target = tmp_path / "small.jpg"
+    common = ("downscale", noise, "-o", target, "--overwrite", "--json", "-s", 2, "--no-mark")
+    sizes = {}
+    for quality in (30, 70, 71):
+        assert unshrink(*common, "--quality", quality) == 0
+        sizes[quality] = told(capsys)["small_bytes"]
+    for most, quality, scale in (
+        (sizes[71] - 1, 70, 2),
+        (sizes[70], 70, 2),
+        (sizes[30], 30, 2),
+        (sizes[30] - 1, None, 4),
+    ):
+        assert unshrink(*common, "--max-bytes", most) == 0
+        facts = told(capsys)
+        assert (facts["scale"], facts["quality"]) == (scale, quality or facts["quality"])
+        assert facts["small_bytes"] == target.stat().st_size <= most
+    assert unshrink(*common, "--max-bytes", 200) == 1
+    smallest = int(re.search(r"smallest possible has ([\d,]+)", told(capsys)["error"])[1].replace(",", ""))
+    assert unshrink(*common, "--max-bytes", smallest) == 0
+    assert target.stat().st_size == smallest
+
+
+def test_bytes_of_a_lossless_format_are_kept_by_the_scale(noise, tmp_path, capsys):
+    assert unshrink("downscale", noise, "-s", 2, "--json") == 0
+    large = told(capsys)["small_bytes"]
+    assert unshrink("downscale", noise, "-s", 2, "--json", "--max-bytes", large - 1) == 0
+    facts = told(capsys)
+    assert (facts["scale"], Path(facts["output"]).name) == (4, "noise_small.png")
+    assert unshrink("downscale", noise, "-m", "tiny-x2", "-o", tmp_path / "n.png", "--max-bytes", large - 1) == 1
+    assert not (tmp_path / "n.png").exists()
+
+
+def test_verify_measures_what_was_written(noise, lossy_weights, tmp_path, capsys):
+    found = []
+    for quality in (30, 95):
+        target = tmp_path / f"{quality}.jpg"
+        assert unshrink("downscale", noise, "-o", target, "--quality", quality, "--verify", "--json") == 0
+        found.append(told(capsys)["psnr_y"])
+    assert found[0] < found[1]
+
+
+def test_a_folder_is_fitted_each_by_its_own_weights_and_done_once(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in").mkdir()
+    for width in (12, 24, 60):
+        photo_at(tmp_path / "in" / f"{width}.png", width=width)
+    assert unshrink("downscale", "in", "-o", "small", "--fit", 16, "--workers", 1) == 0
+    assert [read(path).size for path in sorted((tmp_path / "small").glob("*.png"))] == [(7, 16), (14, 16), (16, 8)]
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "small").glob("*.png")}
+    assert unshrink("downscale", "in", "-o", "small", "--fit", 16, "--workers", 1) == 0
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "small").glob("*.png")} == before
+    assert unshrink("downscale", "in", "-o", "small", "--fit", 15, "--workers", 1, "--overwrite") == 0
+    assert max(max(read(path).size) for path in (tmp_path / "small").glob("*.png")) == 15
+    assert unshrink("downscale", "in", "-o", "new", "--fit", 16, "--name", "{stem}-{scale}{ext}") == 2
+
+
 def test_model_may_be_a_file(photo, zoo, tmp_path):
     assert unshrink("downscale", photo, "-m", zoo / "tiny-x2.safetensors", "-o", tmp_path / "s.webp") == 0
     assert (tmp_path / "s.webp").read_bytes()[8:12] == b"WEBP"
@@ -479,8 +615,23 @@ def test_files_are_replaced_only_when_asked(photo, tmp_path, capsys):
     "arguments, code, message",
     [
         (("-m", "tiny-x9"), 1, "did you mean tiny-x"),
-        (("-s", 8), 1, "no weights for scale 8"),
-        (("-s", 5), 2, "invalid choice"),
+        (("-s", 8), 1, "8 times smaller: installed weights make it 4 times smaller at most"),
+        (("-s", 1.05), 2, "must be a number from 1.1 to 8, not '1.05'"),
+        (("-s", "two"), 2, "must be a number from 1.1 to 8"),
+        (("--fit", "1280x"), 2, "must be a side or WIDTHxHEIGHT"),
+        (("--fit", 0), 2, "must be a side or WIDTHxHEIGHT"),
+        (("--max-pixels-out", 0), 2, "must be a number of at least 1, with k, M or G"),
+        (("--max-pixels-out", "8.3 M"), 2, "must be a number of at least 1, with k, M or G"),
+        (("--fit", 8, "-s", 2), 2, "not allowed with argument"),
+        (("--quality", 0), 2, "must be a whole number from 1 to 100"),
+        (("--quality", 101), 2, "must be a whole number from 1 to 100"),
+        (("--quality", 80), 1, "png keeps every value: quality and chroma are for webp, jpeg, avif"),
+        (("--format", "webp", "--chroma", "4:4:4", "--lossy"), 1, "webp has chroma 4:2:0 alone"),
+        (("--chroma", "4:1:1"), 2, "invalid choice"),
+        (("--max-bytes", 0), 2, "must be a number of at least 1"),
+        (("--max-bytes", "3 kB"), 2, "must be a number of at least 1"),
+        (("--max-bytes", "50"), 1, "the smallest possible has"),
+        (("--fit", 5000), 1, "fits into 5000x5000 already"),
         (("-o", "small.xyz"), 1, "unknown extension"),
         (("-o", "small.png", "--format", "webp"), 2, "contradicts"),
         (("--max-pixels", 0), 2, "whole number"),
@@ -506,7 +657,7 @@ def test_errors_of_the_whole_command_are_json_too(photo, capsys):
 
 
 def test_bugs_keep_their_traceback(photo, monkeypatch):
-    monkeypatch.setattr("unshrink.batch.rescale.named_model", lambda *_: 1 / 0)
+    monkeypatch.setattr("unshrink.batch.rescale.load", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         unshrink("downscale", photo)
 

@@ -6,20 +6,23 @@ import io
 import json
 import struct
 import time
+from fractions import Fraction
 from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 import PIL.Image
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from unshrink.errors import ProvenanceError, UnshrinkWarning
 from unshrink.pictures.image import Image
 from unshrink.pictures.io import read, write
 from unshrink.pictures.record import NAMESPACE, Record, checksum, embed, extract
+from unshrink.pictures.sizes import Frame, shrunk
 
+RESIZED = Record("irn-x4", "0123456789abcdef", 4, (1500, 1000), 8, 3, "fedcba9876543210", (1600, 1068))
 RECORD = Record("irn-x4", "0123456789abcdef", 4, (4000, 3000), 8, 3, "fedcba9876543210")
 JSON = (
     '{"format":1,"model":"irn-x4","weights":"0123456789abcdef","scale":4,"size":[4000,3000],"depth":8,'
@@ -50,6 +53,8 @@ def through_file(image, form, **options):
 def test_json_is_canonical():
     assert RECORD.to_json() == JSON
     assert Record.from_json(JSON) == RECORD
+    assert RESIZED.to_json() == JSON.replace("4000,3000", "1500,1000")[:-1] + ',"resized":[1600,1068]}'
+    assert Record.from_json(RESIZED.to_json()) == RESIZED
 
 
 records = st.builds(
@@ -62,6 +67,18 @@ records = st.builds(
     channels=st.integers(1, 4),
     pixels=st.from_regex(r"[0-9a-f]{16}", fullmatch=True),
 )
+
+
+@st.composite
+def resized_records(draw):
+    """Those of pictures that were resized on the way."""
+    size, scale = draw(st.tuples(st.integers(9, 5000), st.integers(9, 5000))), draw(st.integers(2, 8))
+    frame = Frame(size, shrunk(size, Fraction(draw(st.integers(110, 100 * scale)), 100)), scale)
+    assume(frame.resized)
+    return dataclasses.replace(RESIZED, size=size, scale=scale, resized=frame.between)
+
+
+records = records | resized_records()
 
 
 @given(record=records)
@@ -90,6 +107,7 @@ WRONG = {
     "depth": [0, 1, 10, 12, 32, 8.0, "8", True, None],
     "channels": [0, 5, -1, 3.0, "RGB", True, None],
     "pixels": ["", "0123456789ABCDEF", "x" * 16, 7, None],
+    "resized": [[], [1], [1, 2, 3], [0, 1], [1.0, 1], ["1", 1], [10**5] * 2, 7, False, "4000x3000", [4000, 3000]],
 }  # fmt: skip
 
 
@@ -101,7 +119,7 @@ def test_wrong_values(key, value):
     assert len(str(caught.value)) < 400
 
 
-@pytest.mark.parametrize("key", WRONG)
+@pytest.mark.parametrize("key", sorted(WRONG.keys() - {"resized"}))
 def test_missing_keys(key):
     with pytest.raises(ProvenanceError, match="malformed"):
         Record.from_json(json.dumps({name: value for name, value in json.loads(JSON).items() if name != key}))

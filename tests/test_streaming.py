@@ -1,6 +1,7 @@
 """Pictures of any size through a network: the same bytes whatever the pieces, and no more memory than there is."""
 
 import collections
+import dataclasses
 import functools
 import tracemalloc
 import warnings
@@ -12,10 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from networks import OTHERS, Samples, portable_weights, random_weights
-from unshrink.errors import ConfigError, UnshrinkError, UnshrinkWarning
+from unshrink.errors import ConfigError, ImageError, ProvenanceError, UnshrinkError, UnshrinkWarning, UsageError
 from unshrink.network.layers import Step
+from unshrink.pictures import resample
 from unshrink.pictures.image import Image
 from unshrink.pictures.io import read, scan, write
+from unshrink.pictures.record import embed, extract
 from unshrink.pictures.strips import Strips
 from unshrink.runtime import backends, search
 from unshrink.runtime.pieces import as_values
@@ -174,3 +177,90 @@ def test_a_block_more_costs_the_memory_of_its_surroundings_and_no_more():
 
     values = 7 * 2 * RADIUS * (800 * 12 + 400 * 48)  # of seven blocks more at each level
     assert peak([8, 8]) - peak([1, 1]) < 1.5 * 4 * values
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("size", [{"scale": 1.7}, {"fit": 101}, {"scale": 2.3}])
+def test_at_any_scale_a_file_in_strips_gives_the_bytes_of_the_array(tmp_path, monkeypatch, suffix, channels, size):
+    image, tiled = Image(noise(190, 121, channels, 16)), rescaler(2, "torch", LEAST[2] + 40)
+    write(image, tmp_path / f"large{suffix}")
+    expected = rescaler(2, "torch").downscale(image, **size)
+    monkeypatch.setattr(resample, "STRIP_BYTES", 30_000)
+    small = tiled.downscale(tmp_path / f"large{suffix}", tmp_path / f"small{suffix}", **size)
+    assert np.array_equal(read(small).pixels, expected.pixels)
+    large = read(tiled.upscale(small, tmp_path / f"back{suffix}"))
+    monkeypatch.undo()
+    assert large.size == image.size
+    assert np.array_equal(large.pixels, rescaler(2, "torch").upscale(expected).pixels)
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    width=st.integers(1, 90),
+    height=st.integers(1, 90),
+    hundredths=st.integers(110, 300),
+    channels=st.sampled_from([1, 2, 3, 4]),
+    depth=st.sampled_from([8, 16]),
+)
+def test_at_any_scale_a_picture_of_any_size_comes_back_to_its_size(width, height, hundredths, channels, depth):
+    r, image = Rescaler(random_weights(2), Samples()), Image(noise(height, width, channels, depth))
+    small = r.downscale(image, scale=hundredths / 100)
+    assert small.size == tuple(-(-side * 100 // hundredths) for side in image.size)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        back = r.upscale(small)
+    assert (back.size, back.channels, back.depth) == (image.size, channels, depth)
+
+
+def test_a_record_whose_sizes_contradict_each_other_is_malformed_or_warned_of():
+    r = Rescaler(random_weights(2), Samples())
+    small = r.downscale(Image(noise(43, 31)), scale=1.3)
+    record, bare = extract(small)
+    assert (record.size, record.resized) == ((31, 43), (48, 68))
+    for wrong in ((48, 60), (31, 43), (49, 68)):
+        with pytest.raises(ProvenanceError, match="malformed"):
+            dataclasses.replace(record, resized=wrong)
+    with pytest.warns(UnshrinkWarning, match="its record was altered"):
+        assert r.upscale(embed(bare, dataclasses.replace(record, resized=None))).size == (48, 68)
+
+
+def test_one_colour_comes_back_at_any_scale():
+    r = Rescaler(random_weights(2), Samples())
+    for value in (0, 77, 255):
+        flat = Image(np.full((43, 31, 3), value, np.uint8))
+        small = r.downscale(flat, scale=1.3)
+        assert (small.pixels == value).all()
+        assert (r.upscale(small).pixels == value).all()
+
+
+def test_arrays_and_tensors_come_back_by_their_size():
+    torch = pytest.importorskip("torch")
+    r, pixels = Rescaler(random_weights(2), Samples()), noise(43, 31)
+    small = r.downscale(pixels, scale=1.3)
+    assert np.array_equal(r.upscale(small, size=(31, 43)), r.upscale(r.downscale(Image(pixels), scale=1.3)).pixels)
+    planes = torch.from_numpy(pixels.transpose(2, 0, 1)[None] / np.float32(255))
+    little = r.downscale(planes, scale=1.3)
+    assert np.array_equal((little[0] * 255).round().numpy().transpose(1, 2, 0), small)
+    assert r.upscale(little, size=(31, 43)).shape == planes.shape
+    with pytest.raises(ImageError, match="size 31x20 does not fit a small picture of 24x34"):
+        r.upscale(small, size=(31, 20))
+
+
+def test_a_ratio_beyond_the_weights_is_refused():
+    r = Rescaler(random_weights(2), Samples())
+    with pytest.raises(ConfigError, match=r"3\.1 times smaller, and random-x2 makes it 3 times smaller at most"):
+        r.downscale(noise(40, 40), scale=3.1)
+    with pytest.raises(UsageError, match="scale and fit contradict"):
+        r.downscale(noise(40, 40), scale=2, fit=20)
+    with pytest.raises(ImageError, match="fits into 40x40 already"):
+        r.downscale(noise(40, 40), fit=40)
+
+
+def test_at_any_scale_the_search_keeps_the_size_and_never_restores_worse():
+    r, image = rescaler(2, "torch"), Image(noise(41, 37))
+    found: list[search.Refined] = []
+    small = r.downscale(image, scale=1.6, effort=2, report=found.append)
+    assert small.size == (24, 26)
+    assert r.upscale(small).size == image.size
+    assert found[0].gain_rgb >= 0

@@ -5,6 +5,8 @@ import json
 import subprocess
 import sys
 import zlib
+from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -123,6 +125,39 @@ def test_unknown_weights(installed, tmp_path):
         zoo.load("absent.safetensors")
     with pytest.raises(ModelNotFoundError, match="scale 5: installed are irn-x2"):
         zoo.for_scale(5)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "scale"),
+    [("1.01", 2), (2, 2), ("2.6", 2), ("2.61", 3), (3, 3), ("3.01", 4), (4, 4), (6, 4), ("6.1", 8), (8, 8)],
+)
+def test_weights_for_a_ratio(ratio, scale):
+    assert zoo.for_ratio(Fraction(ratio)).scale == scale
+
+
+def test_weights_for_lossy_formats_are_for_these_alone(monkeypatch):
+    exact = zoo.for_ratio(Fraction(2))
+    lossy = dataclasses.replace(exact, name="irn-x2-jpeg", lossy=True)
+    monkeypatch.setattr(catalogue, "ENTRIES", (*catalogue.ENTRIES, lossy))
+    assert zoo.for_ratio(Fraction(3, 2)) is exact
+    assert zoo.for_ratio(Fraction(3, 2), lossy=True) is lossy
+    assert zoo.for_ratio(Fraction(4), lossy=True).name == "irn-x4"  # there are none that are made for it
+
+
+def test_no_weights_make_a_picture_smaller_than_their_scale():
+    with pytest.raises(
+        ModelNotFoundError, match=r"8\.5 times smaller: installed weights make it 8 times smaller at most"
+    ):
+        zoo.for_ratio(Fraction(17, 2))
+
+
+def test_the_weights_for_a_ratio_are_those_that_were_measured_to_be_best():
+    rows = json.loads((Path(__file__).parents[1] / "results" / "ratios.json").read_text())["rows"]
+    best = {r["ratio"]: max(o["psnr_y"] for o in rows if o["ratio"] == r["ratio"]) for r in rows}
+    for row in rows:
+        if zoo.for_ratio(Fraction(str(row["ratio"]))).name == row["model"]:
+            assert row["psnr_y"] > best.pop(row["ratio"]) - 0.1
+    assert not best
 
 
 def test_pictures_of_other_weights(installed, weights):

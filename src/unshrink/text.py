@@ -1,6 +1,7 @@
-"""Numbers and tables as people read them, in commands, pages and pictures alike."""
+"""Numbers and tables as people read and write them, in commands, pages and pictures alike."""
 
 import math
+import re
 from collections.abc import Sequence
 
 
@@ -11,6 +12,24 @@ def human_bytes(count: int) -> str:
     if count < 999_500:
         return f"{count / 1e3:.3g} kB"
     return f"{count / 1e6:.{1 if count < 1e8 else 0}f} MB"
+
+
+def amount(text: str) -> int:
+    """8.3M -> 8,300,000; 300k -> 300,000.
+
+    Raises:
+        ValueError: it is no such number, or less than 1.
+    """
+    match = re.fullmatch(r"(\d{1,15})(?:\.(\d{1,9}))?([kMG]?)", text)
+    count = 0
+    if match:
+        whole, part, unit = match[1], match[2] or "", {"": 0, "k": 3, "M": 6, "G": 9}[match[3]]
+        count = int(whole + part) * 10**unit // 10 ** len(part)
+    if count < 1:
+        raise ValueError(
+            f"must be a number of at least 1, with k, M or G for thousands, millions or billions, not {text!r}"
+        )
+    return count
 
 
 def decibels(value: float | None) -> str:

@@ -23,7 +23,7 @@ from unshrink.errors import ConfigError, UnshrinkError, not_installed
 from unshrink.pictures import io as images
 from unshrink.pictures.find import is_picture
 from unshrink.pictures.formats import EXTENSIONS
-from unshrink.runtime.rescaler import SMALL
+from unshrink.pictures.sizes import SUFFIX
 
 try:
     import obstore
@@ -76,7 +76,7 @@ def upscale(source: str, target: str, *, model: str | None = None, workers: int 
     """
 
     def rename(stem: str) -> str:
-        return re.sub(SMALL, "", stem) + "_restored"
+        return re.sub(SUFFIX, "", stem) + "_restored"
 
     return _run(
         source, target, rename, partial(upscaler, UpscaleOptions(model=model, threads=threads)), workers, threads

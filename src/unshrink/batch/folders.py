@@ -14,19 +14,21 @@ from typing import Any
 
 import numpy as np
 
+from unshrink import weights as zoo
+from unshrink.batch.fitting import loss_of
 from unshrink.batch.items import Item, Outcome, is_stream, skipped
 from unshrink.batch.manifest import Manifest
 from unshrink.batch.options import DownscaleOptions, UpscaleOptions
 from unshrink.batch.plan import Request, in_shard, intention, plan, settle
-from unshrink.batch.rescale import Downscaler, Upscaler, downscaler, rescale_file, upscaler
+from unshrink.batch.rescale import ANY_SIZE, Downscaler, Upscaler, downscaler, rescale_file, upscaler
 from unshrink.batch.run import Batch, DoItem, attempt, threads_each, worker_count
 from unshrink.files import sweep
 from unshrink.pictures import io as images
 from unshrink.pictures.image import Image
-from unshrink.runtime.rescaler import SMALL
+from unshrink.pictures.sizes import SUFFIX
 from unshrink.runtime.streaming import Progress
 
-SMALL_NAME, LARGE_NAME = "{stem}_x{scale}{ext}", "{stem}_restored{ext}"
+LARGE_NAME = "{stem}_restored{ext}"
 
 AnyPath = str | os.PathLike[str]
 How = Downscaler | Upscaler
@@ -67,7 +69,8 @@ def downscale(
 
     Args:
         inputs: a picture, a folder or a pattern like "a/**/*.jpg", or several of these; "-" for standard input.
-        out: a file, a folder, or "-" for standard output; None for ``<stem>_x<scale>.png`` beside each picture.
+        out: a file, a folder, or "-" for standard output; None for ``<stem>_x<scale>.png`` beside each picture, or
+            ``<stem>_small.png`` where a size is asked for and no scale.
             Folders and patterns need a folder, which has the same subfolders afterwards.
         options: what is asked for with all alike; default: `DownscaleOptions()`.
         progress: what to call with the share that is done, 0 to 1: of the pictures, or of the one.
@@ -87,13 +90,27 @@ def downscale(
     """
     options = options or DownscaleOptions()
     how = downscaler(options)
-    request, scale = Request(_names(inputs), _name(out), options), str(how.model.scale)
-    items = plan(request, SMALL_NAME, lambda stem: {"stem": stem, "scale": scale})
-    images.write(
-        Image(np.zeros((1, 1, 3), np.uint8)), io.BytesIO(), format=items[0].form, lossy=options.lossy
-    )  # refuses
-    shape = {"weights": how.model.weights.identity, "depth": options.depth, "mark": options.mark}
-    return _start(request, items, how, shape | {"effort": options.effort, "lossy": options.lossy}, progress)
+    request = Request(_names(inputs), _name(out), options)
+    scale = how.scale(request.form)
+    fields = {} if scale is None else {"scale": f"{scale:g}"}
+    suffix = "_small" if scale is None else options.goal.suffix(scale)
+    items = plan(request, f"{{stem}}{suffix}{{ext}}", lambda stem: {"stem": stem, **fields})
+    _refuse(how, items[0].form)
+    loss = loss_of(options, request.form)
+    shape = {"weights": how.identities(request.form), "goal": options.goal.as_json(), "depth": options.depth}
+    shape |= {"mark": options.mark, "effort": options.effort, "lossy": options.lossy, "max_bytes": options.max_bytes}
+    return _start(request, items, how, shape | {"loss": loss and dataclasses.asdict(loss)}, progress)
+
+
+def _refuse(how: Downscaler, form: str) -> None:
+    """Raises an error where weights or format cannot be, for any picture."""
+    options, lossy = how.options, how.options.lossy
+    if not options.goal.depends_on_size:
+        weights = how.model(ANY_SIZE, form).weights
+        zoo.number_to_mark(weights, options.mark)
+        lossy = lossy or zoo.bears_changes(weights)
+    dot = Image(np.zeros((1, 1, 3), np.uint8))
+    images.write(dot, io.BytesIO(), format=form, lossy=lossy, loss=loss_of(options, form))
 
 
 def upscale(
@@ -107,7 +124,7 @@ def upscale(
     options = options or UpscaleOptions()
     how = upscaler(options)
     request = Request(_names(inputs), _name(out), options)
-    items = plan(request, LARGE_NAME, lambda stem: {"stem": re.sub(SMALL, "", stem)})
+    items = plan(request, LARGE_NAME, lambda stem: {"stem": re.sub(SUFFIX, "", stem)})
     shape = {"model": options.model, "size": options.size, "seed": options.seed}
     return _start(request, items, how, shape, progress)
 

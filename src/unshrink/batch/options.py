@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from unshrink.errors import UsageError
+from unshrink.pictures.formats import CHROMA
+from unshrink.pictures.sizes import Goal, Size
 
 Existing = Literal["refuse", "overwrite", "skip", "rename"]
 
 _EFFORTS = range(10)
+_QUALITIES = range(1, 101)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +25,8 @@ class BatchOptions:
         model: weights, a name or the path of a file; None for the default ones of the scale, or, to restore, for those
             that made each picture.
         format: "png", "webp", "tiff", "jpeg" or "avif"; None to go by the name of the output, else "png".
-        name: template for the names of the files in a folder, of {stem}, {name}, {scale} (downscale) and {ext}.
+        name: template for the names of the files in a folder, of {stem}, {name}, {ext} and, to make small by a scale,
+            {scale}.
         recursive: whether folders stand for the pictures in their subfolders too.
         existing: what is done where the output exists: "refuse", "overwrite", "skip" or "rename", which adds a number.
         strip: whether colour profile, EXIF (orientation too), XMP and resolution are left out.
@@ -80,27 +84,52 @@ class DownscaleOptions(BatchOptions):
     """What `downscale` takes; see `BatchOptions` for the others.
 
     Attributes:
-        scale: how many times smaller each side becomes; None for that of the model, or 2.
+        scale: how many times smaller each side becomes, 1.1 to 8; None for that of the model, or 2.
+        fit: instead, the longest side of the small pictures, or the (width, height) of a box that they fit into.
+        max_pixels_out: instead, the most pixels of the small pictures.
         depth: bits of the small picture's values, 8 or 16; None for the large one's, or what the format holds.
         mark: whether the pixels themselves say which weights made them, for when a site removes the record; None for as
             the weights are made: those for lossy formats mark.
         effort: 0 to 9 steps in search of a small picture of which more comes back, each as long as a few runs.
-        lossy: whether formats are allowed that change values; what comes back is then much worse.
+        lossy: whether formats that change values are allowed with weights that are not made for them: what comes back
+            is then much worse.
+        quality: of a lossy format, 1 to 100; None for 85, and for lossless WebP.
+        chroma: of a lossy format, "4:2:0" or "4:4:4"; None for "4:2:0".
+        max_bytes: of the file: the best quality that fits, then the next larger scale.
         verify: whether each is restored from what was written, and how close it comes measured (PSNR).
     """
 
-    scale: int | None = None
+    scale: float | None = None
+    fit: int | Size | None = None
+    max_pixels_out: int | None = None
     depth: int | None = None
     mark: bool | None = None
     effort: int = 0
     lossy: bool = False
+    quality: int | None = None
+    chroma: str | None = None
+    max_bytes: int | None = None
     verify: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        _ = self.goal  # refuses
+        self._require("quality", self.quality is None or self.quality in _QUALITIES, "None and whole numbers to 100")
+        self._require("chroma", self.chroma in (None, *CHROMA), f"None, {', '.join(CHROMA)}")
+        self._require("max_bytes", self.max_bytes is None or _is_whole(self.max_bytes, 1), "None and numbers from 1")
         self._require("depth", self.depth in (None, 8, 16), "None, 8 and 16")
         self._require("mark", self.mark in (None, True, False), "None, True and False")
         self._require("effort", self.effort in _EFFORTS, f"whole numbers from 0 to {_EFFORTS[-1]}")
+
+    @property
+    def scale_varies(self) -> bool:
+        """Whether the scale is known only once a picture is made small."""
+        return self.goal.depends_on_size or self.max_bytes is not None
+
+    @property
+    def goal(self) -> Goal:
+        """How small pictures are to become."""
+        return Goal(self.scale, self.fit, self.max_pixels_out)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -55,6 +55,11 @@ class Request:
             return None
         return out
 
+    @property
+    def form(self) -> str:
+        """The format of what is made."""
+        return _format(None if self.folder else self.out, self.options.format)
+
 
 def is_several(inputs: Sequence[str]) -> bool:
     """Whether inputs stand for several pictures, which go through workers."""
@@ -76,7 +81,7 @@ def plan(request: Request, template: str, fields: Fields) -> list[Item]:
     """
     _refuse_unsuitable(request)
     inputs, options, folder = request.inputs, request.options, request.folder
-    form = _format(None if folder else request.out, options.format)
+    form = request.form
     found = [source for name in inputs for source in _find(name, request)]
     if not found:
         shallow = not options.recursive and any(map(os.path.isdir, inputs))

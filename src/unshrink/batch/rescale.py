@@ -11,26 +11,32 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
 
 from unshrink import weights as zoo
+from unshrink.batch.fitting import best_file, goals, loss_of, refuse_too_large
+from unshrink.batch.identify import record_if_sound, refuse_resized, required_mark
 from unshrink.batch.items import STANDARD, Item, Outcome, is_pipe, is_stream
 from unshrink.batch.options import BatchOptions, DownscaleOptions, UpscaleOptions
-from unshrink.errors import ImageError, ModelNotFoundError, ProvenanceError, UnshrinkWarning, UsageError
+from unshrink.errors import ImageError, ModelNotFoundError, UnshrinkWarning, UsageError
 from unshrink.files import atomic_write
 from unshrink.pictures import formats, metrics
 from unshrink.pictures import io as images
-from unshrink.pictures import mark as marks
 from unshrink.pictures import record as provenance
 from unshrink.pictures.colour import over_white
-from unshrink.pictures.image import AnyImage, Image, PassingImage, Size
+from unshrink.pictures.image import Image, PassingImage
 from unshrink.pictures.mark import Mark
 from unshrink.pictures.record import Record
+from unshrink.pictures.sizes import MOST_REDUCED, Goal, Size
 from unshrink.runtime import backends, rescaler
 from unshrink.runtime.rescaler import Rescaler
 from unshrink.runtime.search import Refined
 from unshrink.runtime.streaming import Progress
+from unshrink.weights import catalogue
+
+ANY_SIZE = 1, 1  # where weights do not depend on it
 
 logger = logging.getLogger("unshrink")
 
@@ -69,11 +75,11 @@ class Downscaler:
 
     Attributes:
         options: what is asked for.
-        model: the weights, ready to run.
+        load: gives weights by name or path, ready to run, the same ones each time.
     """
 
     options: DownscaleOptions
-    model: Rescaler
+    load: Callable[[str], Rescaler]
     command: ClassVar[str] = "downscale"
 
     def write(self, source: Source, stream: BinaryIO, form: str, progress: Progress | None = None) -> Written:
@@ -88,29 +94,81 @@ class Downscaler:
         Raises:
             ImageError: the picture cannot be decoded or used, or the format changes values and that is not allowed.
         """
-        options, model = self.options, self.model
-        image = source.image.strip() if options.strip else source.image
-        held = image.whole() if options.verify else None  # it is needed once more
+        options, image = self.options, source.image.strip() if self.options.strip else source.image
+        loss, first = loss_of(options, form), self.model(source.image.size, form)
+        held = image.whole() if options.verify or options.max_bytes else None  # it is needed once more
+        smallest = sys.maxsize
+        for goal in goals(options, options.goal.ratio(image.size, first.scale)):
+            model = first if goal == options.goal else self._for(Fraction(str(goal.scale)), form)
+            small, facts = self._small(model, held or image, goal, form, progress)
+            allowed = options.lossy or zoo.bears_changes(model.weights)
+            if not (loss or held):
+                images.write(small, stream, format=form, lossy=allowed)  # as its rows come
+                return Written(model, facts | {"bytes": source.bytes, "small_bytes": stream.tell()})
+            file, lost = best_file(small, form, loss, allowed, options.max_bytes)
+            smallest = min(smallest, len(file))
+            if options.max_bytes is None or len(file) <= options.max_bytes:
+                break
+        refuse_too_large(smallest, options.max_bytes or sys.maxsize)
+        stream.write(file)
+        facts |= {"bytes": source.bytes, "small_bytes": len(file)}
+        if lost:
+            facts |= {"quality": lost.quality, "chroma": lost.chroma}
+        if held and options.verify:
+            facts |= _verified(model, held, file, form, _limit(options))
+        return Written(model, facts)
+
+    def _small(
+        self, model: Rescaler, image: Image | PassingImage, goal: Goal, form: str, progress: Progress | None
+    ) -> tuple[Image, dict[str, Any]]:
+        """The small picture, and what is said of it."""
+        options, refined = self.options, list[Refined]()
         depth = options.depth or min(image.depth, formats.writable(form).depth)
-        refined: list[Refined] = []
-        small = model.downscale(
-            held or image,
+        small: Image = model.downscale(
+            image,
+            **vars(goal),
             depth=depth,
             mark=options.mark,
             effort=options.effort,
             report=refined.append,
             progress=progress,
         )
-        memory = io.BytesIO() if options.verify else None
-        images.write(small, memory or stream, format=form, lossy=options.lossy)
-        if memory:
-            stream.write(memory.getbuffer())
         facts: dict[str, Any] = {"size": image.size, "small_size": small.size, "depth": depth}
-        facts |= {"bytes": source.bytes, "small_bytes": stream.tell(), "effort": options.effort}
-        facts |= {f"effort_{key}": value for one in refined for key, value in dataclasses.asdict(one).items()}
-        if held and memory:
-            facts |= _verified(model, held, memory.getvalue(), form, _limit(options))
-        return Written(model, facts)
+        facts["effort"] = options.effort
+        found = ((f"effort_{key}", value) for one in refined for key, value in dataclasses.asdict(one).items())
+        return small, facts | dict(found)
+
+    def model(self, size: Size, form: str) -> Rescaler:
+        """The weights for a large picture of a size and a small one of a format, ready to run.
+
+        Raises:
+            UsageError: the weights that are named do not make pictures so small.
+            ImageError: the picture is as small already as is asked for.
+            ModelNotFoundError: no installed weights make it so small.
+        """
+        options = self.options
+        if not options.model:
+            return self._for(options.goal.ratio(size, zoo.DEFAULT_SCALE), form)
+        named = self.load(options.model)
+        if options.scale and options.scale > named.scale * MOST_REDUCED:
+            most = f"{named.name} makes pictures {float(named.scale * MOST_REDUCED):g} times smaller at most"
+            raise UsageError(f"scale {options.scale:g} contradicts the model: {most}")
+        return named
+
+    def _for(self, ratio: Fraction, form: str) -> Rescaler:
+        return self.load(zoo.for_ratio(ratio, lossy=loss_of(self.options, form) is not None).name)
+
+    def scale(self, form: str) -> float | None:
+        """How many times smaller each side becomes; None where that depends on the picture."""
+        if self.options.scale_varies:
+            return None
+        return self.options.scale or self.model(ANY_SIZE, form).scale
+
+    def identities(self, form: str) -> list[str]:
+        """Of the weights that pictures may be made by."""
+        if self.options.model or self.scale(form):
+            return [self.model(ANY_SIZE, form).weights.identity]
+        return [row.identity for row in catalogue.ENTRIES]
 
 
 @dataclass(frozen=True)
@@ -150,15 +208,15 @@ class Upscaler:
     def _model(self, source: Source) -> tuple[Rescaler, Record | None, Image | PassingImage]:
         """The weights for a picture, its record, and the picture, without a record that cannot be used."""
         if self.named:
-            return self.named, *_record_if_sound(source.image)
+            return self.named, *record_if_sound(source.image)
         record, _ = provenance.extract(source.image)
-        if record and source.image.size == _small_size(record):
+        if record and source.image.size == record.small:
             return self.recorded(record.model, record.weights), record, source.image
         image = source.image.whole()
         if record:
-            _refuse_resized(record, image, source.name)
+            refuse_resized(record, image, source.name)
             return self.recorded(record.model, record.weights), record, image
-        entry = _marked_by(_required_mark(image, source.name))
+        entry = _marked_by(required_mark(image, source.name))
         return self.recorded(entry.name, entry.identity[: zoo.IDENTITY_DIGITS]), None, image
 
 
@@ -207,12 +265,9 @@ def downscaler(options: DownscaleOptions) -> Downscaler:
     """What makes pictures small as the options say.
 
     Raises:
-        UsageError: the scale is not that of the model.
-        UnshrinkError: the weights cannot be found, read or run here, or cannot mark.
+        UnshrinkError: the weights cannot be found, read or run here.
     """
-    model = named_model(options, functools.partial(load, options))
-    zoo.number_to_mark(model.weights, options.mark)  # refuses
-    return Downscaler(options, model)
+    return Downscaler(options, functools.cache(functools.partial(load, options)))
 
 
 def upscaler(options: UpscaleOptions) -> Upscaler:
@@ -225,16 +280,16 @@ def upscaler(options: UpscaleOptions) -> Upscaler:
     return Upscaler(options, named, functools.cache(functools.partial(_recorded, options)))
 
 
-def named_model(options: DownscaleOptions, load: Callable[[str], Rescaler]) -> Rescaler:
+def named_model(model: str | None, scale: int | None, load: Callable[[str], Rescaler]) -> Rescaler:
     """The weights that model and scale ask for, of those that ``load`` gives.
 
     Raises:
         UsageError: the scale is not that of the model.
     """
-    model = load(options.model or zoo.for_scale(options.scale or zoo.DEFAULT_SCALE).name)
-    if options.scale and options.scale != model.scale:
-        raise UsageError(f"scale {options.scale} contradicts the model: {model.name} has scale {model.scale}")
-    return model
+    named = load(model or zoo.for_scale(scale or zoo.DEFAULT_SCALE).name)
+    if scale and scale != named.scale:
+        raise UsageError(f"scale {scale} contradicts the model: {named.name} has scale {named.scale}")
+    return named
 
 
 def load(options: BatchOptions, name: str) -> Rescaler:
@@ -328,48 +383,6 @@ def _verified(model: Rescaler, image: Image, file: bytes, form: str, max_pixels:
         restored = model.upscale(images.read(file, max_pixels=max_pixels))
     pair = over_white(image), over_white(restored)
     return {"psnr_y": metrics.psnr_y(*pair, model.scale), "psnr_rgb": metrics.psnr(*pair, model.scale)}
-
-
-def _small_size(record: Record) -> Size:
-    """The (width, height) of the small picture that a record was written for."""
-    width, height = (-(-side // record.scale) for side in record.size)
-    return width, height
-
-
-def _refuse_resized(record: Record, image: Image, name: str) -> None:
-    """Raises ProvenanceError where a picture, called ``name``, has neither the size of its record nor its pixels."""
-    if record.pixels != provenance.checksum(image.pixels):
-        met = "{}x{} pixels, and had {}x{}".format(*image.size, *_small_size(record))
-        raise ProvenanceError(
-            f"{name} was resized or cropped since unshrink made it: it has {met}; "
-            "get it as it was made, or name weights with `model` to enlarge it anyway"
-        )
-
-
-def _required_mark(image: Image, name: str) -> Mark:
-    """The mark of a small picture without a record, called ``name``.  Raises ProvenanceError where there is none."""
-    mark = marks.read(image.pixels)
-    if mark:
-        return mark
-    advice = f"name weights with `model` to enlarge it anyway (installed: {', '.join(zoo.list_models()) or 'none'})"
-    if marks.is_displaced(image.pixels):
-        raise ProvenanceError(
-            f"{name} was cropped since unshrink made it, or re-encoded beyond what it bears; {advice}"
-        )
-    raise ProvenanceError(
-        f"{name} has no record of unshrink and no mark: it was not made by unshrink, or its metadata was removed; "
-        f"{advice}"
-    )
-
-
-def _record_if_sound(image: AnyImage) -> tuple[Record | None, AnyImage]:
-    """The record, or, where it cannot be used, none and the picture without it: the user has named the weights."""
-    try:
-        return provenance.extract(image)[0], image
-    except ProvenanceError:
-        reason = "its record is malformed or from a newer version of unshrink, and is left aside"
-        warnings.warn(reason, UnshrinkWarning, stacklevel=2)
-        return None, dataclasses.replace(image, xmp=None)
 
 
 def _refuse_huge(image: Image | PassingImage, scale: int, max_pixels: int, name: str) -> None:

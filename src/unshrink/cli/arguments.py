@@ -2,12 +2,15 @@
 
 import argparse
 import re
+from collections.abc import Callable
 from typing import Any
 
 from unshrink import __version__
 from unshrink.batch.options import BatchOptions
 from unshrink.cli import completion, laboratory
-from unshrink.pictures.formats import WRITTEN
+from unshrink.pictures.formats import CHROMA, WRITTEN
+from unshrink.pictures.sizes import LEAST_SCALE, MOST_SCALE, box
+from unshrink.text import amount
 
 SCALES = (2, 3, 4, 8)  # for which weights are installed: the table itself would take the help pages too long
 
@@ -82,12 +85,37 @@ def _downscale(commands: Commands) -> None:
         commands, "downscale", ("pictures", "downscale"), "make pictures small, so that they can be restored"
     )
     _pictures(parser, "{stem}_x{scale}{ext}")
-    _model(parser)
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument(
+        "-s", "--scale", type=_scale, metavar="S", help="how many times smaller each side, 1.1 to 8 (default: 2)"
+    )
+    size.add_argument(
+        "--fit",
+        type=_read(box),
+        metavar="SIZE",
+        help="as large as fits: 1600 for the longest side, 1280x1280 for a box",
+    )
+    size.add_argument(
+        "--max-pixels-out", type=_read(amount), metavar="N", help="as large as has no more pixels: 8.3M for 8,300,000"
+    )
+    _weights(parser)
     parser.add_argument(
         "--verify", action="store_true", help="restore from what is written, and say how close it comes (PSNR)"
     )
     parser.add_argument(
-        "--lossy", action="store_true", help="allow formats that change values; what comes back is then much worse"
+        "--quality", type=_quality, metavar="Q", help="of JPEG, AVIF and lossy WebP, 1 to 100 (default: 85)"
+    )
+    parser.add_argument("--chroma", choices=CHROMA, help="of JPEG and AVIF (default: 4:2:0)")
+    parser.add_argument(
+        "--max-bytes",
+        type=_read(amount),
+        metavar="N",
+        help="the best quality, then the next larger scale, that fits into so many bytes: 300k",
+    )
+    parser.add_argument(
+        "--lossy",
+        action="store_true",
+        help="allow formats that change values with weights not made for them; much less comes back then",
     )
     parser.add_argument(
         "--depth", type=int, choices=(8, 16), help="bits of the small picture's values (default: as the large one)"
@@ -323,6 +351,10 @@ def _limit(parser: argparse.ArgumentParser) -> None:
 
 def _model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-s", "--scale", type=int, choices=SCALES, help="how many times smaller each side (default: 2)")
+    _weights(parser)
+
+
+def _weights(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-m", "--model", help="weights to use, a name or a file (default: those for the scale)")
 
 
@@ -363,6 +395,34 @@ def _count(text: str) -> int:
     if not text.replace("_", "").isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, not {text!r}")
     return int(text)
+
+
+def _quality(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 100:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1 to 100, not {text!r}")
+    return int(text)
+
+
+def _scale(text: str) -> float:
+    try:
+        scale = float(text)
+    except ValueError:
+        scale = 0
+    if not LEAST_SCALE <= scale <= MOST_SCALE:
+        raise argparse.ArgumentTypeError(f"must be a number from {LEAST_SCALE} to {MOST_SCALE}, not {text!r}")
+    return scale
+
+
+def _read(read: Callable[[str], Any]) -> Callable[[str], Any]:
+    """What reads a value and says why it cannot, as argparse wants it."""
+
+    def value(text: str) -> Any:
+        try:
+            return read(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return value
 
 
 def _seconds(text: str) -> float:

@@ -69,7 +69,7 @@ def _record(image: Image) -> tuple[dict[str, Any] | None, Image]:
     known = {
         "unchanged": not fault,
         "fault": fault,
-        "fits": image.size == tuple(-(-side // record.scale) for side in record.size),
+        "fits": image.size == record.small,
         "installed": zoo.of_identity(record.weights) is not None,
     }
     return {"format": record.format, **asdict(record), **known}, bare
@@ -122,7 +122,8 @@ def _record_rows(record: dict[str, Any] | None) -> Iterator[tuple[str, str]]:
         return
     width, height = record["size"]
     made = f"{record['model']} ({record['weights']}), scale {record['scale']}"
-    yield "record", f"made by {made}, from {width}x{height}, {record['depth']} bit"
+    between = " resized to {}x{}".format(*record["resized"]) if record["resized"] else ""
+    yield "record", f"made by {made}, from {width}x{height}{between}, {record['depth']} bit"
     if record["unchanged"]:
         yield "pixels", "unchanged since"
     elif record["fits"]:

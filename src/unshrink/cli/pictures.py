@@ -157,8 +157,7 @@ def _large(facts: Facts) -> str:
 
 def compare(args: Namespace) -> list[Task]:
     """A round trip in memory, its figures and a picture of them."""
-    options = options_of(args, DownscaleOptions)
-    model = rescale.named_model(options, functools.partial(rescale.load, options))
+    model = rescale.named_model(args.model, args.scale, functools.partial(load_model, args))
     if args.output == STANDARD:
         raise UsageError("the table goes to standard output: give the figure the name of a file")
     source = Path("stdin" if args.input == STANDARD else args.input)

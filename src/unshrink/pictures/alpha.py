@@ -4,13 +4,17 @@ An alpha plane goes through the network as a grey picture.  Blocks of the large 
 wholly transparent are then pinned: the small alpha says so with its two extreme values, which nothing else may use,
 and restoring reads it back.  Colours under full transparency are invisible and not kept.
 
-Shapes:  colour (H, W, 1 or 3), alpha (H, W, 1), small alpha (ceil(H/s), ceil(W/s), 1); integers of one depth.
+Shapes:  colour (H, W, 1 or 3), alpha (H, W, 1), small alpha (h, w, 1); integers of one depth.  Blocks are how many
+pixels of the large picture lie under one of the small one, (down, across): the scale, or for other ratios H/h and W/w.
 """
+
+from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
 
 Pixels = NDArray[np.unsignedinteger]
+Blocks = tuple[Fraction, Fraction]
 
 
 def spread(colour: Pixels, alpha: Pixels) -> Pixels:
@@ -26,27 +30,48 @@ def spread(colour: Pixels, alpha: Pixels) -> Pixels:
     return np.where(hidden, np.rint(filled), colour).astype(colour.dtype)
 
 
-def pin_small(small: Pixels, alpha: Pixels, scale: int) -> Pixels:
+def pin_small(small: Pixels, alpha: Pixels, blocks: Blocks) -> Pixels:
     """The small alpha with its extremes exactly where the whole block under it is extreme."""
     top = np.iinfo(small.dtype).max
-    lowest, highest = _block_extremes(alpha, scale)
+    lowest, highest = _block_extremes(alpha, small.shape, blocks)
     mixed = np.clip(small, 1, top - 1)
     return np.where(lowest == top, top, np.where(highest == 0, 0, mixed)).astype(small.dtype)
 
 
-def pin_restored(restored: Pixels, small: Pixels, scale: int) -> Pixels:
-    """The restored alpha with whole blocks opaque or transparent where the small alpha is extreme."""
-    height, width = restored.shape[:2]
-    block = small.repeat(scale, axis=0).repeat(scale, axis=1)[:height, :width]
+def pin_restored(restored: Pixels, small: Pixels, blocks: Blocks) -> Pixels:
+    """The restored alpha opaque or transparent wherever the small alpha is extreme over the whole of a pixel."""
+    lowest = highest = small
+    for axis, block in enumerate(blocks):
+        first, last = _over(np.arange(restored.shape[axis]), block)
+        lowest = np.minimum(lowest.take(first, axis), lowest.take(last, axis))
+        highest = np.maximum(highest.take(first, axis), highest.take(last, axis))
     top, full = np.iinfo(small.dtype).max, np.iinfo(restored.dtype).max
-    return np.where(block == top, full, np.where(block == 0, 0, restored)).astype(restored.dtype)
+    return np.where(lowest == top, full, np.where(highest == 0, 0, restored)).astype(restored.dtype)
 
 
-def _block_extremes(alpha: Pixels, scale: int) -> tuple[Pixels, Pixels]:
-    height, width = alpha.shape[:2]
-    padded = np.pad(alpha, ((0, -height % scale), (0, -width % scale), (0, 0)), mode="edge")
-    blocks = padded.reshape(padded.shape[0] // scale, scale, padded.shape[1] // scale, scale, 1)
-    return blocks.min(axis=(1, 3)), blocks.max(axis=(1, 3))
+def _block_extremes(alpha: Pixels, small: tuple[int, ...], blocks: Blocks) -> tuple[Pixels, Pixels]:
+    """The lowest and the highest of the large pixels that lie under each of the small ones, be it in part."""
+    lowest = highest = alpha
+    for axis, block in enumerate(blocks):
+        first, last = _under(np.arange(small[axis]), block, alpha.shape[axis])
+        # A pixel beyond the end, so that a block may end there; from each block's end to the next start is left out
+        edges, apart = np.stack((first, last + 1), axis=1).ravel(), (slice(None),) * axis + (slice(None, None, 2),)
+        lowest, highest = (np.concatenate((one, one.take([-1], axis)), axis) for one in (lowest, highest))
+        lowest = np.minimum.reduceat(lowest, edges, axis)[apart]
+        highest = np.maximum.reduceat(highest, edges, axis)[apart]
+    return lowest, highest
+
+
+def _under(places: NDArray[np.intp], block: Fraction, end: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """The first and the last large pixel under each of some small ones; there are ``end``."""
+    up, down = block.numerator, block.denominator
+    return places * up // down, np.minimum(-(-(places + 1) * up // down), end) - 1
+
+
+def _over(places: NDArray[np.intp], block: Fraction) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """The first and the last small pixel over each of some large ones: two at most, since a block is no smaller."""
+    up, down = block.numerator, block.denominator
+    return places * down // up, ((places + 1) * down - 1) // up
 
 
 def _fill(colour: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -10,7 +10,7 @@ The argument parser imports this module, so it needs neither numpy nor what deco
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 from typing import Any
 
@@ -66,6 +66,19 @@ class Format:
     def extension(self) -> str:
         """What the name of a new file ends in."""
         return self.extensions[0]
+
+
+@dataclass(frozen=True)
+class Loss:
+    """How much a lossy format loses.
+
+    Attributes:
+        quality: 1 to 100, as the encoder of the format takes it.
+        chroma: "4:2:0" for half of each side, or "4:4:4" for all of it.
+    """
+
+    quality: int = 85
+    chroma: str = "4:2:0"
 
 
 FORMATS = {
@@ -142,6 +155,12 @@ FORMATS = {
 }
 """Every format that is read, by its name; those that are written come first."""
 
+LOSING = ("webp", "jpeg", "avif")
+"""The names of those that can lose more or less."""
+
+CHROMA = ("4:2:0", "4:4:4")
+"""What they can make of it; WebP the first alone."""
+
 WRITTEN = {name: row for name, row in FORMATS.items() if row.written}
 """Those that are written."""
 
@@ -158,6 +177,21 @@ def writable(name: str) -> Format:
     if name not in WRITTEN:
         raise ImageError(f"cannot write the format {name!r}; allowed are {', '.join(WRITTEN)}")
     return WRITTEN[name]
+
+
+def losing(form: Format, loss: Loss) -> Format:
+    """A format as it loses so much.
+
+    Raises:
+        ImageError: it keeps every value, or it cannot keep the chroma.
+    """
+    if form.name not in LOSING:
+        raise ImageError(f"{form.name} keeps every value: quality and chroma are for {', '.join(LOSING)}")
+    if form.name == "webp":
+        if loss.chroma != "4:2:0":
+            raise ImageError("webp has chroma 4:2:0 alone: leave chroma out, or write jpeg or avif")
+        return replace(form, lossless=False, options={"quality": loss.quality, "exact": True})
+    return replace(form, options={"quality": loss.quality, "subsampling": loss.chroma})
 
 
 def of_path(path: str | os.PathLike[str]) -> Format:

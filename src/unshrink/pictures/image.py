@@ -11,10 +11,8 @@ from unshrink.errors import ImageError
 from unshrink.pictures.exif import exif_of_size
 from unshrink.pictures.formats import FORMATS
 from unshrink.pictures.meaning import Meaning
+from unshrink.pictures.sizes import Size as Size  # for all who know images
 from unshrink.pictures.strips import Strips
-
-Size = tuple[int, int]
-"""(width, height) in pixels."""
 
 CHANNELS = {1: "grey", 2: "grey and alpha", 3: "RGB", 4: "RGB and alpha"}
 COMPRESSION = 4  # of zlib: of photos a hundredth larger than at its usual 6, in half of the time

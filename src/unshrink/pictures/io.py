@@ -24,7 +24,7 @@ from unshrink.errors import ImageError
 from unshrink.files import atomic_write
 from unshrink.pictures import formats
 from unshrink.pictures.carried import fitted
-from unshrink.pictures.formats import Format
+from unshrink.pictures.formats import Format, Loss
 from unshrink.pictures.image import Image, PassingImage
 from unshrink.pictures.meaning import note_of
 from unshrink.pictures.pillow import from_pil
@@ -97,6 +97,7 @@ def write(
     *,
     format: str | None = None,
     lossy: bool = False,
+    loss: Loss | None = None,
     overwrite: bool = False,
 ) -> None:
     """Write a picture with all that the format can carry of it; a file appears whole or not at all.
@@ -109,7 +110,8 @@ def write(
         image: what to write.
         target: a path, or a binary stream.
         format: "png", "webp", "tiff", "jpeg", "avif"; by default the extension of the path, for a stream "png".
-        lossy: allow JPEG and AVIF, at high quality.
+        lossy: allow formats that change values: JPEG and AVIF, and WebP with a ``loss``.
+        loss: how much they lose; by default little: quality 95, all of the chroma.
         overwrite: replace an existing file.
 
     Warns:
@@ -125,10 +127,12 @@ def write(
         )
     if isinstance(target, str | os.PathLike):
         form = formats.writable(format) if format else formats.of_path(target)
+        form = formats.losing(form, loss) if loss else form
         with atomic_write(target, overwrite, error=ImageError) as stream:
             _encode(image, stream, form, lossy)
         return
     form = formats.writable(format or "png")
+    form = formats.losing(form, loss) if loss else form
     if getattr(target, "seekable", lambda: False)():
         _encode(image, target, form, lossy)
     else:

@@ -11,12 +11,14 @@ import json
 import re
 import warnings
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, ClassVar
 
 import numpy as np
 
 from unshrink.errors import ProvenanceError, UnshrinkWarning
-from unshrink.pictures.image import CHANNELS, AnyImage, Image, Size
+from unshrink.pictures.image import CHANNELS, AnyImage, Image
+from unshrink.pictures.sizes import Frame, Size, shrunk
 
 NAMESPACE = "https://unshrink.dev/ns/1.0/"
 MODEL_NAME = r"[a-z0-9][a-z0-9._-]{0,63}"
@@ -54,6 +56,8 @@ class Record:
         depth: bits a channel of the large picture, 8 or 16.
         channels: 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha: of the large picture.
         pixels: `checksum` of the small picture's pixels.
+        resized: (width, height) that the large picture was resized to for the network, ``scale`` times the small one's;
+            None where it was not: padded, at most.
 
     Raises:
         ProvenanceError: a value of another type or outside its range.
@@ -66,26 +70,38 @@ class Record:
     depth: int
     channels: int
     pixels: str
+    resized: Size | None = None
     format: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
-        sides = self.size if isinstance(self.size, tuple) and len(self.size) == 2 else (0, 0)
         valid = {
             "model": _matches(MODEL_NAME, self.model),
             "weights": _matches(r"[0-9a-f]{16}", self.weights),
             "scale": _within(self.scale, 2, 16),
-            "size": all(_within(side, 1, _LONGEST_SIDE) for side in sides) and sides[0] * sides[1] <= _MOST_PIXELS,
+            "size": _is_size(self.size),
             "depth": _within(self.depth, 8, 16) and self.depth in (8, 16),
             "channels": _within(self.channels, 1, 4),
             "pixels": _matches(r"[0-9a-f]{16}", self.pixels),
+            "resized": self.resized is None or _is_size(self.resized),
         }
+        if all(valid.values()) and self.resized:
+            frame = Frame(self.size, self.small, self.scale)
+            valid["resized"] = frame.fits and frame.resized and frame.between == self.resized
         if wrong := [name for name, is_valid in valid.items() if not is_valid]:
             met = ", ".join(f"{name} = {getattr(self, name)!r:.80}" for name in wrong)
             raise ProvenanceError(f"the record of this picture is malformed ({met}); {_ADVICE}")
 
+    @property
+    def small(self) -> Size:
+        """(width, height) of the small picture that it was written for."""
+        return shrunk(self.resized or self.size, Fraction(self.scale))
+
     def to_json(self) -> str:
         """The record as compact JSON with its keys in a fixed order."""
-        return json.dumps({"format": self.format, **dataclasses.asdict(self)}, separators=(",", ":"))
+        values = {"format": self.format, **dataclasses.asdict(self)}
+        if self.resized is None:
+            del values["resized"]
+        return json.dumps(values, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> "Record":
@@ -109,8 +125,9 @@ class Record:
         if not _within(version, cls.format, cls.format):
             raise ProvenanceError(f"the record of this picture is malformed (format = {version!r:.80}); {_ADVICE}")
         given: dict[str, Any] = {field.name: values.get(field.name) for field in dataclasses.fields(cls)}
-        if isinstance(given["size"], list):
-            given["size"] = tuple(given["size"])
+        for name in ("size", "resized"):
+            if isinstance(given[name], list):
+                given[name] = tuple(given[name])
         return cls(**given)
 
 
@@ -144,7 +161,7 @@ def fault(record: Record, small: Image) -> str:
         return "its pixels were changed since unshrink made it (resized, re-encoded or edited)"
     shown = _fewest_channels(small.pixels).shape[2]
     possible = {
-        "size": all(-(-side // record.scale) == own for side, own in zip(record.size, small.size, strict=True)),
+        "size": small.size == record.small,
         "channels": (shown < 3 or record.channels >= 3) and (shown % 2 or record.channels % 2 == 0),
     }
     wrong = [f"{name} = {getattr(record, name)}" for name, is_possible in possible.items() if not is_possible]
@@ -204,6 +221,11 @@ def _fewest_channels(pixels: np.ndarray) -> np.ndarray:
 
 def _matches(pattern: str, value: object) -> bool:
     return isinstance(value, str) and re.fullmatch(pattern, value) is not None
+
+
+def _is_size(value: object) -> bool:
+    sides = value if isinstance(value, tuple) and len(value) == 2 else (0, 0)
+    return all(_within(side, 1, _LONGEST_SIDE) for side in sides) and sides[0] * sides[1] <= _MOST_PIXELS
 
 
 def _within(value: object, low: int, high: int) -> bool:

@@ -1,11 +1,12 @@
-"""Images through the network: their colour, their alpha, and the record of a small picture.
+"""Images through the network: their size, their colour, their alpha, and the record of a small picture.
 
-Shapes:  H, W the large picture, s the scale, small sides are ceil(H/s) and ceil(W/s).
+Shapes:  H, W the large picture, h, w the small one; how one lies over the other says a `Frame`.
 """
 
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +16,11 @@ from unshrink.errors import ConfigError, ImageError, UnshrinkWarning
 from unshrink.pictures import alpha as transparency
 from unshrink.pictures import mark as marks
 from unshrink.pictures import record as provenance
-from unshrink.pictures.image import Image, PassingImage, Size
+from unshrink.pictures.image import Image, PassingImage
 from unshrink.pictures.record import Record
+from unshrink.pictures.resample import resampled
 from unshrink.pictures.resize import resize
+from unshrink.pictures.sizes import Frame, Size
 from unshrink.pictures.strips import Strips
 from unshrink.runtime import backends
 from unshrink.runtime import search as refine
@@ -60,16 +63,18 @@ class ImagePipeline:
         self.weights, self.scale = weights, weights.scale
         self._pipeline = Pipeline(weights, backend, tile)
 
-    def down(self, image: Image | PassingImage, depth: int, search: Search, mark: bool | None = None) -> Image:
-        """A picture -> the small one with its record, of ``depth`` bits, and with a mark where it is to have one."""
-        number = zoo.number_to_mark(self.weights, mark)
+    def down(
+        self, image: Image | PassingImage, small_size: Size, depth: int, search: Search, mark: bool | None = None
+    ) -> Image:
+        """A picture -> the small one of a size and of ``depth`` bits, with record, and a mark if it is to have one."""
+        number, frame = zoo.number_to_mark(self.weights, mark), Frame(image.size, small_size, self.scale)
         if image.alpha or search.effort:
             image = image.whole()
         if isinstance(image.pixels, Strips):
-            small = self._down_pixels(image.pixels, depth, search.progress)
+            small = self._down_pixels(image.pixels, frame, depth, search.progress)
         else:
-            small = self._down_array(image.pixels, depth, search)
-        small = self._marked(small, image.size, number)
+            small = self._down_array(image.pixels, frame, depth, search)
+        small = self._marked(small, frame, number)
         record = Record(
             model=self.weights.name,
             weights=self.weights.identity[: zoo.IDENTITY_DIGITS],
@@ -78,6 +83,7 @@ class ImagePipeline:
             depth=image.depth,
             channels=image.channels,
             pixels=provenance.checksum(small),
+            resized=frame.between if frame.resized else None,
         )
         return provenance.embed(image.with_pixels(small), record)
 
@@ -90,38 +96,43 @@ class ImagePipeline:
         mark = None if record else marks.read(small.pixels)
         true_size = self._true_size(record, mark, small.size)
         if recorded:
-            _warn_of(record, "" if true_size and _bears_changes(self.weights) else doubt, mark, self.weights)
+            _warn_of(record, "" if true_size and zoo.bears_changes(self.weights) else doubt, mark, self.weights)
         depth = record.depth if record else small.depth
-        size = size or true_size
+        frame = self._frame(small.size, size or true_size)
         colour, alpha = _split(_with_channels(small.pixels, record.channels) if record and not doubt else small.pixels)
-        large = self._up_pixels(colour, depth, size, seed, progress)
+        large = self._up_pixels(colour, frame, depth, seed, progress)
         if alpha is None:
             return small.with_pixels(large)
         colour = np.asarray(large)
         large_alpha = np.full_like(colour[..., :1], 2**depth - 1)
         if not _is_opaque(alpha):
-            large_alpha = np.asarray(self._up_pixels(alpha, depth, size, seed, progress))
-            large_alpha = transparency.pin_restored(large_alpha, alpha, self.scale)
+            large_alpha = np.asarray(self._up_pixels(alpha, frame, depth, seed, progress))
+            large_alpha = transparency.pin_restored(large_alpha, alpha, frame.blocks)
         pixels = np.concatenate((np.where(large_alpha == 0, 0, colour), large_alpha), axis=2)
         return small.with_pixels(pixels).passing()
 
-    def down_planes(self, hr: Planes, search: Search, mark: bool | None = None) -> Planes:
+    def down_planes(self, hr: Planes, small_size: Size, search: Search, mark: bool | None = None) -> Planes:
         """(3, H, W) in [0, 1] -> (3, h, w) on the 8-bit grid."""
-        number = zoo.number_to_mark(self.weights, mark)
-        small = np.asarray(self._pipeline.down(as_values(hr), lambda lr: to_pixels(lr, 3, 8), search.progress))
-        small = self._searched(small, to_pixels(hr, 3, 16), search)
-        return to_planes(self._marked(small, (hr.shape[2], hr.shape[1]), number))
+        number, frame = zoo.number_to_mark(self.weights, mark), Frame(hr.shape[:0:-1], small_size, self.scale)
+        seen = _seen(as_values(hr), frame)
+        small = np.asarray(self._pipeline.down(seen, lambda lr: to_pixels(lr, 3, 8), search.progress))
+        small = self._searched(small, to_pixels(hr, 3, 16), frame, search)
+        return to_planes(self._marked(small, frame, number))
 
     def up_planes(self, lr: Planes, size: Size | None, seed: int, progress: Progress) -> Planes:
         """(3, h, w) in [0, 1] -> (3, H, W) in [0, 1]."""
-        shape = self._large_shape(lr.shape[1:], size)
-        return to_planes(np.asarray(self._pipeline.up(as_values(lr), shape, seed, as_values, progress))).clip(0, 1)
+        frame = self._frame((lr.shape[2], lr.shape[1]), size)
+        return to_planes(np.asarray(self._restored_values(as_values(lr), frame, seed, progress))).clip(0, 1)
 
-    def _marked(self, small: Pixels, size: Size, number: int) -> Pixels:
-        """Small pixels with the mark of a large picture of ``size``; as they are for the number 0, or if it must be."""
+    def _marked(self, small: Pixels, frame: Frame, number: int) -> Pixels:
+        """Small pixels with a mark; as they are for the number 0, or if it must be.
+
+        A mark has no room for a size beside what is to be cut: a picture that was resized comes back as it was resized.
+        """
         if not number:
             return small
-        right, bottom = (little * self.scale - side for little, side in zip(small.shape[1::-1], size, strict=True))
+        true_size = frame.between if frame.resized else frame.large
+        right, bottom = (side - true for side, true in zip(frame.between, true_size, strict=True))
         try:
             return marks.embed(small, marks.Mark(number, (right, bottom)))
         except ImageError as error:
@@ -132,67 +143,74 @@ class ImagePipeline:
     def _true_size(self, record: Record | None, mark: marks.Mark | None, small: Size) -> Size | None:
         """What record or mark say of the size to come back to; None where they say nothing that can be so."""
         if record:
-            return record.size if self._fits(record.size, small) else None
+            frame = Frame(record.size, small, self.scale)
+            return record.size if frame.fits and frame.resized == (record.resized is not None) else None
         if not mark or mark.weights != _number(self.weights):
             return None
         width, height = (little * self.scale - cut for little, cut in zip(small, mark.cut, strict=True))
-        return (width, height) if self._fits((width, height), small) else None
+        return None if Frame((width, height), small, self.scale).resized else (width, height)
 
-    def _down_array(self, pixels: Pixels, depth: int, search: Search) -> Pixels:
+    def _down_array(self, pixels: Pixels, frame: Frame, depth: int, search: Search) -> Pixels:
         """(H, W, C) integers -> (h, w, C) integers of ``depth`` bits."""
         colour, alpha = _split(pixels)
         if alpha is not None:
             colour = transparency.spread(colour, alpha)
-        small = self._searched(self._down_pixels(colour, depth, search.progress), colour, search)
+        small = self._searched(self._down_pixels(colour, frame, depth, search.progress), colour, frame, search)
         if alpha is None:
             return small
         small_alpha = np.full_like(small[..., :1], 2**depth - 1)
         if not _is_opaque(alpha):
-            small_alpha = self._down_pixels(alpha, depth, search.progress)
-            small_alpha = transparency.pin_small(small_alpha, alpha, self.scale)
+            small_alpha = self._down_pixels(alpha, frame, depth, search.progress)
+            small_alpha = transparency.pin_small(small_alpha, alpha, frame.blocks)
         return np.concatenate((small, small_alpha), axis=2)
 
-    def _down_pixels(self, pixels: Pixels | Strips, depth: int, progress: Progress) -> Pixels:
+    def _down_pixels(self, pixels: Pixels | Strips, frame: Frame, depth: int, progress: Progress) -> Pixels:
         """(H, W, 1 or 3) integers -> (h, w, same) integers of ``depth`` bits."""
         channels = pixels.shape[2]
-        return np.asarray(self._pipeline.down(pixels, lambda lr: to_pixels(lr, channels, depth), progress))
+        return np.asarray(
+            self._pipeline.down(_seen(pixels, frame), lambda lr: to_pixels(lr, channels, depth), progress)
+        )
 
-    def _up_pixels(self, pixels: Pixels, depth: int, size: Size | None, seed: int, progress: Progress) -> Strips:
+    def _up_pixels(self, pixels: Pixels, frame: Frame, depth: int, seed: int, progress: Progress) -> Strips:
         """(h, w, 1 or 3) integers -> (H, W, same) integers of ``depth`` bits."""
-        channels, shape = pixels.shape[2], self._large_shape(pixels.shape[:2], size)
-        return self._pipeline.up(pixels, shape, seed, lambda hr: to_pixels(hr, channels, depth), progress)
+        channels = pixels.shape[2]
+        to_integers = lambda values: to_pixels(values.transpose(2, 0, 1), channels, depth)
+        strips = map(to_integers, self._restored_values(pixels, frame, seed, progress))
+        return Strips((frame.large[1], frame.large[0], channels), f"uint{depth}", strips)
 
-    def _large_shape(self, small: tuple[int, ...], size: Size | None) -> tuple[int, int]:
-        """(height, width) to come back to, of a small picture of (height, width)."""
-        height, width = small
-        size = size or (width * self.scale, height * self.scale)
-        if not self._fits(size, (width, height)):
+    def _restored_values(self, pixels: Pixels, frame: Frame, seed: int, progress: Progress) -> Strips:
+        """(h, w, 1 or 3) -> (H, W, 3) float32, neither rounded nor clipped."""
+        width, height = frame.between if frame.resized else frame.large
+        values = self._pipeline.up(pixels, (height, width), seed, as_values, progress)
+        return resampled(values, (frame.large[1], frame.large[0])) if frame.resized else values
+
+    def _frame(self, small: Size, large: Size | None) -> Frame:
+        """How what is to come back lies over a small picture.  Raises ImageError where it cannot."""
+        frame = Frame(large or (small[0] * self.scale, small[1] * self.scale), small, self.scale)
+        if not frame.fits:
             raise ImageError(
-                f"size {size[0]}x{size[1]} does not fit a small picture of {width}x{height}: "
-                f"at scale {self.scale} it comes from pictures of up to {width * self.scale}x{height * self.scale}, "
-                f"less than {self.scale} smaller on each side"
+                "size {}x{} does not fit a small picture of {}x{}: ".format(*frame.large, *small)
+                + f"{self.weights.name} restores pictures of the same shape, up to "
+                + "{}x{}".format(*frame.between)
             )
-        return size[1], size[0]
-
-    def _fits(self, large: Size, small: Size) -> bool:
-        return all(-(-side // self.scale) == little for side, little in zip(large, small, strict=True))
+        return frame
 
     # -- search ----------------------------------------------------------------------------------------------------
 
-    def _searched(self, small: Pixels, large: Pixels, search: Search) -> Pixels:
+    def _searched(self, small: Pixels, large: Pixels, frame: Frame, search: Search) -> Pixels:
         """The small pixels (h, w, 1 or 3), or others of which more of ``large`` (H, W, same) comes back."""
         if not search.effort:
             return small
         depth, channels = 8 * small.itemsize, small.shape[2]
-        start, hr = to_planes(small), to_planes(np.concatenate(list(padded_strips(large, self.scale))))
+        start, hr = to_planes(small), to_planes(np.concatenate(list(padded_strips(_seen(large, frame), self.scale))))
         reference = resize(hr.transpose(1, 2, 0), (small.shape[1], small.shape[0])).transpose(2, 0, 1)
         reference = to_planes(to_pixels(reference.astype(np.float32), channels, depth))
-        before = self._restored(small, large)
+        before = self._restored(small, large, frame)
         gradient = self._gradient(hr, channels, refine.metric(before) if channels == 3 else refine.GREY)
         found = refine.descend(gradient, start, search.effort, refine.RATE / self.scale**2)
         near = refine.stay_close(found, start, reference, lambda lr: to_planes(to_pixels(lr, channels, depth)))
         other = to_pixels(near, channels, depth)
-        gains = refine.gained(before, self._restored(other, large))
+        gains = refine.gained(before, self._restored(other, large, frame))
         if max(gains) == 0 or min(gains) < 0:
             search.report(Refined(0.0, 0.0, 0.0, 0.0, 0.0))
             return small
@@ -209,10 +227,23 @@ class ImagePipeline:
 
         return gradient
 
-    def _restored(self, small: Pixels, large: Pixels) -> refine.Fidelity:
+    def _restored(self, small: Pixels, large: Pixels, frame: Frame) -> refine.Fidelity:
         """How close what comes back of ``small`` is to ``large``."""
-        restored = self._up_pixels(small, 8 * large.itemsize, (large.shape[1], large.shape[0]), 0, ignore)
+        restored = self._up_pixels(small, frame, 8 * large.itemsize, 0, ignore)
         return refine.fidelity(*(to_planes(pixels) for pixels in (np.asarray(restored), large)))
+
+
+def _seen(pixels: Pixels | Strips, frame: Frame) -> Any:
+    """What of a large picture goes into the network: itself, or it enlarged to a multiple of the small one."""
+    if not frame.resized:
+        return pixels
+    width, height = frame.between
+    return Strips((height, width, 3), np.float32, map(_in_three, resampled(pixels, (height, width))))
+
+
+def _in_three(values: Pixels) -> Pixels:
+    """(H, W, 1 or 3) -> (H, W, 3)"""
+    return np.broadcast_to(values, (*values.shape[:2], 3))
 
 
 def _warn_of(record: Record | None, doubt: str, mark: marks.Mark | None, weights: zoo.Weights) -> None:
@@ -223,7 +254,9 @@ def _warn_of(record: Record | None, doubt: str, mark: marks.Mark | None, weights
     elif mark and mark.weights != _number(weights):
         reason = f"it was made by other weights (number {mark.weights} in its mark) than {weights.name}"
     elif mark:
-        reason = "" if _bears_changes(weights) else "its metadata was removed, and its values perhaps changed with that"
+        reason = (
+            "" if zoo.bears_changes(weights) else "its metadata was removed, and its values perhaps changed with that"
+        )
         expected = f"if no pixel was changed, it comes back; if not, {_SOFT}"
     else:
         reason = "it has no record of unshrink: it was not made by unshrink, or its metadata was removed"
@@ -246,12 +279,6 @@ def _number(weights: zoo.Weights) -> int:
     """What a mark calls the weights; 0 where none does."""
     entry = zoo.of_identity(weights.identity)
     return entry.number if entry else 0
-
-
-def _bears_changes(weights: zoo.Weights) -> bool:
-    """Whether the weights are made for small pictures whose values changed a little on their way."""
-    entry = zoo.of_identity(weights.identity)
-    return entry is not None and entry.lossy
 
 
 def _split(pixels: Pixels) -> tuple[Pixels, Pixels | None]:

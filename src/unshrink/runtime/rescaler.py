@@ -13,7 +13,9 @@ from unshrink import weights as zoo
 from unshrink.errors import ConfigError, ImageError
 from unshrink.pictures import formats
 from unshrink.pictures import io as images
-from unshrink.pictures.image import Image, PassingImage, Size
+from unshrink.pictures.formats import Loss
+from unshrink.pictures.image import Image, PassingImage
+from unshrink.pictures.sizes import MOST_REDUCED, SUFFIX, Goal, Size, shrunk
 from unshrink.runtime import backends, memory
 from unshrink.runtime.images import ImagePipeline, Report, Search, ignore
 from unshrink.runtime.inputs import is_path, is_tensor, unwrap
@@ -31,8 +33,6 @@ class _Tensor(Protocol):
 
 
 Picture = TypeVar("Picture", bound="str | os.PathLike[str] | Image | PIL.Image.Image | np.ndarray | _Tensor")
-
-SMALL = r"_x[2348]$"  # what the name of a small picture ends in, unless its maker chose another
 
 
 def load(
@@ -127,6 +127,9 @@ class Rescaler:
         self,
         picture: bytes | BinaryIO | PassingImage,
         *,
+        scale: float | None = None,
+        fit: int | Size | None = None,
+        max_pixels_out: int | None = None,
         depth: int | None = None,
         mark: bool | None = None,
         effort: int = 0,
@@ -139,6 +142,9 @@ class Rescaler:
         self,
         picture: list[Picture],
         *,
+        scale: float | None = None,
+        fit: int | Size | None = None,
+        max_pixels_out: int | None = None,
         depth: int | None = None,
         mark: bool | None = None,
         effort: int = 0,
@@ -153,6 +159,9 @@ class Rescaler:
         picture: Picture,
         out: str | os.PathLike[str] | None = None,
         *,
+        scale: float | None = None,
+        fit: int | Size | None = None,
+        max_pixels_out: int | None = None,
         depth: int | None = None,
         mark: bool | None = None,
         effort: int = 0,
@@ -166,6 +175,9 @@ class Rescaler:
         picture: Any,
         out: str | os.PathLike[str] | None = None,
         *,
+        scale: float | None = None,
+        fit: int | Size | None = None,
+        max_pixels_out: int | None = None,
         depth: int | None = None,
         mark: bool | None = None,
         effort: int = 0,
@@ -177,8 +189,14 @@ class Rescaler:
 
         Args:
             picture: see the class.  Of a path, the small picture is written to a file and its path returned.
-            out: for a path: the file to write, its extension choosing a lossless format.  Default
-                ``<stem>_x<scale>.png`` beside the picture.
+            out: for a path: the file to write, its extension choosing the format: a lossless one, unless the weights
+                are made for lossy ones, which are then written at quality 85.  Default
+                ``<stem>_x<scale>.png`` beside the picture, or ``<stem>_small.png`` where no scale is given but a size.
+            scale: how many times smaller each side becomes, from 1.1 to 1.5 times the scale of the weights; default:
+                theirs.  For another, the picture is resized to their multiple of the small one first, and what comes
+                back to what it was: `pictures.resample`.
+            fit: instead, the longest side of the small picture, or the (width, height) of a box that it fits into.
+            max_pixels_out: instead, the most pixels of the small picture.
             depth: bits of the small picture's values, 8 or 16; default: the large one's, or what the format holds.
             mark: whether the pixels themselves are to say which weights made them, for when a site removes the record
                 (`pictures.mark`): about 46 dB of the small picture, more of larger ones.  Default: as the weights are
@@ -196,25 +214,42 @@ class Rescaler:
             The small picture, ceil(W/s) x ceil(H/s), of the same kind.
 
         Raises:
-            ImageError: the picture cannot be read, used or written.
-            ConfigError: an effort that there is not, or a mark of weights that are not installed.
+            ImageError: the picture cannot be read, used or written; or it is as small already.
+            UsageError: several of scale, fit and max_pixels_out, or one out of range.
+            ConfigError: an effort that there is not, a scale that is too large for the weights, or a mark of weights
+                that are not installed.
             WeightsError: an effort above 0 with weights without the graph of the gradient, unless on torch.
         """
-        search = Search(effort, report or ignore, progress or ignore)
+        search, goal = Search(effort, report or ignore, progress or ignore), Goal(scale, fit, max_pixels_out)
         if isinstance(picture, list):
             options = {"depth": depth, "mark": mark, "effort": effort, "report": report, "overwrite": overwrite}
+            options |= vars(goal)
             return _each_of(picture, out, partial(self.downscale, **options), search.progress)
         if is_path(picture):
-            target = _target(picture, out, f"_x{self.scale}")
+            target = _target(picture, out, goal.suffix(self.scale))
             image = images.scan(picture)
             depth = depth or min(image.depth, formats.of_path(target).depth)
-            images.write(self._pipeline.down(image, depth, search, mark), target, overwrite=overwrite)
+            small = self._pipeline.down(image, self._small_size(goal, image.size), depth, search, mark)
+            loss = None if formats.of_path(target).lossless else Loss()
+            images.write(small, target, lossy=zoo.bears_changes(self.weights), loss=loss, overwrite=overwrite)
             return type(picture)(target)
         _only_for_paths(out)
         if is_tensor(picture):
-            return _each_plane(picture, lambda hr: self._pipeline.down_planes(hr, search, mark))
+            size = lambda hr: self._small_size(goal, hr.shape[:0:-1])
+            return _each_plane(picture, lambda hr: self._pipeline.down_planes(hr, size(hr), search, mark))
         given, wrap = unwrap(picture)
-        return wrap(self._pipeline.down(given, depth or given.depth, search, mark))
+        small_size = self._small_size(goal, given.size)
+        return wrap(self._pipeline.down(given, small_size, depth or given.depth, search, mark))
+
+    def _small_size(self, goal: Goal, large: Size) -> Size:
+        """What a picture becomes."""
+        ratio = goal.ratio(large, self.scale)
+        if ratio > self.scale * MOST_REDUCED:
+            raise ConfigError(
+                f"each side would become {float(ratio):.4g} times smaller, and {self.name} makes it "
+                f"{float(self.scale * MOST_REDUCED):g} times smaller at most: choose weights of a larger scale"
+            )
+        return shrunk(large, ratio)
 
     @overload
     def upscale(
@@ -275,8 +310,8 @@ class Rescaler:
             picture: see the class.  Of a path, the large picture is written to a file and its path returned.
             out: for a path: the file to write, its extension choosing the format.  Default ``<stem>_restored.png``
                 beside the picture, without the ``_x<scale>`` of the small one.
-            size: (width, height) to come back to; default: what the record or the mark says, else s times the
-                small size.
+            size: (width, height) to come back to; default: what the record or the mark says, else s times the small
+                size.  It must be one that can have become the small size.
             seed: of the draw of z, for weights that draw it.
             progress: what to call with the share that is done, 0 to 1, before and after each piece of a run.
             overwrite: for a path: replace a file that exists.
@@ -337,7 +372,7 @@ def _each_plane(tensor: Any, run: Callable[[Planes], Planes]) -> Any:
 def _target(picture: Any, out: str | os.PathLike[str] | None, suffix: str) -> Path:
     """The file to write; its format is checked before any work is done."""
     source = Path(picture)
-    target = Path(out) if out is not None else source.with_name(f"{re.sub(SMALL, '', source.stem)}{suffix}.png")
+    target = Path(out) if out is not None else source.with_name(f"{re.sub(SUFFIX, '', source.stem)}{suffix}.png")
     formats.of_path(target)
     return target
 

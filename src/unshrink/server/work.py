@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -24,6 +24,7 @@ from unshrink.evaluation import compare as comparison
 from unshrink.pictures import formats
 from unshrink.pictures import io as images
 from unshrink.pictures.image import Image
+from unshrink.pictures.sizes import LEAST_SCALE, MOST_SCALE, box
 from unshrink.runtime import memory, rescaler
 from unshrink.runtime.backends import compiled
 from unshrink.runtime.rescaler import Rescaler
@@ -40,6 +41,15 @@ def _nobody(progress: float) -> None:
 
 
 Scale = Annotated[int | None, Field(ge=2, le=8, description="how many times smaller each side is (default: 2)")]
+AnyScale = Annotated[
+    float | None,
+    Field(ge=LEAST_SCALE, le=MOST_SCALE, description="how many times smaller each side is, 1.1 to 8 (default: 2)"),
+]
+Fit = Annotated[
+    str | None,
+    AfterValidator(lambda text: text and "{}x{}".format(*box(text))),
+    Field(description="instead of scale: as large as fits, 1600 for the longest side, 1280x1280 for a box"),
+]
 Model = Annotated[
     str | None,
     Field(pattern=r"^[a-z0-9-]{1,64}$", description="weights to use, one of /v1/models (default: by the scale)"),
@@ -83,11 +93,20 @@ class CompareOptions(Options):
         return 2
 
 
-class DownscaleOptions(CompareOptions):
+class DownscaleOptions(Options):
     """How to make a picture small."""
 
+    scale: AnyScale = None
+    fit: Fit = None
+    max_pixels_out: Annotated[int | None, Field(ge=1, description="instead of scale: as large as has no more")] = None
+    model: Model = None
     format: Form = "png"
     lossy: Lossy = False
+    quality: Annotated[int | None, Field(ge=1, le=100, description="of jpeg, avif, lossy webp (default: 85)")] = None
+    chroma: Annotated[Literal["4:2:0", "4:4:4"] | None, Field(description="of jpeg and avif (default: 4:2:0)")] = None
+    max_bytes: Annotated[
+        int | None, Field(ge=1, description="the best quality, then the next larger scale, that fits into so many")
+    ] = None
     depth: Depth = None
     effort: Effort = 0
     verify: Verify = False
@@ -208,7 +227,7 @@ def compare(body: bytes, options: CompareOptions, bound: Bound) -> Answer:
     with _one_picture(bound) as caught:
         began = time.perf_counter()
         image = images.read(body, max_pixels=bound.pixels)
-        model = rescale.named_model(asked.DownscaleOptions(**options.model_dump()), _rescaler)
+        model = rescale.named_model(options.model, options.scale, _rescaler)
         figures = comparison.as_json(comparison.compare(image, model, len(body)))
         return Answer(figures, _facts(model, image, began, caught))
 
@@ -247,8 +266,8 @@ def _one_picture(bound: Bound) -> Iterator[list[warnings.WarningMessage]]:
 
 
 def _downscaler(options: DownscaleOptions, bound: Bound) -> Downscaler:
-    wanted = asked.DownscaleOptions(**options.model_dump(), max_pixels=bound.pixels)
-    return Downscaler(wanted, rescale.named_model(wanted, _rescaler))
+    values = options.model_dump() | {"fit": options.fit and box(options.fit), "max_pixels": bound.pixels}
+    return Downscaler(asked.DownscaleOptions(**values), _rescaler)
 
 
 def _upscaler(options: UpscaleOptions, bound: Bound) -> Upscaler:

@@ -8,12 +8,16 @@ import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 
 from unshrink.errors import ConfigError, ModelNotFoundError, WeightsError
 from unshrink.weights.file import IDENTITY_DIGITS, SUFFIX, Weights, read
 
 DEFAULT_SCALE = 2  # what comes back is hard to tell from the original; at 4, fine detail is softer
+# The largest ratio that each scale is chosen for, where that is not itself: measured by benchmarks/ratios.py.
+# Up to there, making the picture a little smaller first loses less than the next network does.
+UP_TO = {2: Fraction("2.6"), 4: Fraction(6)}
 _ZOO = Path(__file__).parent / "zoo"
 
 
@@ -149,6 +153,25 @@ def for_scale(scale: int) -> Entry:
     raise ModelNotFoundError(f"no weights for scale {scale}: installed are {_installed()}")
 
 
+def for_ratio(ratio: Fraction, lossy: bool = False) -> Entry:
+    """The default weights that make a picture so many times smaller: those of just that scale, or of what is best.
+
+    Args:
+        ratio: how many times smaller each side becomes.
+        lossy: whether the small picture goes into a lossy format: then, where there are, those made for it.
+
+    Raises:
+        ModelNotFoundError: none are installed of so large a scale.
+    """
+    scales = sorted({entry.scale for entry in ENTRIES})
+    for scale in scales:
+        if ratio == scale or (ratio <= UP_TO.get(scale, scale) and ratio not in scales):
+            made_for_it = (entry for entry in ENTRIES if lossy and entry.lossy and entry.scale == scale)
+            return next(made_for_it, for_scale(scale))
+    most = f"installed weights make it {scales[-1]} times smaller at most" if scales else "no weights are installed"
+    raise ModelNotFoundError(f"each side would become {float(ratio):.4g} times smaller: {most}")
+
+
 def is_default(entry: Entry) -> bool:
     """Whether an entry is the default of its scale."""
     return for_scale(entry.scale) is entry
@@ -157,6 +180,12 @@ def is_default(entry: Entry) -> bool:
 def of_identity(identity: str) -> Entry | None:
     """The entry of installed weights, by their identity or its first digits; None where they are not installed."""
     return next((entry for entry in ENTRIES if entry.identity.startswith(identity)), None)
+
+
+def bears_changes(weights: Weights) -> bool:
+    """Whether weights are made for small pictures whose values changed a little on their way."""
+    entry = of_identity(weights.identity)
+    return entry is not None and entry.lossy
 
 
 def of_number(number: int) -> Entry:
