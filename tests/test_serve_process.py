@@ -194,3 +194,15 @@ def test_the_address_is_taken(serve, tmp_path):
     assert done.returncode == 1
     assert done.stderr.startswith(f"unshrink: cannot listen at 127.0.0.1, port {port}: ")
     assert done.stderr.count("\n") == 1
+
+
+def test_names_and_proxies_are_given_as_options(serve, tmp_path):
+    http = serve("--concurrency", "1", "--allow-host", "Pictures.example", "--proxy", "127.0.0.0/8").http
+    for host, status in (("pictures.example", 200), ("other.example", 421)):
+        assert http.get("/health", headers={"Host": host}).status_code == status
+    prefix = {"X-Forwarded-Prefix": "/here"}
+    assert http.post("/v1/jobs?action=upscale", headers=prefix).json()["links"]["self"].startswith("/here/v1/")
+    command = [sys.executable, "-m", "unshrink", "serve", "--proxy", "x", "--jobs-db", str(tmp_path / "other.sqlite3")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "'x' is no address of a proxy" in done.stderr

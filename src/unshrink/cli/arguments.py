@@ -243,6 +243,21 @@ def _serve(commands: Commands) -> None:
     parser = _command(commands, "serve", ("serve", "serve"), "answer over HTTP, with a page to try it")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at (default: this machine alone)")
     parser.add_argument("--port", type=int, default=8000, help="(default: %(default)s)")
+    parser.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="name under which it is asked, beside its address and localhost; may be repeated",
+    )
+    parser.add_argument(
+        "--proxy",
+        action="append",
+        default=[],
+        metavar="ADDRESS",
+        help="address or network of a proxy whose X-Forwarded-For and -Prefix are believed; may be repeated "
+        "(default: none)",
+    )
     limits = parser.add_argument_group("limits")
     limits.add_argument(
         "--max-body", type=_count, default=32, metavar="MIB", help="of a request (default: %(default)s)"
@@ -255,7 +270,7 @@ def _serve(commands: Commands) -> None:
         help="of a picture, in or out (default: 50 million)",
     )
     limits.add_argument(
-        "--queue", type=_count, default=16, metavar="N", help="requests that may wait (default: %(default)s)"
+        "--queue", type=_count, default=16, metavar="N", help="requests of one key that may wait (default: %(default)s)"
     )
     limits.add_argument(
         "--timeout", type=_count, default=60, metavar="S", help="to wait, and to be worked on (default: %(default)s)"

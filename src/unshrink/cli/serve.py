@@ -31,6 +31,8 @@ def serve(args: Namespace) -> list[Task]:
         rate=args.rate or 0,
         jobs=Path(args.jobs_db) if args.jobs_db else platformdirs.user_state_path("unshrink") / "jobs.sqlite3",
         keep=args.keep * 3600,
+        allow_hosts=tuple(name.lower() for name in args.allow_host),
+        proxies=tuple(args.proxy),
     )
 
     def work() -> Result:
