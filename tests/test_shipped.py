@@ -61,7 +61,8 @@ ROWS = pytest.mark.parametrize("row", catalogue.ENTRIES, ids=lambda row: row.nam
 
 def test_the_promised_weights_are_installed():
     assert set(PROMISED) == set(PROMISED_HERE) == set(PROMISED_FLAT) == {row.name for row in catalogue.ENTRIES}
-    assert {weights.for_scale(scale).name for scale in arguments.SCALES} == set(PROMISED)
+    usual = {row.name for row in catalogue.ENTRIES if not row.lossy}
+    assert {weights.for_scale(scale).name for scale in (2, 3, 4, 8)} == usual
 
 
 def test_the_scales_that_are_offered_are_those_for_which_there_are_weights():
@@ -187,10 +188,10 @@ def test_a_page_of_one_bit_comes_back_better_than_by_bicubic(row):
     assert beside_bicubic(rescaler, bilevel((x + y) / 254 > np.tile(bayer, (32, 32)))) > -1
 
 
-@ROWS
+@pytest.mark.parametrize("name", [row.name for row in catalogue.ENTRIES if not row.lossy])
 @pytest.mark.parametrize("dtype, bound", [(torch.float64, 1e-10), (torch.float32, 1e-5)])
-def test_trained_weights_invert_exactly_when_z_is_kept(row, dtype, bound):
-    made = weights.load(row.name)
+def test_trained_weights_invert_exactly_when_z_is_kept(name, dtype, bound):
+    made = weights.load(name)
     network = build(made.architecture, made.config)
     network.load_state_dict({name: torch.from_numpy(value.astype(np.float32)) for name, value in made.tensors.items()})
     network = network.to(dtype)
