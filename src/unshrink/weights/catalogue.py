@@ -178,7 +178,9 @@ def is_default(entry: Entry) -> bool:
 
 
 def of_identity(identity: str) -> Entry | None:
-    """The entry of installed weights, by their identity or its first digits; None where they are not installed."""
+    """The entry of installed weights, by their identity or the digits of it in a record; None where they are not."""
+    if len(identity) < IDENTITY_DIGITS:
+        return None
     return next((entry for entry in ENTRIES if entry.identity.startswith(identity)), None)
 
 
