@@ -272,6 +272,30 @@ def test_all_that_is_lost_is_said_once():
             through(Image(RAMP, dpi=(72.0, 72.0)), form)
 
 
+def without_unit(form: str, x: int, y: int) -> bytes:
+    """A file of pixels that are x to y, and of no size."""
+    stream = io.BytesIO()
+    if form == "png":
+        file = encoded(Image(RAMP, dpi=(1000.0, 500.0)))
+        place = file.index(b"pHYs") + 4
+        body = struct.pack(">IIB", x, y, 0)
+        return file[:place] + body + struct.pack(">I", zlib.crc32(b"pHYs" + body)) + file[place + 13 :]
+    if form == "jpeg":
+        file = encoded(Image(RAMP), "jpeg")
+        return file[:13] + struct.pack(">BHH", 0, x, y) + file[18:]
+    tifffile = pytest.importorskip("tifffile")
+    tifffile.imwrite(stream, RAMP, photometric="rgb", resolution=(x, y), resolutionunit=1)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("form", ["png", "jpeg", "tiff"])
+def test_pixels_that_are_not_square_are_said_where_no_unit_is(form):
+    said = "its pixels are not square (densities 2 and 1 without a unit): left out"
+    assert read(without_unit(form, 2, 1)).notes == (said,)
+    assert read(without_unit(form, 1, 1)).notes == ()
+    assert read(without_unit(form, 2, 1)).dpi is None
+
+
 # -- the sizes in EXIF -------------------------------------------------------------------------------------------------
 
 

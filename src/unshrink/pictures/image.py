@@ -163,3 +163,8 @@ def sane_dpi(dpi: tuple[float, float]) -> tuple[float, float] | None:
     """A resolution as two floats; None if it is zero, not a number or too much for the fields of JPEG and PNG."""
     x, y = (float(value) for value in dpi)
     return (x, y) if 1 <= x <= 65535 and 1 <= y <= 65535 else None
+
+
+def note_of_aspect(x: float, y: float) -> tuple[str, ...]:
+    """What is to be said of densities without a unit, which `Image` does not keep; nothing where pixels are square."""
+    return (f"its pixels are not square (densities {x:g} and {y:g} without a unit): left out",) if x != y else ()

@@ -15,7 +15,7 @@ from unshrink.pictures import vips as _vips
 from unshrink.pictures.carried import COMMENT, profiled
 from unshrink.pictures.exif import bare_exif
 from unshrink.pictures.formats import Format
-from unshrink.pictures.image import Image, PassingImage, sane_dpi
+from unshrink.pictures.image import Image, PassingImage, note_of_aspect, sane_dpi
 from unshrink.pictures.meaning import Meaning
 from unshrink.pictures.photoshop import IPTC_RESOURCE, iptc_segment
 from unshrink.pictures.png import described
@@ -51,6 +51,8 @@ def decode(stream: BinaryIO, form: Format, check: Callable[[int, int], None]) ->
         image = dataclasses.replace(image, meaning=_avif_meaning(stream))
     if getattr(pil, "is_animated", False) or "mpoffset" in pil.info:
         image = _noting(image, "only the first of several pictures in the file was read")
+    if pil.info.get("jfif_unit") == 0:
+        image = _noting(image, *note_of_aspect(*pil.info["jfif_density"]))
     return image
 
 
@@ -355,5 +357,5 @@ def _stretch(values: np.ndarray, maximum: int) -> np.ndarray:
     return (stretched // maximum).astype(np.uint16)
 
 
-def _noting(image: PassingImage, note: str) -> PassingImage:
-    return dataclasses.replace(image, notes=(*image.notes, note))
+def _noting(image: PassingImage, *notes: str) -> PassingImage:
+    return dataclasses.replace(image, notes=(*image.notes, *notes))

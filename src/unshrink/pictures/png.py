@@ -19,7 +19,7 @@ from unshrink.errors import ImageError
 from unshrink.pictures import vips as _vips
 from unshrink.pictures.exif import bare_exif
 from unshrink.pictures.formats import Format
-from unshrink.pictures.image import COMPRESSION, Image, PassingImage, sane_dpi
+from unshrink.pictures.image import COMPRESSION, Image, PassingImage, note_of_aspect, sane_dpi
 from unshrink.pictures.meaning import Meaning
 from unshrink.pictures.strips import beside, in_strips
 
@@ -76,6 +76,7 @@ def decode(stream: BinaryIO, form: Format, check: Callable[[int, int], None]) ->
     notes += [f"texts of more than {_TEXTS_LIMIT >> 20} MiB were left out"] * texts.is_full
     # libvips gets the pixels alone: an odd profile or text must not make it refuse the picture
     bare = [(0, len(_SIGNATURE)), *((start, length) for kind, start, length in chunks if kind in _PIXEL_CHUNKS)]
+    notes += metadata.pop("notes", ())
     return PassingImage(_vips.strips(_vips.header(_Parts(stream, bare))), **metadata, notes=tuple(notes))
 
 
@@ -273,7 +274,9 @@ def _read_metadata(kind: bytes, body: bytes, texts: _Texts) -> dict[str, Any]:
             return {"exif": bare_exif(body)}
         case b"pHYs" if len(body) == 9:
             x, y, unit = struct.unpack(">IIB", body)
-            return {"dpi": sane_dpi((x * _METRES_PER_INCH, y * _METRES_PER_INCH))} if unit == 1 else {}
+            if unit == 1:
+                return {"dpi": sane_dpi((x * _METRES_PER_INCH, y * _METRES_PER_INCH))}
+            return {"notes": note_of_aspect(x, y)}
         case b"iTXt" | b"zTXt" | b"tEXt":
             return _read_text(kind, body, texts)
     return {}

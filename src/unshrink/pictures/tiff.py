@@ -25,7 +25,7 @@ from unshrink.pictures import vips as _vips
 from unshrink.pictures.directories import Directory, directories, meant
 from unshrink.pictures.exif import bare_exif
 from unshrink.pictures.formats import Format
-from unshrink.pictures.image import COMPRESSION, Image, PassingImage, sane_dpi
+from unshrink.pictures.image import COMPRESSION, Image, PassingImage, note_of_aspect, sane_dpi
 from unshrink.pictures.meaning import Meaning
 from unshrink.pictures.photoshop import iptc_of as photoshop_iptc
 from unshrink.pictures.pillow import cmyk_to_rgb
@@ -50,6 +50,7 @@ _OTHER_PHOTOMETRICS = {
 }
 _SAMPLE_FORMATS = {2: "whole numbers with a sign", 3: "floating point", 5: "complex integers", 6: "complex numbers"}
 _PALETTE, _PREMULTIPLIED = 3, 1
+_NO_UNIT = 1
 _INCHES = {2: 1.0, 3: 1 / 2.54}
 _SHORT, _LONG, _LONG8, _RATIONAL, _BYTE, _UNDEFINED = 3, 4, 16, 5, 1, 7
 _STRIP_BYTES = 1 << 18
@@ -308,6 +309,9 @@ def _notes(found: list[Directory], directory: Directory, tags: dict[int, Any]) -
         yield "the palette was expanded to full colour"
     if tags.get(_EXTRA_SAMPLES) in (_PREMULTIPLIED, (_PREMULTIPLIED,)):
         yield "premultiplied alpha was converted to straight alpha"
+    x, y = (tags.get(tag) for tag in _RESOLUTION)
+    if tags.get(_RESOLUTION_UNIT) == _NO_UNIT and x and y:
+        yield from note_of_aspect(float(x), float(y))
     if directory is not found[0]:
         yield "the first picture in the file is a copy of {}x{} pixels; the full one was read".format(*found[0].size)
     if sum(one.sub < 0 and one.is_full for one in found) > 1:
