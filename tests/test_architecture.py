@@ -21,7 +21,7 @@ ROOMS: dict[str, set[str]] = {  # each may import from itself and from these
     "network": {"pictures"} | BASE,
     "weights": {"network", "pictures"} | BASE,
     "runtime": {"weights", "network", "pictures"} | BASE,
-    "batch": {"runtime", "weights", "network", "pictures"} | BASE,
+    "batch": {"runtime", "weights", "network", "sites", "pictures"} | BASE,
     "evaluation": {"runtime", "weights", "network", "pictures", "text"} | BASE,
     "training": {"evaluation", "weights", "network", "pictures"} | BASE,
     "cli": {

@@ -18,9 +18,11 @@ from unshrink import batch
 from unshrink import weights as zoo
 from unshrink.cli.main import main
 from unshrink.errors import ImageError, UsageError
+from unshrink.pictures import mark as marks
 from unshrink.pictures.encoding import Encoding, encoding
 from unshrink.pictures.formats import FORMATS
 from unshrink.pictures.image import Image
+from unshrink.pictures.mark import Mark
 from unshrink.runtime import backends
 from unshrink.sites import find, simulate, sites
 from unshrink.sites.simulate import stripped_jpeg
@@ -236,6 +238,60 @@ def test_small_pictures_come_back_at_their_size_from_every_site(site, small_netw
         (outcome,) = batch.upscale("arrived.bin", "large.png", options)
         assert outcome.ok, outcome.error
         assert unshrink.read("large.png").size == (601, 399)
+
+
+@EVERY
+def test_a_photo_made_small_for_a_site_comes_back_from_it(site, small_network):
+    """All of it by command: downscale for the site, through it, and back without any option."""
+    cap = site.longest_side or site.widest
+    width = (cap or 700) + 101
+    photo(width, 401).save("photo.png")
+    scale = [] if cap else ["-s", "2"]  # 8 megapixels, or none at all, are no size for a test
+    assert main(["downscale", "photo.png", "--site", site.name, "-o", "small.png", *scale]) == 0
+    assert main(["simulate", site.name, "small.png", "-o", "arrived.png"]) == 0
+    assert main(["upscale", "arrived.png", "-o", "back.png"]) == 0
+    assert unshrink.read("back.png").size == (width, 401)
+
+
+def test_the_least_scale_that_is_not_resized_is_taken():
+    telegram = find("telegram")
+    assert telegram.scale_for((1281, 100), [2, 3, 4, 8]) == 2
+    assert telegram.scale_for((2560, 100), [8, 4, 3, 2]) == 2
+    assert telegram.scale_for((2561, 100), [2, 3, 4, 8]) == 3
+    assert telegram.scale_for((100, 10_240), [2, 3, 4, 8]) == 8
+    with pytest.raises(ImageError, match="Telegram Desktop does not resize 1280x100 pixels: send the picture as it is"):
+        telegram.scale_for((1280, 100), [2])
+    with pytest.raises(ImageError, match=r"resizes above 1280 px, which 10241x100 pixels are at every scale: \[2, 8\]"):
+        telegram.scale_for((10_241, 100), [8, 2])
+
+
+def test_downscale_for_a_site_says_what_arrives(small_network, capsys):
+    photo(1501, 301).save("photo.png")
+    assert main(["downscale", "photo.png", "--site", "telegram"]) == 0
+    assert "1501x301 -> 751x151 pixels" in (said := capsys.readouterr().err)
+    assert "; telegram: re-encoded as JPEG of quality 87, 4:2:0, progressive" in said
+    assert unshrink.read("photo_small.png").size == (751, 151)
+    (outcome,) = batch.downscale("photo.png", "b.png", batch.DownscaleOptions(site="telegram", mark=False))
+    assert (outcome.facts["site"], outcome.facts["scale"]) == ("telegram", 2)
+    assert marks.read(unshrink.read("photo_small.png").pixels) == Mark(77, (1, 1))
+    assert marks.read(unshrink.read("b.png").pixels) is None
+
+
+@pytest.mark.parametrize(
+    "asked, code, said",
+    [
+        (["--site", "telegran"], 2, "no site named 'telegran': did you mean telegram?"),
+        (["--site", "telegram", "--fit", "900"], 2, "sites without another size of small pictures"),
+        (["--site", "telegram"], 1, "Telegram Desktop does not resize 300x200 pixels"),
+    ],
+)
+def test_what_a_site_cannot_be_asked_is_one_line_and_nothing_is_written(small_network, capsys, asked, code, said):
+    photo().save("photo.png")
+    before = set(Path().iterdir())
+    assert main(["downscale", "photo.png", *asked]) == code
+    assert said in (err := capsys.readouterr().err)
+    assert len(err.splitlines()) == 1
+    assert set(Path().iterdir()) == before
 
 
 # -- the command line ----------------------------------------------------------------------------------------------

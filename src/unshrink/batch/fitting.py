@@ -3,7 +3,7 @@
 import bisect
 import dataclasses
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from functools import cache
 
@@ -13,7 +13,10 @@ from unshrink.pictures import formats
 from unshrink.pictures import io as images
 from unshrink.pictures.formats import Loss
 from unshrink.pictures.image import Image
-from unshrink.pictures.sizes import Goal
+from unshrink.pictures.sizes import Goal, Size
+from unshrink.runtime.rescaler import Rescaler
+from unshrink.sites.simulate import simulate
+from unshrink.sites.table import find
 from unshrink.weights import catalogue
 
 LEAST_QUALITY = 30  # below, little more than an enlargement comes back: a larger scale in as many bytes is better
@@ -32,6 +35,27 @@ def loss_of(options: DownscaleOptions, form: str) -> Loss | None:
     loss = Loss(options.quality or most, options.chroma or Loss.chroma)
     formats.losing(formats.writable(form), loss)  # refuses
     return loss
+
+
+def changes(options: DownscaleOptions, form: str) -> bool:
+    """Whether values of a small picture change in its format, or at the site that it is for."""
+    return loss_of(options, form) is not None or (options.site is not None and not find(options.site).passes(form))
+
+
+def for_site(options: DownscaleOptions, size: Size, load: Callable[[str], Rescaler]) -> DownscaleOptions:
+    """The options with the scale at which their site does not resize what a large picture of a size becomes.
+
+    Raises:
+        UsageError: there is no such site.
+        ImageError: it does not resize the large picture itself, or there is no such scale.
+    """
+    scales = {load(options.model).scale} if options.model else {row.scale for row in catalogue.ENTRIES}
+    return dataclasses.replace(options, scale=find(options.site or "").scale_for(size, scales))
+
+
+def arrival(file: bytes, site: str | None, max_pixels: int) -> dict[str, str]:
+    """What is said of a file that is for a site: what arrives of it there; nothing where it is for none."""
+    return {"site": site, "arrives": str(simulate(file, find(site), max_pixels=max_pixels))} if site else {}
 
 
 def goals(options: DownscaleOptions, ratio: Fraction) -> Iterator[Goal]:

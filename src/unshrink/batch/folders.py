@@ -97,8 +97,13 @@ def downscale(
     items = plan(request, f"{{stem}}{suffix}{{ext}}", lambda stem: {"stem": stem, **fields})
     _refuse(how, items[0].form)
     loss = loss_of(options, request.form)
-    shape = {"weights": how.identities(request.form), "goal": options.goal.as_json(), "depth": options.depth}
-    shape |= {"mark": options.mark, "effort": options.effort, "lossy": options.lossy, "max_bytes": options.max_bytes}
+    shape: dict[str, Any] = {
+        "weights": how.identities(request.form),
+        "goal": options.goal.as_json(),
+        "depth": options.depth,
+    }
+    shape |= {"mark": options.marked, "site": options.site}
+    shape |= {"effort": options.effort, "lossy": options.lossy, "max_bytes": options.max_bytes}
     return _start(request, items, how, shape | {"loss": loss and dataclasses.asdict(loss)}, progress)
 
 
@@ -107,7 +112,7 @@ def _refuse(how: Downscaler, form: str) -> None:
     options, lossy = how.options, how.options.lossy
     if not options.goal.depends_on_size:
         weights = how.model(ANY_SIZE, form).weights
-        zoo.number_to_mark(weights, options.mark)
+        zoo.number_to_mark(weights, options.marked)
         lossy = lossy or zoo.bears_changes(weights)
     dot = Image(np.zeros((1, 1, 3), np.uint8))
     images.write(dot, io.BytesIO(), format=form, lossy=lossy, loss=loss_of(options, form))

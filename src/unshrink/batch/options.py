@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 from unshrink.errors import UsageError
 from unshrink.pictures.formats import CHROMA
 from unshrink.pictures.sizes import Goal, Size
+from unshrink.sites.table import find
 
 Existing = Literal["refuse", "overwrite", "skip", "rename"]
 
@@ -87,6 +88,9 @@ class DownscaleOptions(BatchOptions):
         scale: how many times smaller each side becomes, 1.1 to 8; None for that of the model, or 2.
         fit: instead, the longest side of the small pictures, or the (width, height) of a box that they fit into.
         max_pixels_out: instead, the most pixels of the small pictures.
+        site: what the small pictures are for, a name of ``unshrink.sites``: the scale, unless it is given, is the least
+            whole one at which the site does not resize them; the weights are those for lossy formats, unless it passes
+            the format on as it is; and they are marked, unless ``mark`` is False.
         depth: bits of the small picture's values, 8 or 16; None for the large one's, or what the format holds.
         mark: whether the pixels themselves say which weights made them, for when a site removes the record; None for as
             the weights are made: those for lossy formats mark.
@@ -102,6 +106,7 @@ class DownscaleOptions(BatchOptions):
     scale: float | None = None
     fit: int | Size | None = None
     max_pixels_out: int | None = None
+    site: str | None = None
     depth: int | None = None
     mark: bool | None = None
     effort: int = 0
@@ -114,6 +119,10 @@ class DownscaleOptions(BatchOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         _ = self.goal  # refuses
+        if self.site is not None:
+            find(self.site)  # refuses
+            alone = not self.goal.depends_on_size
+            self._require("site", alone, "sites without another size of small pictures: it knows its own")
         self._require("quality", self.quality is None or self.quality in _QUALITIES, "None and whole numbers to 100")
         self._require("chroma", self.chroma in (None, *CHROMA), f"None, {', '.join(CHROMA)}")
         self._require("max_bytes", self.max_bytes is None or _is_whole(self.max_bytes, 1), "None and numbers from 1")
@@ -124,7 +133,13 @@ class DownscaleOptions(BatchOptions):
     @property
     def scale_varies(self) -> bool:
         """Whether the scale is known only once a picture is made small."""
-        return self.goal.depends_on_size or self.max_bytes is not None
+        of_site = self.site is not None and self.scale is None
+        return of_site or self.goal.depends_on_size or self.max_bytes is not None
+
+    @property
+    def marked(self) -> bool | None:
+        """Whether small pictures are marked; None for as the weights are made."""
+        return True if self.mark is None and self.site else self.mark
 
     @property
     def goal(self) -> Goal:

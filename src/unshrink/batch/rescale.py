@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
 
 from unshrink import weights as zoo
-from unshrink.batch.fitting import best_file, goals, loss_of, refuse_too_large
+from unshrink.batch.fitting import arrival, best_file, changes, for_site, goals, loss_of, refuse_too_large
 from unshrink.batch.identify import record_if_sound, refuse_resized, required_mark
 from unshrink.batch.items import STANDARD, Item, Outcome, is_pipe, is_stream
 from unshrink.batch.options import BatchOptions, DownscaleOptions, UpscaleOptions
@@ -94,9 +94,13 @@ class Downscaler:
         Raises:
             ImageError: the picture cannot be decoded or used, or the format changes values and that is not allowed.
         """
+        if self.options.site and not self.options.scale:
+            at_scale = for_site(self.options, source.image.size, self.load)
+            return dataclasses.replace(self, options=at_scale).write(source, stream, form, progress)
         options, image = self.options, source.image.strip() if self.options.strip else source.image
         loss, first = loss_of(options, form), self.model(source.image.size, form)
-        held = image.whole() if options.verify or options.max_bytes else None  # it is needed once more
+        again = options.verify or options.max_bytes or options.site  # it, or the file, is needed once more
+        held = image.whole() if again else None
         smallest = sys.maxsize
         for goal in goals(options, options.goal.ratio(image.size, first.scale)):
             model = first if goal == options.goal else self._for(Fraction(str(goal.scale)), form)
@@ -114,6 +118,7 @@ class Downscaler:
         facts |= {"bytes": source.bytes, "small_bytes": len(file)}
         if lost:
             facts |= {"quality": lost.quality, "chroma": lost.chroma}
+        facts |= arrival(file, options.site, _limit(options))
         if held and options.verify:
             facts |= _verified(model, held, file, form, _limit(options))
         return Written(model, facts)
@@ -128,7 +133,7 @@ class Downscaler:
             image,
             **vars(goal),
             depth=depth,
-            mark=options.mark,
+            mark=options.marked,
             effort=options.effort,
             report=refined.append,
             progress=progress,
@@ -156,7 +161,7 @@ class Downscaler:
         return named
 
     def _for(self, ratio: Fraction, form: str) -> Rescaler:
-        return self.load(zoo.for_ratio(ratio, lossy=loss_of(self.options, form) is not None).name)
+        return self.load(zoo.for_ratio(ratio, lossy=changes(self.options, form)).name)
 
     def scale(self, form: str) -> float | None:
         """How many times smaller each side becomes; None where that depends on the picture."""

@@ -98,6 +98,11 @@ def _downscale(commands: Commands) -> None:
     size.add_argument(
         "--max-pixels-out", type=_read(amount), metavar="N", help="as large as has no more pixels: 8.3M for 8,300,000"
     )
+    parser.add_argument(
+        "--site",
+        metavar="NAME",
+        help="as large as this site does not resize it, and marked, because its metadata may be removed (see sites)",
+    )
     _weights(parser)
     parser.add_argument(
         "--verify", action="store_true", help="restore from what is written, and say how close it comes (PSNR)"

@@ -143,6 +143,8 @@ def _small(facts: Facts) -> str:
         said += f"; effort {facts['effort']}: restored picture {gained}, {facts['effort_gain_chroma']:+.2f} (chroma)"
         moved = f"{facts['effort_lr_change_luma']:+.2f} dB (luma), {facts['effort_lr_change_chroma']:+.2f} (chroma)"
         said += f"; small picture {moved}"
+    if "site" in facts:
+        said += f"; {facts['site']}: {facts['arrives']}"
     if "psnr_y" in facts:
         said += f"; comes back at {decibels(facts['psnr_y'])} dB (luma), {decibels(facts['psnr_rgb'])} dB (RGB)"
     return said

@@ -4,13 +4,14 @@ import datetime
 import difflib
 import math
 import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from unshrink.errors import UsageError
-from unshrink.pictures.image import Size
+from unshrink.errors import ImageError, UsageError
+from unshrink.pictures.sizes import Size
 
 Metadata = Literal["stripped", "icc", "gps", "unknown"]
 Known = Literal["code", "forks", "analysis", "hearsay"]
@@ -98,6 +99,26 @@ class Site:
         ]
         share = min(shares)
         return size if share >= 1 else (max(1, round(width * share)), max(1, round(height * share)))
+
+    def scale_for(self, size: Size, scales: Iterable[int]) -> int:
+        """The least of some scales at which a picture of a (width, height) becomes so small that it is not resized.
+
+        Raises:
+            ImageError: it is so small already, or too large for all of them.
+        """
+        met = "{}x{} pixels".format(*size)
+        if self.fitted(size) == size:
+            raise ImageError(f"{self.label} does not resize {met}: send the picture as it is, or name a `scale`")
+        for scale in sorted(scales):
+            small = -(-size[0] // scale), -(-size[1] // scale)
+            if self.fitted(small) == small:
+                return scale
+        raise ImageError(f"{self.label} resizes above {self.cap}, which {met} are at every scale: {sorted(scales)}")
+
+    def passes(self, form: str) -> bool:
+        """Whether it keeps every value of every picture in a format, by its name, that it does not resize."""
+        limits = ("max_bytes", "max_bits_per_pixel", "max_quality", "without_exif")
+        return any(form in door.formats and not any(getattr(door, one) for one in limits) for door in self.doors)
 
     @property
     def cap(self) -> str:
