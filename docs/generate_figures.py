@@ -37,9 +37,7 @@ TRIALS = ("trial", "what and why", "steps", *DECIBELS)
 COSTS = ("parameters", "ms of a processor for 512x512 down")
 SPEED = ROOT / "docs" / "images" / "speed.svg"
 INK = "#808080"  # of the text in a drawing that is a file of its own: readable on white and on black
-MARKED = re.compile(
-    r"(<!-- (figures|trials|speedrun|scales|memory|precision|ratios) -->\n).*?(<!-- /\2 -->)", re.DOTALL
-)
+MARKED = re.compile(r"(<!-- (figures|trials|scales|memory|precision|ratios) -->\n).*?(<!-- /\2 -->)", re.DOTALL)
 Columns = tuple[tuple[str, str, int], ...]  # heading, figure, digits
 BRIEF: Columns = (  # of the README
     ("PSNR-Y", "psnr_y", 2),
@@ -172,18 +170,6 @@ def trials() -> str:
     return "\n".join(parts)
 
 
-def speedrun() -> str:
-    """What the last `make speedrun` reached."""
-    log = (ROOT / "results" / "speedrun-x2" / "training.jsonl").read_text().splitlines()
-    end = json.loads(log[-1])
-    final = end["final"]
-    return (
-        f"`make speedrun` trains x2 from nothing, ten minutes on two cores: {end['step']} steps, "
-        f"**{final['psnr_y']:.2f} dB** PSNR-Y on Set5, {final['psnr_rgb']:.2f} dB RGB, "
-        f"{final['lr_psnr_y']:.2f} dB of the small picture against bicubic.\n"
-    )
-
-
 # -- the checks ----------------------------------------------------------------------------------------------------
 
 
@@ -221,7 +207,7 @@ def pages() -> dict[Path, str]:
     shown: dict[Path, dict[str, str]] = {
         card: {"figures": beside_bicubic(found, rows, FULL)} for card, rows in cards.items()
     }
-    shown[ROOT / "README.md"] = {"figures": beside_bicubic(found, README_ROWS, BRIEF), "speedrun": speedrun()}
+    shown[ROOT / "README.md"] = {"figures": beside_bicubic(found, README_ROWS, BRIEF)}
     shown[docs / "tutorial.md"] = {"scales": scales()}
     shown[docs / "results.md"] = {"figures": everything(found)}
     shown[docs / "performance.md"] = {
