@@ -3,6 +3,7 @@
 import dataclasses
 import datetime
 import hashlib
+import importlib
 import io
 import json
 import sys
@@ -25,7 +26,7 @@ from unshrink.pictures.image import Image
 from unshrink.pictures.mark import Mark
 from unshrink.runtime import backends
 from unshrink.sites import find, simulate, sites
-from unshrink.sites.simulate import stripped_jpeg
+from unshrink.sites.simulator import stripped_jpeg
 from unshrink.weights import catalogue
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -343,3 +344,12 @@ def test_the_list_has_every_row(capsys):
     assert "scaleImageToLevel.ts" in (out := capsys.readouterr().out)
     assert "up to 209 kB without EXIF" in out
     assert find("signal").checked.isoformat() in out
+
+
+def test_names_of_the_room_are_no_modules():
+    room = importlib.import_module("unshrink.sites")
+    modules = [path.stem for path in Path(room.__file__).parent.glob("[a-z]*.py")]
+    for module in modules:
+        importlib.import_module(f"unshrink.sites.{module}")  # which makes it an attribute of the room
+    assert not set(modules) & set(room.__all__)
+    assert all(callable(getattr(room, name)) for name in room.__all__)

@@ -15,7 +15,7 @@ from unshrink.pictures.formats import Loss
 from unshrink.pictures.image import Image
 from unshrink.pictures.sizes import Goal, Size
 from unshrink.runtime.rescaler import Rescaler
-from unshrink.sites.simulate import simulate
+from unshrink.sites.simulator import simulate
 from unshrink.sites.table import find
 from unshrink.weights import catalogue
 

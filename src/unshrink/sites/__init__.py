@@ -7,12 +7,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from unshrink.sites.simulate import Arrived, simulate
+    from unshrink.sites.simulator import Arrived, simulate
     from unshrink.sites.table import Door, Site, find, sites
 
 _HOME_OF = {
-    "Arrived": "simulate",
-    "simulate": "simulate",
+    "Arrived": "simulator",
+    "simulate": "simulator",
     "Door": "table",
     "Site": "table",
     "find": "table",
