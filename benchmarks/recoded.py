@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from baselines import decoded, encoded, methods_of
+from samples import sample
 
 import unshrink
 from unshrink.evaluation.environment import environment
@@ -66,12 +67,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("methods", nargs="+", help="names of baselines.py, or weights by name or file")
     parser.add_argument("--data", nargs="+", required=True, help="folders, or names of test sets")
+    parser.add_argument("--most", type=int, default=100, help="pictures of a set, taken evenly from it (default: 100)")
     parser.add_argument("--threads", type=int, default=0)
     args = parser.parse_args()
     methods = [method_of(name, args.threads) for name in args.methods]
     rows = {key(row): row for row in (json.loads(OUT.read_text())["rows"] if OUT.exists() else [])}
     for name in args.data:
-        for row in measured(methods, name):
+        for row in measured(methods, name, args.most):
             rows[key(row)] = row
             print(f"{row['set']} {row['method']} {row['path']}: {row['psnr_y']:.2f} dB at {row['bpp']:.3f}", flush=True)
         OUT.write_text(json.dumps({"rows": list(rows.values()), **environment()}, indent=1) + "\n")
@@ -86,11 +88,10 @@ def method_of(name: str, threads: int) -> Method:
     return older[name] if name in older else unshrink.load(name, threads=threads)
 
 
-def measured(methods: list[Method], name: str) -> Iterator[dict[str, Any]]:
+def measured(methods: list[Method], name: str, most: int) -> Iterator[dict[str, Any]]:
     """A row for every method and path over a set: means of its pictures."""
     found: dict[tuple[str, str], list[NamedFigures]] = {}
-    pictures = find_set(name)
-    for path in pictures.files:
+    for path in sample(name, most):
         hr = over_white(images.read(path))
         curves = {form: curve(hr, form) for form in CODECS}
         for method in methods:
@@ -99,7 +100,13 @@ def measured(methods: list[Method], name: str) -> Iterator[dict[str, Any]]:
     identities = {one.name: one.weights.identity for one in methods if isinstance(one, Rescaler)}
     for (method, way), figures in found.items():
         yield {
-            **{"set": pictures.name, "method": method, "weights": identities.get(method), "path": way},
+            **{
+                "set": find_set(name).name,
+                "pictures": len(figures),
+                "method": method,
+                "weights": identities.get(method),
+                "path": way,
+            },
             **{name: round(value, 4) if np.isfinite(value) else None for name, value in mean_by_name(figures).items()},
         }
 

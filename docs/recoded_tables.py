@@ -22,7 +22,7 @@ def everything(measured: Row) -> str:
     for data in dict.fromkeys(row["set"] for row in rows):
         of_set = [row for row in rows if row["set"] == data]
         lines = [cells(row) for way in dict.fromkeys(r["path"] for r in of_set) for row in of_set if row["path"] == way]
-        parts.append(f"### {data}\n\n{markdown(HEADINGS, lines)}")
+        parts.append(f"### {data}, {of_set[0]['pictures']} pictures\n\n{markdown(HEADINGS, lines)}")
         parts += [f"- {sentence}\n" for sentence in crossings(of_set)]
     return "\n".join(parts)
 
@@ -55,6 +55,6 @@ def lead(qualities: dict[int, Row], codec: str) -> str:
     ahead = {quality: row["psnr_y"] - row[codec] for quality, row in sorted(qualities.items())}
     won = [quality for quality, decibels in ahead.items() if decibels > 0]
     if not won:
-        return f"is always ahead, by {-max(ahead.values()):.2f} dB at least"
+        return f"ahead, by {-max(ahead.values()):.2f} dB at least"
     best = max(ahead, key=ahead.__getitem__)
-    return f"is behind at quality {min(won)} to {max(won)}, by {ahead[best]:.2f} dB at {best}"
+    return f"behind at quality {', '.join(map(str, won))}, by {ahead[best]:.2f} dB at {best}"

@@ -9,7 +9,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 import warnings
 from pathlib import Path
 
@@ -957,10 +956,14 @@ def test_what_libraries_warn_of_is_for_verbose_alone(caplog, capfd):
 
 
 def test_help_answers_at_once():
+    """In processor seconds: others may keep the machine busy."""
+    resource = pytest.importorskip("resource")  # Windows has none
+
     def seconds():
-        began = time.perf_counter()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run([sys.executable, "-m", "unshrink", "--help"], capture_output=True, check=True, env=environment())
-        return time.perf_counter() - began
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return sum(getattr(after, kind) - getattr(before, kind) for kind in ("ru_utime", "ru_stime"))
 
     assert min(seconds() for _ in range(3)) < 0.5
 
