@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from unshrink.network.layers import Coupling, dense, plain
+from unshrink.network.layers import Coupling
 from unshrink.network.modules import (
     AffineCoupling,
     DctDownsample,
@@ -16,6 +16,7 @@ from unshrink.network.modules import (
     block_dct,
     quantize,
 )
+from unshrink.network.subnets import dense, plain
 
 
 def coupling(**config) -> AffineCoupling:

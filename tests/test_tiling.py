@@ -7,8 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unshrink.network.layers import Coupling, Head, Layer, Residual, Tail, dense, plain
+from unshrink.network.layers import Coupling, Head, Layer, Residual, Tail
 from unshrink.network.modules import MODULES, HaarDownsample
+from unshrink.network.subnets import dense, plain
 from unshrink.pictures.strips import Strips, Window, in_strips
 from unshrink.runtime import memory
 from unshrink.runtime.memory import free_memory, is_out_of_memory

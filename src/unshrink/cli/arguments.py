@@ -1,15 +1,14 @@
 """What the command line takes: the parser of every command, and its help pages."""
 
 import argparse
-import re
-from collections.abc import Callable
 from typing import Any
 
 from unshrink import __version__
 from unshrink.batch.options import BatchOptions
 from unshrink.cli import completion, laboratory
+from unshrink.cli.values import count, quality, read, scale, seconds, shard, sides, source, target
 from unshrink.pictures.formats import CHROMA, WRITTEN
-from unshrink.pictures.sizes import LEAST_SCALE, MOST_SCALE, box
+from unshrink.pictures.sizes import box
 from unshrink.text import amount
 
 SCALES = (2, 3, 4, 8)  # for which weights are installed: the table itself would take the help pages too long
@@ -87,16 +86,16 @@ def _downscale(commands: Commands) -> None:
     _pictures(parser, "{stem}_x{scale}{ext}")
     size = parser.add_mutually_exclusive_group()
     size.add_argument(
-        "-s", "--scale", type=_scale, metavar="S", help="how many times smaller each side, 1.1 to 8 (default: 2)"
+        "-s", "--scale", type=scale, metavar="S", help="how many times smaller each side, 1.1 to 8 (default: 2)"
     )
     size.add_argument(
         "--fit",
-        type=_read(box),
+        type=read(box),
         metavar="SIZE",
         help="as large as fits: 1600 for the longest side, 1280x1280 for a box",
     )
     size.add_argument(
-        "--max-pixels-out", type=_read(amount), metavar="N", help="as large as has no more pixels: 8.3M for 8,300,000"
+        "--max-pixels-out", type=read(amount), metavar="N", help="as large as has no more pixels: 8.3M for 8,300,000"
     )
     parser.add_argument(
         "--site",
@@ -108,12 +107,12 @@ def _downscale(commands: Commands) -> None:
         "--verify", action="store_true", help="restore from what is written, and say how close it comes (PSNR)"
     )
     parser.add_argument(
-        "--quality", type=_quality, metavar="Q", help="of JPEG, AVIF and lossy WebP, 1 to 100 (default: 85)"
+        "--quality", type=quality, metavar="Q", help="of JPEG, AVIF and lossy WebP, 1 to 100 (default: 85)"
     )
     parser.add_argument("--chroma", choices=CHROMA, help="of JPEG and AVIF (default: 4:2:0)")
     parser.add_argument(
         "--max-bytes",
-        type=_read(amount),
+        type=read(amount),
         metavar="N",
         help="the best quality, then the next larger scale, that fits into so many bytes: 300k",
     )
@@ -151,7 +150,7 @@ def _upscale(commands: Commands) -> None:
     )
     parser.add_argument(
         "--size",
-        type=_size,
+        type=sides,
         metavar="WxH",
         help="pixels to come back to, for small pictures without a record (default: the scale times the small size)",
     )
@@ -168,7 +167,7 @@ def _compare(commands: Commands) -> None:
         ("pictures", "compare"),
         "make a round trip in memory and measure it beside ordinary resizing",
     )
-    parser.add_argument("input", type=_input, metavar="IN", help="a picture; - for standard input")
+    parser.add_argument("input", type=source, metavar="IN", help="a picture; - for standard input")
     parser.add_argument("-o", "--output", metavar="FIGURE", help="the figure (default: <name>_compare_x<scale>.png)")
     parser.add_argument("--lpips", metavar="FOLDER", help="also measure LPIPS, with the weights that are there")
     parser.add_argument("--overwrite", action="store_true", help="replace a figure that exists")
@@ -180,7 +179,7 @@ def _compare(commands: Commands) -> None:
 def _info(commands: Commands) -> None:
     parser = _command(commands, "info", ("information", "info"), "say what pictures and weights files hold")
     parser.add_argument(
-        "inputs", type=_input, metavar="FILE", nargs="+", help="a picture or a .safetensors file; - for standard input"
+        "inputs", type=source, metavar="FILE", nargs="+", help="a picture or a .safetensors file; - for standard input"
     )
     _limit(parser)
 
@@ -264,21 +263,19 @@ def _serve(commands: Commands) -> None:
         "(default: none)",
     )
     limits = parser.add_argument_group("limits")
-    limits.add_argument(
-        "--max-body", type=_count, default=32, metavar="MIB", help="of a request (default: %(default)s)"
-    )
+    limits.add_argument("--max-body", type=count, default=32, metavar="MIB", help="of a request (default: %(default)s)")
     limits.add_argument(
         "--max-pixels",
-        type=_count,
+        type=count,
         default=50_000_000,
         metavar="N",
         help="of a picture, in or out (default: 50 million)",
     )
     limits.add_argument(
-        "--queue", type=_count, default=16, metavar="N", help="requests of one key that may wait (default: %(default)s)"
+        "--queue", type=count, default=16, metavar="N", help="requests of one key that may wait (default: %(default)s)"
     )
     limits.add_argument(
-        "--timeout", type=_count, default=60, metavar="S", help="to wait, and to be worked on (default: %(default)s)"
+        "--timeout", type=count, default=60, metavar="S", help="to wait, and to be worked on (default: %(default)s)"
     )
     limits.add_argument(
         "--api-key",
@@ -289,16 +286,16 @@ def _serve(commands: Commands) -> None:
     )
     limits.add_argument(
         "--rate",
-        type=_count,
+        type=count,
         metavar="N",
         help="pictures a minute of each key, or address without keys (default: any)",
     )
     jobs = parser.add_argument_group("jobs")
     jobs.add_argument("--jobs-db", metavar="FILE", help="their database (default: in the user's state folder)")
-    jobs.add_argument("--keep", type=_count, default=1, metavar="HOURS", help="of results (default: %(default)s)")
+    jobs.add_argument("--keep", type=count, default=1, metavar="HOURS", help="of results (default: %(default)s)")
     computing = parser.add_argument_group("computing")
     computing.add_argument(
-        "--concurrency", type=_count, default=2, metavar="N", help="pictures at once, a process each (default: 2)"
+        "--concurrency", type=count, default=2, metavar="N", help="pictures at once, a process each (default: 2)"
     )
     computing.add_argument("--threads", type=int, default=0, metavar="N", help="of each (default: all cores)")
 
@@ -311,7 +308,7 @@ def _doctor(commands: Commands) -> None:
 def _pictures(parser: argparse.ArgumentParser, template: str) -> None:
     parser.add_argument(
         "inputs",
-        type=_input,
+        type=source,
         metavar="IN",
         nargs="+",
         help="a picture, a folder or a pattern like 'a/**/*.jpg'; - for standard input",
@@ -319,7 +316,7 @@ def _pictures(parser: argparse.ArgumentParser, template: str) -> None:
     parser.add_argument(
         "-o",
         "--output",
-        type=_output,
+        type=target,
         metavar="OUT",
         help=f"a file, a folder, or - for standard output (default: {template} beside IN)",
     )
@@ -349,23 +346,23 @@ def _pictures(parser: argparse.ArgumentParser, template: str) -> None:
     group = parser.add_argument_group("several pictures")
     group.add_argument("-r", "--recursive", action="store_true", help="look into the subfolders of folders too")
     group.add_argument(
-        "--workers", type=_count, metavar="N", help="pictures worked on at once (default: the cores, at most 4)"
+        "--workers", type=count, metavar="N", help="pictures worked on at once (default: the cores, at most 4)"
     )
     group.add_argument(
         "--timeout",
-        type=_seconds,
+        type=seconds,
         default=BatchOptions.timeout,
         metavar="SECONDS",
         help="give a picture up that takes longer (default: %(default)s)",
     )
     group.add_argument(
-        "--shard", type=_shard, metavar="I/N", help="do share I of N alone, as one of N processes or machines"
+        "--shard", type=shard, metavar="I/N", help="do share I of N alone, as one of N processes or machines"
     )
 
 
 def _limit(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--max-pixels", type=_count, metavar="N", help="refuse larger pictures, read or restored (default: 178956970)"
+        "--max-pixels", type=count, metavar="N", help="refuse larger pictures, read or restored (default: 178956970)"
     )
 
 
@@ -401,69 +398,3 @@ def _runtime(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="compute in bfloat16, all but the picture itself, where the processor can: at most 0.03 dB worse",
     )
-
-
-def _input(text: str) -> str:
-    return "-" if text in ("/dev/stdin", "/dev/fd/0") else text
-
-
-def _output(text: str) -> str:
-    return "-" if text in ("/dev/stdout", "/dev/fd/1") else text
-
-
-def _count(text: str) -> int:
-    if not text.replace("_", "").isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, not {text!r}")
-    return int(text)
-
-
-def _quality(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 100:
-        raise argparse.ArgumentTypeError(f"must be a whole number from 1 to 100, not {text!r}")
-    return int(text)
-
-
-def _scale(text: str) -> float:
-    try:
-        scale = float(text)
-    except ValueError:
-        scale = 0
-    if not LEAST_SCALE <= scale <= MOST_SCALE:
-        raise argparse.ArgumentTypeError(f"must be a number from {LEAST_SCALE} to {MOST_SCALE}, not {text!r}")
-    return scale
-
-
-def _read(read: Callable[[str], Any]) -> Callable[[str], Any]:
-    """What reads a value and says why it cannot, as argparse wants it."""
-
-    def value(text: str) -> Any:
-        try:
-            return read(text)
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(str(error)) from None
-
-    return value
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0
-    if not seconds > 0:
-        raise argparse.ArgumentTypeError(f"must be a number of seconds above 0, not {text!r}")
-    return seconds
-
-
-def _shard(text: str) -> tuple[int, int]:
-    share, slash, shares = text.partition("/")
-    if not slash or not 1 <= _count(share) <= _count(shares):
-        raise argparse.ArgumentTypeError(f"must be I/N, such as 1/4 for the first of four, not {text!r}")
-    return _count(share), _count(shares)
-
-
-def _size(text: str) -> tuple[int, int]:
-    match = re.fullmatch(r"([1-9]\d{0,6})x([1-9]\d{0,6})", text)
-    if not match:
-        raise argparse.ArgumentTypeError(f"{text!r} is no size: give width and height in pixels, such as 4000x3000")
-    return int(match[1]), int(match[2])

@@ -12,7 +12,8 @@ from typing import Any
 from unshrink.errors import ConfigError, WeightsError
 from unshrink.network import irn, pair
 from unshrink.network.config import NetworkConfig
-from unshrink.network.layers import Shape, Step
+from unshrink.network.layers import Step
+from unshrink.network.subnets import Shape
 
 
 @dataclass(frozen=True)

@@ -26,11 +26,10 @@ from unshrink.network.layers import (
     Step,
     Tail,
     chain,
-    dense,
     is_whole,
     mirrored,
-    plain,
 )
+from unshrink.network.subnets import dense, plain
 
 LEVELS = {2: 1, 3: 1, 4: 2, 8: 3}
 

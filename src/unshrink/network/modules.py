@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from unshrink.network import layers
+from unshrink.network import layers, subnets
 from unshrink.network.layers import COLOURS
 
 SLOPE = 0.2  # of LeakyReLU below zero
@@ -123,7 +123,7 @@ def mixed(x: Tensor, matrices: Tensor) -> Tensor:
 
 
 class Subnet(nn.Module):
-    """3x3 convolutions one after the other, with LeakyReLU 0.2 after all but the last: see `layers.Subnet`.
+    """3x3 convolutions one after the other, with LeakyReLU 0.2 after all but the last: see `subnets.Subnet`.
 
     Starts as the zero function, so that an untrained network is exactly its downsampling transform.
 
@@ -136,7 +136,7 @@ class Subnet(nn.Module):
         channels_out: channels of the result.
     """
 
-    def __init__(self, shape: layers.Subnet, channels_in: int, channels_out: int) -> None:
+    def __init__(self, shape: subnets.Subnet, channels_in: int, channels_out: int) -> None:
         super().__init__()
         self.shape = shape
         sizes = [size for name, size in shape.shapes("", channels_in, channels_out) if name.endswith("weight")]

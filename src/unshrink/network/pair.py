@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from unshrink.network.config import refuse
-from unshrink.network.layers import COLOURS, Haar, Head, Layer, Residual, Step, Tail, chain, dense, is_whole, mirrored
+from unshrink.network.layers import COLOURS, Haar, Head, Layer, Residual, Step, Tail, chain, is_whole, mirrored
+from unshrink.network.subnets import dense
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import numpy as np
 
 from unshrink.errors import ModelNotFoundError, WeightsError, not_installed
 from unshrink.network.architectures import from_dict, shapes
-from unshrink.network.layers import Shape
+from unshrink.network.subnets import Shape
 from unshrink.weights import Weights, differences
 
 _HAAR = re.compile(r"operations\.(\d{1,4})\.haar_weights")

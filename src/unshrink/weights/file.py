@@ -28,7 +28,8 @@ from unshrink.errors import ModelNotFoundError, WeightsError
 from unshrink.files import atomic_write
 from unshrink.network import architectures
 from unshrink.network.config import NetworkConfig
-from unshrink.network.layers import Shape, Step
+from unshrink.network.layers import Step
+from unshrink.network.subnets import Shape
 from unshrink.pictures.record import MODEL_NAME
 
 FORMAT = 1

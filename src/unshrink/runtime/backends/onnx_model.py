@@ -11,7 +11,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from unshrink.errors import WeightsError
-from unshrink.network.layers import Shape, Step
+from unshrink.network.layers import Step
+from unshrink.network.subnets import Shape
 from unshrink.weights import Weights
 
 _MODEL_GRAPH, _GRAPH_INITIALIZER, _GRAPH_INPUT = 7, 5, 11
