@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from unshrink.errors import ImageError
+from unshrink.pictures import heads
 from unshrink.pictures import vips as _vips
 from unshrink.pictures.carried import COMMENT, profiled
 from unshrink.pictures.exif import bare_exif
@@ -28,6 +29,7 @@ _MODES = {"1": "L", "L": "L", "LA": "LA", "La": "LA", "P": "RGB", "PA": "RGBA"} 
 }
 _NO_TEXT = ("XML:com.adobe.xmp", "Raw profile type ")  # before what Pillow takes for a text
 _OURS = ("xmp", "pnginfo")  # options in which the record is
+_BOXES = 1000  # of an AVIF file, from its beginning, that are looked at
 _PALETTE_NOTE = "the palette was expanded to full colour"
 
 
@@ -42,6 +44,7 @@ def decode(stream: BinaryIO, form: Format, check: Callable[[int, int], None]) ->
         Exception: of many types, as Pillow raises them: damaged or cut off.
     """
     # The class itself, not PIL.Image.open: that one's limit on the size is one for the whole process
+    stream = {"jpeg": heads.jpeg, "ppm": heads.ppm}.get(form.name, lambda same: same)(stream)
     plugin = importlib.import_module(f"PIL.{form.plugin}ImagePlugin")
     pil = getattr(plugin, f"{form.plugin}ImageFile")(stream)
     check(*pil.size)
@@ -289,13 +292,13 @@ def _avif_meaning(stream: BinaryIO) -> Meaning | None:
 
 def _head(stream: BinaryIO) -> bytes:
     """What an AVIF file says beside its pixels: the boxes that do not hold the data."""
-    data, position, head = _all(stream), 0, b""
-    while position + 16 <= len(data):
+    data, position, head = _all(stream), 0, []
+    while position + 16 <= len(data) and len(head) < _BOXES:
         size, kind = int.from_bytes(data[position : position + 4], "big"), data[position + 4 : position + 8]
         size = int.from_bytes(data[position + 8 : position + 16], "big") if size == 1 else size or len(data)
-        head += data[position : position + size] if kind != b"mdat" else b""
+        head.append(data[position : position + size] if kind != b"mdat" else b"")
         position += max(8, size)
-    return head
+    return b"".join(head)
 
 
 def _keyed(grey: np.ndarray, key: int | None) -> np.ndarray:

@@ -33,7 +33,10 @@ _RAW_PROFILES = {  # ImageMagick's, from before eXIf existed
     b"Raw profile type xmp": "xmp",
     b"Raw profile type iptc": "iptc",
 }
-_INFLATED_LIMIT = 64 << 20
+_INFLATED_LIMIT = 64 << 20  # bytes of all profiles and texts of a file together
+_MOST_INFLATED = 1032  # bytes that one byte of deflate becomes at most
+_CHUNKS = 10_000  # that a file may have, and one more for each ...
+_BYTES_A_CHUNK = 1024  # ... of its bytes: pixels come in chunks of 8 KiB and more
 _METRES_PER_INCH = 0.0254
 _MEANING = {  # chunks, and the attributes of `Meaning` that they say
     b"cICP": "code",
@@ -66,14 +69,16 @@ def decode(stream: BinaryIO, form: Format, check: Callable[[int, int], None]) ->
     if any(kind == b"acTL" for kind, _, _ in chunks):
         notes.append("the animation was reduced to its first frame")
     metadata: dict[str, Any] = {}
-    texts = _Texts()
+    inflater = _Inflater()
+    texts = _Texts(inflater)
     for kind, start, length in chunks:
         if kind not in _PIXEL_CHUNKS:
-            read = _read_metadata(kind, _body(stream, start, length), texts)
+            read = _read_metadata(kind, _body(stream, start, length), texts, inflater)
             metadata |= {key: value for key, value in read.items() if value is not None}
     said = {name: metadata.pop(name) for name in _MEANING.values() if name in metadata}
     metadata |= {"texts": tuple(texts.found), "meaning": Meaning(**said) if said else None}
     notes += [f"texts of more than {_TEXTS_LIMIT >> 20} MiB were left out"] * texts.is_full
+    notes += [f"profiles of more than {_INFLATED_LIMIT >> 20} MiB were left out"] * inflater.is_full
     # libvips gets the pixels alone: an odd profile or text must not make it refuse the picture
     bare = [(0, len(_SIGNATURE)), *((start, length) for kind, start, length in chunks if kind in _PIXEL_CHUNKS)]
     notes += metadata.pop("notes", ())
@@ -165,7 +170,11 @@ def _chunks(stream: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
     """(type, where it begins, length with its frame) of each chunk up to IEND; the checksums are left to libpng."""
     end = stream.seek(0, io.SEEK_END)
     position, kind = len(_SIGNATURE), b""
+    left = most = _CHUNKS + end // _BYTES_A_CHUNK
     while kind != b"IEND":
+        if not left:
+            raise ImageError(f"it is a PNG of more than {most:,} chunks, which no program writes; save it again as PNG")
+        left -= 1
         stream.seek(position)
         head = stream.read(8)
         kind, length = head[4:], 12 + int.from_bytes(head[:4], "big")
@@ -185,23 +194,64 @@ def _chunk(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
+class _Inflater:
+    """Inflates what stands in the chunks of one file, as much of it as pictures carry: a few bytes can hold gigabytes.
+
+    Attributes:
+        is_full: whether a profile was too much.
+    """
+
+    def __init__(self) -> None:
+        self.is_full, self._left = False, _INFLATED_LIMIT
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether no more is inflated: the last result, and all that follow, are not whole."""
+        return self._left <= 0
+
+    def start(self, data: bytes, most: int) -> bytes | None:
+        """The whole of a zlib stream; its first bytes, ``most`` or fewer, if it has more; None where it is damaged."""
+        if self.is_spent:
+            return b""
+        inflater, most = zlib.decompressobj(), min(most, self._left)
+        try:
+            content = inflater.decompress(data, most)
+        except zlib.error:
+            self._left -= min(most, _MOST_INFLATED * len(data))
+            return None
+        self._left -= len(content)
+        return content if inflater.eof or len(content) == most else None
+
+    def profile(self, data: bytes) -> bytes | None:
+        """The whole of a zlib stream; None where it is damaged, or too much."""
+        content = self.start(data, _INFLATED_LIMIT)
+        self.is_full |= self.is_spent
+        return None if self.is_spent else content
+
+
 class _Texts:
     """The texts of a file, as many of them as anybody can want.
+
+    Args:
+        inflater: of the file.
 
     Attributes:
         found: keywords and texts.
         is_full: whether some were left out.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, inflater: _Inflater) -> None:
+        self._inflater = inflater
         self.found: list[tuple[str, str]] = []
         self.is_full, self._left = False, _TEXTS_LIMIT
 
     def add(self, keyword: bytes, content: bytes, is_compressed: bool, coding: str) -> None:
         """Takes one more; what is damaged is no text."""
-        text = _inflate(content, self._left) if is_compressed else content
-        if text is None or len(text) + len(keyword) > self._left:
-            self.is_full |= text is not None or self._left < _TEXTS_LIMIT
+        text = self._inflater.start(content, self._left + 1) if is_compressed else content
+        if text is None:
+            return
+        if len(text) + len(keyword) > self._left or (is_compressed and self._inflater.is_spent):
+            self.is_full = True
             return
         self._left -= len(text) + len(keyword)
         with contextlib.suppress(UnicodeDecodeError):
@@ -255,7 +305,7 @@ def _write_metadata(image: Image | PassingImage) -> Iterator[bytes]:
         yield _chunk(b"iTXt", _XMP + b"\0\0\0\0\0" + image.xmp)
 
 
-def _read_metadata(kind: bytes, body: bytes, texts: _Texts) -> dict[str, Any]:
+def _read_metadata(kind: bytes, body: bytes, texts: _Texts, inflater: _Inflater) -> dict[str, Any]:
     """What one chunk says, as arguments of Image and `Meaning`, None where it is damaged; ``texts`` takes others."""
     match kind:
         case b"gAMA" if len(body) == 4:
@@ -269,7 +319,7 @@ def _read_metadata(kind: bytes, body: bytes, texts: _Texts) -> dict[str, Any]:
         case b"mDCV" | b"cLLI" if len(body) == (24 if kind == b"mDCV" else 8):
             return {_MEANING[kind]: body}
         case b"iCCP":
-            return {"icc": _inflate(body.partition(b"\0")[2][1:])}
+            return {"icc": inflater.profile(body.partition(b"\0")[2][1:])}
         case b"eXIf":
             return {"exif": bare_exif(body)}
         case b"pHYs" if len(body) == 9:
@@ -278,11 +328,11 @@ def _read_metadata(kind: bytes, body: bytes, texts: _Texts) -> dict[str, Any]:
                 return {"dpi": sane_dpi((x * _METRES_PER_INCH, y * _METRES_PER_INCH))}
             return {"notes": note_of_aspect(x, y)}
         case b"iTXt" | b"zTXt" | b"tEXt":
-            return _read_text(kind, body, texts)
+            return _read_text(kind, body, texts, inflater)
     return {}
 
 
-def _read_text(kind: bytes, body: bytes, texts: _Texts) -> dict[str, Any]:
+def _read_text(kind: bytes, body: bytes, texts: _Texts, inflater: _Inflater) -> dict[str, Any]:
     keyword, _, text = body.partition(b"\0")
     compressed = kind == b"zTXt" or (kind == b"iTXt" and text[:1] == b"\1")
     if kind == b"zTXt":
@@ -292,7 +342,7 @@ def _read_text(kind: bytes, body: bytes, texts: _Texts) -> dict[str, Any]:
     if keyword != _XMP and keyword not in _RAW_PROFILES:
         texts.add(keyword, text, compressed, "utf-8" if kind == b"iTXt" else "latin-1")
         return {}
-    content = _inflate(text) if compressed else text
+    content = inflater.profile(text) if compressed else text
     if content is None or keyword == _XMP:
         return {"xmp": content}
     name, profile = _RAW_PROFILES[keyword], _unhex(content)
@@ -306,13 +356,3 @@ def _unhex(text: bytes) -> bytes | None:
         return bytes.fromhex(match[2].decode())[: int(match[1])] if match else None
     except ValueError:  # an odd number of digits
         return None
-
-
-def _inflate(data: bytes, limit: int = _INFLATED_LIMIT) -> bytes | None:
-    """The zlib stream in `data`, or None where it is damaged or unreasonably large."""
-    inflater = zlib.decompressobj()
-    try:
-        content = inflater.decompress(data, max(1, limit))
-    except zlib.error:
-        return None
-    return content if inflater.eof else None
