@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -418,6 +419,29 @@ def test_files_have_the_times_of_their_pictures_where_asked_for(tmp_path, severa
     assert (small / "a_x2.png").stat().st_mtime_ns == long_ago
     assert unshrink("upscale", small if several else small / "a_x2.png", "-o", back, "--times") == 0
     assert (back / "a_restored.png").stat().st_mtime_ns == long_ago
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX permissions")
+@pytest.mark.parametrize("several", [False, True])
+def test_what_is_made_of_a_private_picture_is_private(tmp_path, several):
+    source = picture(tmp_path / "photos" / "a.png")
+    open_one = picture(tmp_path / "photos" / "b.png")
+    source.chmod(0o600)
+    open_one.chmod(0o644)
+    mode = lambda path: stat.S_IMODE(path.stat().st_mode)
+    small, back = tmp_path / "small", tmp_path / "back"
+    small.mkdir()
+    back.mkdir()
+    for given in [source.parent] if several else [source, open_one]:
+        assert unshrink("downscale", given, "-o", f"{small}{os.sep}") == 0
+    assert (mode(small / "a_x2.png"), mode(small / "b_x2.png")) == (0o600, 0o644)
+    for given in [small] if several else [small / "a_x2.png"]:
+        assert unshrink("upscale", given, "-o", f"{back}{os.sep}") == 0
+    assert mode(back / "a_restored.png") == 0o600
+    assert unshrink("compare", source, "-o", tmp_path / "figure.png") == 0
+    assert mode(tmp_path / "figure.png") == 0o600, "the picture is in it"
+    assert unshrink("simulate", "whatsapp", source, "-o", tmp_path / "sent.jpg") == 0
+    assert mode(tmp_path / "sent.jpg") == 0o600
 
 
 def leftover(folder):

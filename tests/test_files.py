@@ -196,6 +196,44 @@ def test_a_file_that_replaces_another_has_its_owner(tmp_path, monkeypatch):
     assert stat.S_IMODE(path.stat().st_mode) == 0o600, "another group gets nothing"
 
 
+@pytest.fixture
+def open_umask():
+    before = os.umask(0o002)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX permissions")
+@pytest.mark.parametrize(
+    ("mode", "wanted"), [(0o600, 0o600), (0o400, 0o600), (0o640, 0o640), (0o644, 0o644), (0o777, 0o664), (0o604, 0o604)]
+)
+def test_a_new_file_gives_no_more_rights_than_its_origin(tmp_path, mode, wanted, open_umask):
+    origin, path = tmp_path / "a.bin", tmp_path / "b.bin"
+    origin.write_bytes(b"")
+    origin.chmod(mode)
+    with atomic_write(path, origin=origin) as stream:
+        stream.write(b"new")
+        part = next(tmp_path.glob(".unshrink-*.part"))
+        assert stat.S_IMODE(part.stat().st_mode) == wanted, "nor before it has its name"
+    assert stat.S_IMODE(path.stat().st_mode) == wanted
+    path.chmod(0o660)
+    with atomic_write(path, overwrite=True, origin=origin):
+        pass
+    assert stat.S_IMODE(path.stat().st_mode) == 0o660, "what is replaced says it"
+
+
+@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() != 0, reason="only root gives files away")
+@pytest.mark.parametrize(("mode", "wanted"), [(0o640, 0o600), (0o664, 0o644), (0o644, 0o644)])
+def test_rights_of_the_group_are_for_no_other_group(tmp_path, mode, wanted, open_umask):
+    origin, path = tmp_path / "a.bin", tmp_path / "b.bin"
+    origin.write_bytes(b"")
+    origin.chmod(mode)
+    os.chown(origin, -1, 5678)
+    with atomic_write(path, origin=origin):
+        pass
+    assert stat.S_IMODE(path.stat().st_mode) == wanted
+
+
 @pytest.mark.parametrize("mode", [0o444, 0o400])
 def test_a_write_protected_file_is_kept(tmp_path, mode):
     path = tmp_path / "a.bin"

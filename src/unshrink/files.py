@@ -35,7 +35,11 @@ _ADVICE = {
 
 @contextlib.contextmanager
 def atomic_write(
-    path: str | os.PathLike[str], overwrite: bool = False, *, error: type[UnshrinkError] = UnshrinkError
+    path: str | os.PathLike[str],
+    overwrite: bool = False,
+    *,
+    error: type[UnshrinkError] = UnshrinkError,
+    origin: str | os.PathLike[str] | None = None,
 ) -> Iterator[BinaryIO]:
     """Open a file that appears under its name only when everything has been written to the disk.
 
@@ -48,6 +52,7 @@ def atomic_write(
         path: the file to write.
         overwrite: replace an existing file; otherwise an existing file is an error.
         error: the exception to raise for what the user can mend.
+        origin: a file that it is made from: who cannot read that cannot read a new file either.
 
     Yields:
         A buffered binary stream to write to.
@@ -60,12 +65,14 @@ def atomic_write(
         if os.path.islink(path) and not os.path.exists(path):
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
         before = _replaceable(target, overwrite)
-        temporary, descriptor = _temporary(target, before)
+        temporary, descriptor = _temporary(target, 0o600 if before else _rights(origin))
         with _still_held(descriptor):
             try:
                 with os.fdopen(descriptor, "wb") as stream:
                     if before:
                         _become(descriptor, temporary, target, before)
+                    elif origin:
+                        _restrict(descriptor, temporary, origin)
                     yield stream
                     stream.flush()
                     os.fsync(descriptor)
@@ -108,9 +115,23 @@ def hold(descriptor: int) -> bool | None:
     return True
 
 
-def _temporary(target: Path, before: os.stat_result | None) -> tuple[Path, int]:
-    """A new file beside the target, open for writing and held, and its descriptor."""
-    mode = 0o600 if before else 0o666  # less the umask, as for any new file
+def _rights(origin: str | os.PathLike[str] | None) -> int:
+    """Those of a new file: no more for group and others than the file has that it is made from, less the umask."""
+    with contextlib.suppress(OSError):  # no such file: whoever reads it will say so
+        return 0o600 | (os.stat(origin).st_mode & 0o066) if origin else 0o666
+    return 0o600
+
+
+def _restrict(descriptor: int, temporary: Path, origin: str | os.PathLike[str]) -> None:
+    """Takes from the group of a new file what only the group of its origin has, where these are not the same."""
+    with contextlib.suppress(OSError):
+        facts, new = os.stat(origin), os.fstat(descriptor)
+        if facts.st_gid != new.st_gid:
+            os.chmod(temporary, stat.S_IMODE(new.st_mode) & ~(~facts.st_mode << 3 & 0o070))
+
+
+def _temporary(target: Path, mode: int) -> tuple[Path, int]:
+    """A new file beside the target, open for writing and held, and its descriptor; the umask is taken from its mode."""
     while True:
         path = target.with_name(f".unshrink-{secrets.token_hex(8)}.part")
         descriptor = os.open(path, _CREATE, mode)

@@ -233,7 +233,7 @@ def rescale_file(item: Item, how: Downscaler | Upscaler, progress: Progress | No
     """
     began = time.perf_counter()
     changed = _time_of(item.source) if how.options.times else None
-    with opened(item.target, item.overwrite) as stream:
+    with opened(item.source, item.target, item.overwrite) as stream:
         source = read(item.source, how.options.max_pixels)
         written = how.write(source, stream, item.form, progress)
     if changed and not is_stream(item.target):
@@ -328,9 +328,17 @@ def _naming_the_option() -> Iterator[None]:
 # -- files ---------------------------------------------------------------------------------------------------------
 
 
-def opened(target: str, overwrite: bool) -> AbstractContextManager[BinaryIO]:
-    """What to write to; a file is opened before the work, so that a place that cannot be written is found out first."""
-    return _streamed(target) if is_stream(target) else atomic_write(target, overwrite, error=ImageError)
+def opened(source: str, target: str, overwrite: bool) -> AbstractContextManager[BinaryIO]:
+    """What to write to; a file is opened before the work, so that a place that cannot be written is found out first.
+
+    Args:
+        source: what the picture is made from: who cannot read it cannot read a new file either.
+        target: a file, or what `is_stream`.
+        overwrite: replace an existing file.
+    """
+    if is_stream(target):
+        return _streamed(target)
+    return atomic_write(target, overwrite, error=ImageError, origin=None if is_stream(source) else source)
 
 
 @contextmanager

@@ -174,7 +174,7 @@ def compare(args: Namespace) -> list[Task]:
 def _compare(item: Item, model: Rescaler, max_pixels: int | None, lpips: Distance | None) -> Result:
     began = time.perf_counter()
     sweep(os.path.dirname(os.path.realpath(item.target)))
-    with rescale.opened(item.target, item.overwrite) as stream:
+    with rescale.opened(item.source, item.target, item.overwrite) as stream:
         source = rescale.read(item.source, max_pixels)
         result = comparison.compare(source.image.whole(), model, source.bytes, lpips)
         figure(result).save(stream, format=item.form)
