@@ -292,7 +292,8 @@ def _avif_meaning(stream: BinaryIO) -> Meaning | None:
 
 def _head(stream: BinaryIO) -> bytes:
     """What an AVIF file says beside its pixels: the boxes that do not hold the data."""
-    data, position, head = _all(stream), 0, []
+    data, position = _all(stream), 0
+    head: list[bytes] = []
     while position + 16 <= len(data) and len(head) < _BOXES:
         size, kind = int.from_bytes(data[position : position + 4], "big"), data[position + 4 : position + 8]
         size = int.from_bytes(data[position + 8 : position + 16], "big") if size == 1 else size or len(data)
