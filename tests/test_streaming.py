@@ -28,7 +28,7 @@ from unshrink.runtime.streaming import Pipeline, padded_strips
 RADIUS = 10  # of a published coupling block
 LEAST = {
     kind: (2 * search.HALO + 1) * scale
-    for kind, scale in {2: 2, 4: 4, "x3": 3, "plain": 2, "plain-x3": 3, "pair": 2}.items()
+    for kind, scale in {2: 2, 4: 4, "x3": 3, "plain": 2, "plain-x3": 3, "restorer": 2, "pair": 2}.items()
 }
 
 

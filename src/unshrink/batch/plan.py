@@ -36,11 +36,18 @@ class Request:
         inputs: files, folders and patterns, or "-" for standard input.
         out: a file, a folder, or "-" for standard output; None for files beside the inputs.
         options: the rest.
+
+    Raises:
+        UsageError: these contradict each other.
     """
 
     inputs: Sequence[str]
     out: str | None
     options: BatchOptions
+
+    def __post_init__(self) -> None:
+        """Refuses what cannot be meant."""
+        _refuse_unsuitable(self)
 
     @property
     def several(self) -> bool:
@@ -79,7 +86,6 @@ def plan(request: Request, template: str, fields: Fields) -> list[Item]:
         NothingMatchedError: folders and patterns without a picture.
         ImageError: a missing folder, or a format that cannot be written.
     """
-    _refuse_unsuitable(request)
     inputs, options, folder = request.inputs, request.options, request.folder
     form = request.form
     found = [source for name in inputs for source in _find(name, request)]
