@@ -16,15 +16,17 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from networks import Samples, random_weights
 from unshrink import batch, weights
+from unshrink.cli import doctor, pictures, terminal
 from unshrink.cli import main as cli
-from unshrink.cli import pictures, terminal
 from unshrink.cli.arguments import make_parser
 from unshrink.cli.tasks import Result, Task, attempt
 from unshrink.errors import UnshrinkWarning
 from unshrink.pictures import record as provenance
 from unshrink.pictures.image import Image
 from unshrink.pictures.io import read, write
+from unshrink.runtime.rescaler import Rescaler
 from unshrink.weights import catalogue
 
 ROOT = Path(__file__).parent.parent
@@ -828,6 +830,27 @@ def test_doctor_finds_all_well_or_says_what_to_do(capsys, monkeypatch):
     out = capsys.readouterr().out
     assert "BROKEN" in out
     assert "reinstall unshrink" in out
+
+
+def test_doctor_sees_a_compiled_network_that_gives_other_pixels(capsys, monkeypatch):
+    """As one that was altered where it is kept: what is compiled anew tells."""
+
+    class Darkening(Samples):
+        def run(self, step, x):
+            return super().run(step, x) * np.float32(0.9)
+
+    def load_model(args, name):
+        kept = os.environ.get("UNSHRINK_CACHE") != "off"
+        return Rescaler(random_weights(2), Darkening() if kept else Samples())
+
+    monkeypatch.setenv("UNSHRINK_CACHE", "on")
+    monkeypatch.setattr(doctor, "load_model", load_model)
+    assert unshrink("doctor") == 1
+    assert "give other pixels than new ones; delete them" in capsys.readouterr().out
+    assert os.environ["UNSHRINK_CACHE"] == "on"
+    monkeypatch.setattr(Darkening, "run", Samples.run)
+    unshrink("doctor")
+    assert "give other pixels" not in capsys.readouterr().out
 
 
 # -- weights and training ------------------------------------------------------------------------------------------

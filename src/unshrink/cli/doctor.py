@@ -19,7 +19,9 @@ from unshrink.pictures import formats
 from unshrink.pictures import io as images
 from unshrink.pictures.image import Image
 from unshrink.runtime import backends
+from unshrink.runtime.backends import compiled
 from unshrink.runtime.backends.machine import cpu_features
+from unshrink.runtime.rescaler import Rescaler
 from unshrink.text import align, human_bytes
 from unshrink.weights import catalogue
 
@@ -89,17 +91,31 @@ def _load_row(row: catalogue.Entry) -> str:
 def _self_test(args: Namespace) -> Check:
     def work() -> str:
         model = load_model(args, catalogue.ENTRIES[0].name)
-        pixels = np.random.default_rng(0).integers(0, 256, (29, 37, 3), np.uint8)
-        small = model.downscale(Image(pixels))
-        large = model.upscale(small)
-        expected = tuple(-(-side // model.scale) for side in (37, 29)), (37, 29)
-        if (small.size, large.size) != expected:
-            raise ValueError(f"sizes are {small.size} and {large.size}, not {expected}")
+        made = _made(model)
+        with compiled.unused():  # what is kept may be altered, or from another machine
+            afresh = _made(load_model(args, model.weights.name))
+        if any(np.abs(one.astype(int) - other).max() > 1 for one, other in zip(made, afresh, strict=True)):
+            raise ValueError(f"compiled networks in {compiled.folder()} give other pixels than new ones; delete them")
         return f"37x29 down and up with {model.weights.name} on {model.backend.name}"
 
     if not catalogue.ENTRIES:
         return Check("self-test", "not possible without weights", False, "reinstall unshrink")
     return _try("self-test", work, "try another --backend, or reinstall the one named")
+
+
+def _made(model: Rescaler) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels of a small picture and of what it brings back.
+
+    Raises:
+        ValueError: they are not of the right size.
+    """
+    pixels = np.random.default_rng(0).integers(0, 256, (29, 37, 3), np.uint8)
+    small = model.downscale(Image(pixels))
+    large = model.upscale(small)
+    expected = tuple(-(-side // model.scale) for side in (37, 29)), (37, 29)
+    if (small.size, large.size) != expected:
+        raise ValueError(f"sizes are {small.size} and {large.size}, not {expected}")
+    return np.asarray(small.pixels), np.asarray(large.pixels)
 
 
 def _formats() -> Iterator[Check]:

@@ -11,6 +11,7 @@ import hashlib
 import os
 import stat
 import warnings
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -45,6 +46,20 @@ def place() -> Path | None:
         return chosen if _own(chosen, chosen.stat()) else None
     except OSError:
         return None
+
+
+@contextlib.contextmanager
+def unused() -> Iterator[None]:
+    """What runs in the block compiles by itself, and keeps nothing."""
+    before = os.environ.get(VARIABLE)
+    os.environ[VARIABLE] = "off"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[VARIABLE]
+        else:
+            os.environ[VARIABLE] = before
 
 
 def load(*key: object) -> bytes | None:
