@@ -35,6 +35,15 @@ README_ROWS = (  # photos and screens; docs/results.md has all
 DECIBELS = ("PSNR-Y", "RGB", "chroma", "LR", "LR chroma")  # of validations and trials
 TRIALS = ("trial", "what and why", "steps", *DECIBELS)
 COSTS = ("parameters", "ms of a processor for 512x512 down")
+SERVICE = (
+    "serve_dripping",
+    "serve_foreign",
+    "serve_hostile",
+    "serve_load",
+    "serve_restart",
+    "serve_schema",
+    "serve_tiny",
+)
 SPEED = ROOT / "docs" / "images" / "speed.svg"
 INK = "#808080"  # of the text in a drawing that is a file of its own: readable on white and on black
 MARKED = re.compile(r"(<!-- (figures|trials|scales|memory|precision|ratios) -->\n).*?(<!-- /\2 -->)", re.DOTALL)
@@ -221,7 +230,7 @@ def pages() -> dict[Path, str]:
     shown[docs / "recoded.md"] = {"figures": recoded.everything(load("results", "recoded.json"))}
     shown[docs / "training-diary.md"] = {"figures": curves(), "trials": trials()}
     shown[docs / "cli.md"] = {"figures": checks("folders", "hostile")}
-    shown[docs / "server.md"] = {"figures": checks("serve_hostile", "serve_load", "serve_restart", "serve_schema")}
+    shown[docs / "server.md"] = {"figures": checks(*SERVICE)}
     return {path: fill(path.read_text(), named) for path, named in shown.items()}
 
 
