@@ -17,8 +17,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from unshrink import weights as zoo
+from unshrink.batch.files import Source
 from unshrink.batch.options import DownscaleOptions, UpscaleOptions
-from unshrink.batch.rescale import Downscaler, Source, Upscaler, downscaler, upscaler
+from unshrink.batch.rescale import Downscaler, Upscaler, downscaler, upscaler
 from unshrink.errors import ConfigError, UnshrinkError, not_installed
 from unshrink.pictures import io as images
 from unshrink.pictures.find import is_picture

@@ -2,26 +2,23 @@
 
 import dataclasses
 import functools
-import io
-import logging
 import os
 import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
 
 from unshrink import weights as zoo
+from unshrink.batch.files import Source, opened, read
 from unshrink.batch.fitting import arrival, best_file, changes, for_site, goals, loss_of, refuse_too_large
 from unshrink.batch.identify import record_if_sound, refuse_resized, required_mark
-from unshrink.batch.items import STANDARD, Item, Outcome, is_pipe, is_stream
+from unshrink.batch.items import Item, Outcome, is_stream
 from unshrink.batch.options import BatchOptions, DownscaleOptions, UpscaleOptions
 from unshrink.errors import ImageError, ModelNotFoundError, UnshrinkWarning, UsageError
-from unshrink.files import atomic_write
 from unshrink.pictures import formats, metrics
 from unshrink.pictures import io as images
 from unshrink.pictures import record as provenance
@@ -37,23 +34,6 @@ from unshrink.runtime.streaming import Progress
 from unshrink.weights import catalogue
 
 ANY_SIZE = 1, 1  # where weights do not depend on it
-
-logger = logging.getLogger("unshrink")
-
-
-@dataclass(frozen=True)
-class Source:
-    """A picture that was read.
-
-    Attributes:
-        name: what messages call it.
-        image: the picture.
-        bytes: of its file.
-    """
-
-    name: str
-    image: Image | PassingImage
-    bytes: int
 
 
 @dataclass(frozen=True)
@@ -325,66 +305,6 @@ def _naming_the_option() -> Iterator[None]:
         raise ModelNotFoundError(f"{error} (`model` FILE{zoo.SUFFIX})") from None
 
 
-# -- files ---------------------------------------------------------------------------------------------------------
-
-
-def opened(source: str, target: str, overwrite: bool) -> AbstractContextManager[BinaryIO]:
-    """What to write to; a file is opened before the work, so that a place that cannot be written is found out first.
-
-    Args:
-        source: what the picture is made from: who cannot read it cannot read a new file either.
-        target: a file, or what `is_stream`.
-        overwrite: replace an existing file.
-    """
-    if is_stream(target):
-        return _streamed(target)
-    return atomic_write(target, overwrite, error=ImageError, origin=None if is_stream(source) else source)
-
-
-@contextmanager
-def _streamed(target: str) -> Iterator[BinaryIO]:
-    """Memory, which goes to a stream when all is done: encoders seek in what they write, and it begins anywhere."""
-    memory = io.BytesIO()
-    yield memory
-    try:
-        with nullcontext(sys.stdout.buffer) if target == STANDARD else open(target, "wb") as stream:
-            stream.write(memory.getbuffer())
-            stream.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        name = "standard output" if target == STANDARD else target
-        raise ImageError(f"cannot write to {name}: {error.strerror}") from error
-
-
-def contents(name: str) -> str | bytes:
-    """What a picture is read from: the name of its file, or all that comes through a pipe.
-
-    Raises:
-        ImageError: nothing comes.
-    """
-    try:
-        if name == STANDARD:
-            return sys.stdin.buffer.read()
-        return Path(name).read_bytes() if is_pipe(name) else name
-    except OSError as error:
-        source = "standard input" if name == STANDARD else name
-        raise ImageError(f"cannot read {source}: {error.strerror}") from error
-
-
-def read(name: str, max_pixels: int | None) -> Source:
-    """A picture that passes by; what had to be converted is said."""
-    file = contents(name)
-    image = images.scan(file, max_pixels=max_pixels or images.MAX_PIXELS)
-    for note in image.notes:
-        logger.info(f"{name}: {note}")
-    return Source(name, image, len(file) if isinstance(file, bytes) else os.path.getsize(file))
-
-
-def _limit(options: BatchOptions) -> int:
-    return options.max_pixels or images.MAX_PIXELS
-
-
 # -- pictures ------------------------------------------------------------------------------------------------------
 
 
@@ -406,3 +326,7 @@ def _refuse_huge(image: Image | PassingImage, scale: int, max_pixels: int, name:
             f"{name} would become {width * scale} x {height * scale} pixels, more than the limit of {max_pixels:,}; "
             "raise it with `max_pixels` if the file can be trusted"
         )
+
+
+def _limit(options: BatchOptions) -> int:
+    return options.max_pixels or images.MAX_PIXELS

@@ -84,19 +84,7 @@ def _downscale(commands: Commands) -> None:
         commands, "downscale", ("pictures", "downscale"), "make pictures small, so that they can be restored"
     )
     _pictures(parser, "{stem}_x{scale}{ext}")
-    size = parser.add_mutually_exclusive_group()
-    size.add_argument(
-        "-s", "--scale", type=scale, metavar="S", help="how many times smaller each side, 1.1 to 8 (default: 2)"
-    )
-    size.add_argument(
-        "--fit",
-        type=read(box),
-        metavar="SIZE",
-        help="as large as fits: 1600 for the longest side, 1280x1280 for a box",
-    )
-    size.add_argument(
-        "--max-pixels-out", type=read(amount), metavar="N", help="as large as has no more pixels: 8.3M for 8,300,000"
-    )
+    _size(parser)
     parser.add_argument(
         "--site",
         metavar="NAME",
@@ -140,6 +128,19 @@ def _downscale(commands: Commands) -> None:
         "(default: %(default)s)",
     )
     _runtime(parser)
+
+
+def _size(parser: argparse.ArgumentParser) -> None:
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument(
+        "-s", "--scale", type=scale, metavar="S", help="how many times smaller each side, 1.1 to 8 (default: 2)"
+    )
+    size.add_argument(
+        "--fit", type=read(box), metavar="SIZE", help="as large as fits: 1600 for the longest side, 1280x1280 for a box"
+    )
+    size.add_argument(
+        "--max-pixels-out", type=read(amount), metavar="N", help="as large as has no more pixels: 8.3M for 8,300,000"
+    )
 
 
 def _upscale(commands: Commands) -> None:
@@ -285,10 +286,7 @@ def _serve(commands: Commands) -> None:
         help="ask for it; may be repeated; or UNSHRINK_API_KEYS=KEY,KEY, which other users of the machine cannot see",
     )
     limits.add_argument(
-        "--rate",
-        type=count,
-        metavar="N",
-        help="pictures a minute of each key, or address without keys (default: any)",
+        "--rate", type=count, metavar="N", help="pictures a minute of each key, or address without keys (default: any)"
     )
     jobs = parser.add_argument_group("jobs")
     jobs.add_argument("--jobs-db", metavar="FILE", help="their database (default: in the user's state folder)")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from unshrink import weights as zoo
-from unshrink.batch import rescale
+from unshrink.batch import files
 from unshrink.cli.tasks import Result, Task
 from unshrink.cli.terminal import as_flags
 from unshrink.errors import ModelNotFoundError, ProvenanceError, UnshrinkError
@@ -33,7 +33,7 @@ def _info(name: str, max_pixels: int | None) -> Result:
 
 
 def _picture_info(name: str, max_pixels: int | None) -> Result:
-    source = rescale.contents(name)
+    source = files.contents(name)
     image = images.read(source, max_pixels=max_pixels or images.MAX_PIXELS)
     file = source if isinstance(source, bytes) else Path(source).read_bytes()
     record, bare = _record(image)

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from unshrink import batch
 from unshrink import weights as zoo
-from unshrink.batch import rescale
+from unshrink.batch import files, rescale
 from unshrink.batch.items import STANDARD, Item, Outcome
 from unshrink.batch.options import BatchOptions, DownscaleOptions, UpscaleOptions
 from unshrink.batch.plan import is_several, refuse_clashes
@@ -174,8 +174,8 @@ def compare(args: Namespace) -> list[Task]:
 def _compare(item: Item, model: Rescaler, max_pixels: int | None, lpips: Distance | None) -> Result:
     began = time.perf_counter()
     sweep(os.path.dirname(os.path.realpath(item.target)))
-    with rescale.opened(item.source, item.target, item.overwrite) as stream:
-        source = rescale.read(item.source, max_pixels)
+    with files.opened(item.source, item.target, item.overwrite) as stream:
+        source = files.read(item.source, max_pixels)
         result = comparison.compare(source.image.whole(), model, source.bytes, lpips)
         figure(result).save(stream, format=item.form)
     logger.info(f"the figure is {item.target}")

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from unshrink.batch import rescale
+from unshrink.batch import files
 from unshrink.batch.items import STANDARD
 from unshrink.cli.tasks import Result, Task
 from unshrink.errors import ImageError, UsageError
@@ -77,7 +77,7 @@ def _simulated(args: Namespace, site: Site) -> Result:
     form = formats.FORMATS[arrived.format]
     source = Path("stdin" if args.input == STANDARD else args.input)
     target = args.output or str(source.with_name(f"{source.stem}_{site.name}{form.extension}"))
-    with rescale.opened(args.input, target, args.overwrite) as stream:
+    with files.opened(args.input, target, args.overwrite) as stream:
         stream.write(arrived.data)
     if target != STANDARD and Path(target).suffix.lower() not in form.extensions:
         logger.warning(f"{target} holds a {form.label} picture: that is what arrives")

@@ -309,12 +309,17 @@ def interleave(*parts: Tensor, dim: int) -> Tensor:
     return torch.stack(parts, dim=dim + 1).flatten(dim, dim + 1)
 
 
+def dct(size: int) -> Tensor:
+    """The orthonormal DCT-II of so many values, a row for each coefficient: (s, s)."""
+    k, i = torch.arange(size)[:, None], torch.arange(size)[None]
+    basis = torch.cos(torch.pi * (i + 0.5) * k / size) * (2 / size) ** 0.5
+    basis[0] /= 2**0.5
+    return basis
+
+
 def block_dct(factor: int) -> Tensor:
     """The two-dimensional DCT-II of an s x s block as an (s^2, s^2) matrix, scaled so that row 0 is the mean."""
-    k, i = torch.arange(factor)[:, None], torch.arange(factor)[None]
-    basis = torch.cos(torch.pi * (i + 0.5) * k / factor) * (2 / factor) ** 0.5
-    basis[0] /= 2**0.5
-    return torch.kron(basis, basis) / factor
+    return torch.kron(dct(factor), dct(factor)) / factor
 
 
 def check_divisible(x: Tensor, factor: int) -> None:

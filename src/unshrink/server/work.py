@@ -18,7 +18,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from unshrink import weights as zoo
 from unshrink.batch import options as asked
 from unshrink.batch import rescale
-from unshrink.batch.rescale import Downscaler, Source, Upscaler
+from unshrink.batch.files import Source
+from unshrink.batch.rescale import Downscaler, Upscaler
 from unshrink.errors import UnshrinkError, UnshrinkWarning
 from unshrink.evaluation import compare as comparison
 from unshrink.pictures import formats

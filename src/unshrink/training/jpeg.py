@@ -18,6 +18,7 @@ from PIL import Image as PilImage
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate, pad
 
+from unshrink.network.modules import dct
 from unshrink.pictures.colour import CHROMA, LUMA
 
 BITS = 2.4
@@ -34,15 +35,7 @@ def _tables() -> Tensor:
     return torch.tensor([tables[0], tables[1]], dtype=torch.float32).reshape(2, 8, 8)
 
 
-def _dct() -> Tensor:
-    """The orthonormal DCT-II of 8 values (8, 8)."""
-    k, i = torch.arange(8)[:, None], torch.arange(8)[None]
-    basis = torch.cos(torch.pi * (i + 0.5) * k / 8) / 2
-    basis[0] /= 2**0.5
-    return basis
-
-
-TABLES, DCT = _tables(), _dct()
+TABLES, DCT = _tables(), dct(8)
 FULL_RANGE = torch.tensor([[255 / 219], [255 / 224], [255 / 224]])
 TO_YCC = torch.tensor([LUMA, *CHROMA], dtype=torch.float32) * FULL_RANGE
 """Rows of Y, Cb and Cr in R, G and B; all have the range of these (JFIF)."""
@@ -106,13 +99,13 @@ def _planes(pictures: Tensor) -> tuple[Tensor, Tensor]:
 def _scaled(planes: Tensor, steps: Tensor) -> Tensor:
     """Coefficients in steps: (N, C, h, w) and (N, 1, 8, 8) -> (N, C, h/8, w/8, 8, 8)."""
     blocks = rounded(planes).unflatten(-1, (-1, 8)).unflatten(-3, (-1, 8)).transpose(-3, -2)
-    dct = DCT.to(planes)
-    return dct @ blocks @ dct.T / steps[:, :, None, None]
+    basis = DCT.to(planes)
+    return basis @ blocks @ basis.T / steps[:, :, None, None]
 
 
 def _coded(planes: Tensor, steps: Tensor) -> Tensor:
     """Planes with their coefficients rounded to steps, and rounded to levels: (N, C, h, w) -> the same."""
-    dct = DCT.to(planes)
+    basis = DCT.to(planes)
     coefficients = rounded_by_cube(_scaled(planes, steps)) * steps[:, :, None, None]
-    blocks = dct.T @ coefficients @ dct
+    blocks = basis.T @ coefficients @ basis
     return rounded(blocks.transpose(-3, -2).flatten(-2).flatten(-3, -2))
