@@ -54,6 +54,14 @@ def test_chroma_is_the_mean_of_both_colour_differences(trip):
         assert losses.LOSSES[name](trip, LossConfig("l2")).numpy() == pytest.approx(wanted, rel=1e-3)
 
 
+def test_the_guide_of_blocks_sees_tones_and_not_details(trip):
+    checks = (torch.arange(8)[:, None] + torch.arange(8)) % 2 - 0.5
+    reference = torch.full((2, 3, 8, 8), 0.5)
+    shown = reference + torch.tensor([0.1, 0.0])[:, None, None, None] + 0.2 * checks
+    values = losses.guide_blocks(trip._replace(reference=reference, lr=shown), LossConfig())
+    assert values.tolist() == pytest.approx([0.01, 0], abs=1e-7)
+
+
 def test_each_crop_has_its_own_number(trip):
     hr, restored = torch.zeros(2, 3, 8, 8), torch.zeros(2, 3, 8, 8)
     restored[1] = 0.5

@@ -199,7 +199,7 @@ def test_max_time_ends_the_run_its_schedule_and_its_last_validation(settings, mo
     last = step_takes(clock.steps)
     assert 25 <= clock.now - 100 <= 25 + last, "over by no more than the step in hand"
     rows = [json.loads(line) for line in (path.parent / "log.jsonl").read_text().splitlines()]
-    rates = [(row["seconds"], row["rate"]) for row in rows if "rate" in row]
+    rates = [(row["seconds"], row["learning_rate"]) for row in rows if "learning_rate" in row]
     assert rates[-1][1] <= (last + 0.1) / (0.8 * 22), "the rate has come down to that of the last step"
     assert max(rate for _, rate in rates) > 0.6
     warming = [rate for seconds, rate in rates if seconds < 0.2 * 22]

@@ -40,6 +40,8 @@ class LossConfig:
         guide: weight of the guidance; published 4 / 9 / 16 / 64 at x2 / x3 / x4 / x8.
         guide_luma: weight of the guidance in luma alone, a mean over the small picture.
         guide_chroma: weight of the guidance in chroma alone, likewise.
+        guide_blocks: weight of the guidance in R, G and B averaged over blocks of 4x4 small pixels, likewise: tones
+            as an eye sees them from a distance.
         rate: weight of the bits that the small picture takes as JPEG, for each pixel of the large one.
         latent: weight of z^2; needed only where z is drawn to restore.
         log: take the logarithm of each of the restored picture's losses of each crop, and their weighed mean: so
@@ -56,6 +58,7 @@ class LossConfig:
     guide: float = 4.0
     guide_luma: float = 0.0
     guide_chroma: float = 0.0
+    guide_blocks: float = 0.0
     rate: float = 0.0
     latent: float = 0.0
     log: bool = False
@@ -130,6 +133,11 @@ def guide_chroma(trip: RoundTrip, config: LossConfig) -> Tensor:
     return converted(trip.lr - trip.reference, CHROMA, config.guide_penalty)
 
 
+def guide_blocks(trip: RoundTrip, config: LossConfig) -> Tensor:
+    """How far the means of the small picture over blocks of 4x4 are from those of the bicubic one: (N,)."""
+    return PENALTIES[config.guide_penalty](avg_pool2d(trip.lr - trip.reference, 4)).mean(dim=(1, 2, 3))
+
+
 def rate(trip: RoundTrip, config: LossConfig) -> Tensor:
     """Bits of the small picture as JPEG of middling quality in 4:2:0, for each pixel of the large one: (N,)."""
     return bits(trip.lr.clamp(0, 1), RATED) / trip.hr[0, 0].numel()
@@ -150,6 +158,7 @@ OF_SMALL: dict[str, Loss] = {
     "guide": guide,
     "guide_luma": guide_luma,
     "guide_chroma": guide_chroma,
+    "guide_blocks": guide_blocks,
     "rate": rate,
     "latent": latent,
 }

@@ -88,7 +88,7 @@ def advance(run: Run, step: nn.Module, hr: Tensor, reference: Tensor) -> dict[st
         reference: their bicubic small pictures (N, 3, H/s, W/s).
 
     Returns:
-        The losses as means over the crops, and "norm" and "rate".
+        The losses as means over the crops, and "norm" and "learning_rate": as a share of the highest.
     """
     factor = rate(run.config.optim, run.position.share(run.config))
     set_rates([*run.optimizers, *run.learned.optimizers], factor)
@@ -102,7 +102,7 @@ def advance(run: Run, step: nn.Module, hr: Tensor, reference: Tensor) -> dict[st
         for optimizer in run.optimizers:
             optimizer.step()
         update_average(run)
-    return {**losses, **own, "norm": norm, "rate": factor}
+    return {**losses, **own, "norm": norm, "learning_rate": factor}
 
 
 def draw(run: Run, reference: Tensor) -> tuple[Tensor, Tensor]:
