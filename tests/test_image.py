@@ -420,9 +420,9 @@ def test_resolutions_that_mean_nothing():
 
 def test_a_metadata_bomb_is_left_out():
     bomb = zlib.compress(bytes(200 << 20), 9)
-    start = time.perf_counter()
+    start = time.process_time()
     assert read(png(1, 1, 8, 0, b"\0\7", png_chunk(b"iCCP", b"x\0\0" + bomb))).icc is None
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
 
 
 def test_cmyk_through_its_profile_and_without(data):
@@ -616,11 +616,11 @@ def bomb(form, side=60_000) -> bytes:
 
 @pytest.mark.parametrize("form", ["png", "bmp", "ppm", "tiff"])
 def test_bombs_are_refused_before_decoding(form):
-    start = time.perf_counter()
+    start = time.process_time()
     message = refusal(bomb(form))
     assert "60000 x 60000 pixels" in message
     assert "`max_pixels`" in message
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 def test_the_limit_is_exact_and_can_be_raised():
@@ -694,14 +694,14 @@ from unshrink.pictures.io import read
 warnings.simplefilter("ignore")
 counts, slowest = {"read": 0, "refused": 0}, 0.0
 for path in sorted(Path(sys.argv[1]).iterdir()):
-    start = time.perf_counter()
+    start = time.process_time()
     try:
         assert isinstance(read(path), Image)
         counts["read"] += 1
     except ImageError as error:
         assert "\\n" not in str(error) and ";" in str(error), error
         counts["refused"] += 1
-    slowest = max(slowest, time.perf_counter() - start)
+    slowest = max(slowest, time.process_time() - start)
 print(counts["read"], counts["refused"], slowest)
 """
 

@@ -303,7 +303,7 @@ def test_long_packets_are_kept():
     [b' unshrink:record="', b" unshrink:record='", b"<unshrink:record>", b" unshrink:record" + b" " * 1000, b"<rdf:"],
 )
 def test_hostile_packets_cost_little(piece):
-    start = time.perf_counter()
+    start = time.process_time()
     with contextlib.suppress(ProvenanceError):
         extract(picture(xmp=piece * ((4 << 20) // len(piece))))
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2

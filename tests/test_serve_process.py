@@ -82,6 +82,19 @@ def alive(pid):
     return True
 
 
+@contextlib.contextmanager
+def held(service):
+    """Its workers stand still meanwhile: whatever is asked stays in work, however fast they are."""
+    workers = children(service.process.pid)
+    for worker in workers:
+        os.kill(worker, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for worker in filter(alive, workers):
+            os.kill(worker, signal.SIGCONT)
+
+
 def wait_until(true, seconds=200):
     end = time.monotonic() + seconds
     while not true():
@@ -91,7 +104,7 @@ def wait_until(true, seconds=200):
 
 def test_jobs_survive_a_kill_and_are_done_once(serve, tmp_path):
     first = serve("--concurrency", "2")
-    body, large = photo(tmp_path / "a.png"), photo(tmp_path / "b.png", 600)
+    body, large = photo(tmp_path / "a.png"), photo(tmp_path / "b.png", 1500)
     posted = [first.http.post("/v1/jobs?action=downscale", content=large).json()]
     posted += [first.http.post("/v1/jobs?action=downscale", content=body).json() for _ in range(3)]
     wait_until(lambda: first.http.get(posted[0]["links"]["self"]).json()["status"] == "running")
@@ -114,14 +127,15 @@ def test_jobs_survive_a_kill_and_are_done_once(serve, tmp_path):
 
 def test_sigterm_finishes_what_is_in_and_refuses_what_comes(serve, tmp_path):
     service = serve("--concurrency", "1")
-    body = photo(tmp_path / "picture.png")  # the first one takes long enough: the network is compiled for it
+    body = photo(tmp_path / "picture.png")
     with ThreadPoolExecutor(2) as threads:
-        inside = [threads.submit(service.http.post, "/v1/downscale", content=body) for _ in range(2)]
-        wait_until(lambda: "unshrink_inside 2.0" in service.http.get("/metrics").text)
-        service.process.send_signal(signal.SIGTERM)
-        wait_until(lambda: service.http.get("/ready").status_code == 503)
-        refused = service.http.post("/v1/downscale", content=body)
-        assert (refused.status_code, list(refused.json())) == (503, ["error"])
+        with held(service):
+            inside = [threads.submit(service.http.post, "/v1/downscale", content=body) for _ in range(2)]
+            wait_until(lambda: "unshrink_inside 2.0" in service.http.get("/metrics").text)
+            service.process.send_signal(signal.SIGTERM)
+            wait_until(lambda: service.http.get("/ready").status_code == 503)
+            refused = service.http.post("/v1/downscale", content=body)
+            assert (refused.status_code, list(refused.json())) == (503, ["error"])
         assert [answer.result().status_code for answer in inside] == [200, 200]
     assert service.process.wait(30) == -signal.SIGTERM
 
