@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 import unshrink
+from films import film, pictures
 from unshrink.cli.main import main
 
 ROOT = Path(__file__).parents[1]
@@ -39,10 +40,11 @@ def blocks(page: Path, language: str) -> list[str]:
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A folder with the photo of the pages, and its small picture as another program saved it."""
+    """A folder with the photo of the pages, its small picture as another program saved it, and a clip."""
     monkeypatch.chdir(tmp_path)
     shutil.copy(ROOT / "examples/rocket.jpg", "photo.jpg")
     PIL.Image.open(ROOT / "docs/images/tutorial_small.png").convert("RGB").save("photo_again.jpg")
+    film("clip.mp4", pictures(2))
     return tmp_path
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         ProvenanceError,
         UnshrinkError,
         UnshrinkWarning,
+        VideoError,
         WeightsError,
     )
     from unshrink.pictures.image import Image
@@ -43,6 +44,7 @@ _HOMES = {
         "ProvenanceError",
         "UnshrinkError",
         "UnshrinkWarning",
+        "VideoError",
         "WeightsError",
     ),
 }
@@ -58,6 +60,7 @@ __all__ = [
     "Rescaler",
     "UnshrinkError",
     "UnshrinkWarning",
+    "VideoError",
     "WeightsError",
     "list_models",
     "load",

@@ -2,6 +2,7 @@
 
 UnshrinkError                something the caller can act on; the message says what was met, what is allowed, what to do
 ├── ImageError               a picture cannot be read, written or used
+├── VideoError               a clip cannot be read, written or used
 ├── ModelNotFoundError       no weights of that name or for that scale
 ├── WeightsError             a weights file is damaged, altered or of another shape
 ├── ProvenanceError          the record inside a small picture is malformed or from a newer version
@@ -21,6 +22,10 @@ class UnshrinkError(Exception):
 
 class ImageError(UnshrinkError):
     """A picture cannot be read, written or used."""
+
+
+class VideoError(UnshrinkError):
+    """A clip cannot be read, written or used."""
 
 
 class ModelNotFoundError(UnshrinkError):

@@ -5,7 +5,7 @@ from typing import Any
 
 from unshrink import __version__
 from unshrink.batch.options import BatchOptions
-from unshrink.cli import completion, laboratory
+from unshrink.cli import completion, footage, laboratory, serving
 from unshrink.cli.values import count, quality, read, scale, seconds, shard, sides, source, target
 from unshrink.pictures.formats import CHROMA, WRITTEN
 from unshrink.pictures.sizes import box
@@ -20,7 +20,7 @@ examples:
   unshrink downscale photos/ -r -o small/   every photo in photos/ and below; run again to go on where it stopped
   unshrink compare photo.jpg        how close it comes back, beside bicubic and Lanczos
 
-exit codes: 0 done, 1 failed, 2 wrong usage, 3 some of several files failed, 4 nothing matched, 130 interrupted
+exit codes: 0 done, 1 failed, 2 wrong usage, 3 done in part, 4 nothing matched, 130 interrupted
 """
 
 
@@ -95,7 +95,7 @@ def _downscale(commands: Commands) -> None:
         "--verify", action="store_true", help="restore from what is written, and say how close it comes (PSNR)"
     )
     parser.add_argument(
-        "--quality", type=quality, metavar="Q", help="of JPEG, AVIF and lossy WebP, 1 to 100 (default: 85)"
+        "--quality", type=quality, metavar="Q", help="of JPEG, AVIF, lossy WebP (default: 85), or H.264 (80), 1 to 100"
     )
     parser.add_argument("--chroma", choices=CHROMA, help="of JPEG and AVIF (default: 4:2:0)")
     parser.add_argument(
@@ -127,6 +127,7 @@ def _downscale(commands: Commands) -> None:
         help="0 to 9 steps in search of a small picture of which more comes back, each as long as a few runs "
         "(default: %(default)s)",
     )
+    footage.clip(parser)
     _runtime(parser)
 
 
@@ -158,6 +159,8 @@ def _upscale(commands: Commands) -> None:
     parser.add_argument(
         "--seed", type=int, default=0, help="of the draw, for weights that restore by one (default: %(default)s)"
     )
+    footage.clip(parser)
+    footage.clip_quality(parser, 90)
     _runtime(parser)
 
 
@@ -168,12 +171,14 @@ def _compare(commands: Commands) -> None:
         ("pictures", "compare"),
         "make a round trip in memory and measure it beside ordinary resizing",
     )
-    parser.add_argument("input", type=source, metavar="IN", help="a picture; - for standard input")
+    parser.add_argument("input", type=source, metavar="IN", help="a picture or a clip; - for standard input")
     parser.add_argument("-o", "--output", metavar="FIGURE", help="the figure (default: <name>_compare_x<scale>.png)")
     parser.add_argument("--lpips", metavar="FOLDER", help="also measure LPIPS, with the weights that are there")
     parser.add_argument("--overwrite", action="store_true", help="replace a figure that exists")
     _model(parser)
     _limit(parser)
+    footage.clip(parser)
+    footage.clip_quality(parser, 80)
     _runtime(parser)
 
 
@@ -245,57 +250,7 @@ def _report(commands: Commands) -> None:
 
 
 def _serve(commands: Commands) -> None:
-    parser = _command(commands, "serve", ("serve", "serve"), "answer over HTTP, with a page to try it")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen at (default: this machine alone)")
-    parser.add_argument("--port", type=int, default=8000, help="(default: %(default)s)")
-    parser.add_argument(
-        "--allow-host",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="name under which it is asked, beside its address and localhost; may be repeated",
-    )
-    parser.add_argument(
-        "--proxy",
-        action="append",
-        default=[],
-        metavar="ADDRESS",
-        help="address or network of a proxy whose X-Forwarded-For and -Prefix are believed; may be repeated "
-        "(default: none)",
-    )
-    limits = parser.add_argument_group("limits")
-    limits.add_argument("--max-body", type=count, default=32, metavar="MIB", help="of a request (default: %(default)s)")
-    limits.add_argument(
-        "--max-pixels",
-        type=count,
-        default=50_000_000,
-        metavar="N",
-        help="of a picture, in or out (default: 50 million)",
-    )
-    limits.add_argument(
-        "--queue", type=count, default=16, metavar="N", help="requests of one key that may wait (default: %(default)s)"
-    )
-    limits.add_argument(
-        "--timeout", type=count, default=60, metavar="S", help="to wait, and to be worked on (default: %(default)s)"
-    )
-    limits.add_argument(
-        "--api-key",
-        action="append",
-        default=[],
-        metavar="KEY",
-        help="ask for it; may be repeated; or UNSHRINK_API_KEYS=KEY,KEY, which other users of the machine cannot see",
-    )
-    limits.add_argument(
-        "--rate", type=count, metavar="N", help="pictures a minute of each key, or address without keys (default: any)"
-    )
-    jobs = parser.add_argument_group("jobs")
-    jobs.add_argument("--jobs-db", metavar="FILE", help="their database (default: in the user's state folder)")
-    jobs.add_argument("--keep", type=count, default=1, metavar="HOURS", help="of results (default: %(default)s)")
-    computing = parser.add_argument_group("computing")
-    computing.add_argument(
-        "--concurrency", type=count, default=2, metavar="N", help="pictures at once, a process each (default: 2)"
-    )
-    computing.add_argument("--threads", type=int, default=0, metavar="N", help="of each (default: all cores)")
+    serving.serve(_command(commands, "serve", ("serve", "serve"), "answer over HTTP, with a page to try it"))
 
 
 def _doctor(commands: Commands) -> None:
@@ -309,7 +264,7 @@ def _pictures(parser: argparse.ArgumentParser, template: str) -> None:
         type=source,
         metavar="IN",
         nargs="+",
-        help="a picture, a folder or a pattern like 'a/**/*.jpg'; - for standard input",
+        help="a picture, a clip, a folder or a pattern like 'a/**/*.jpg'; - for standard input",
     )
     parser.add_argument(
         "-o",

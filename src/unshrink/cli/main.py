@@ -57,8 +57,8 @@ def main(argv: list[str] | None = None) -> int:
         argv: the arguments; default: those of the process.
 
     Returns:
-        The exit code: 0 done, 1 failed, 2 wrong usage, 3 some of several files failed,
-        4 nothing matched, 130 interrupted.
+        The exit code: 0 done, 1 failed, 2 wrong usage, 3 some of several files failed, or
+        a damaged clip was done as far as it could be read, 4 nothing matched, 130 interrupted.
     """
     try:
         args = make_parser().parse_args(expanded(sys.argv[1:] if argv is None else argv))
@@ -93,16 +93,17 @@ def perform(work: list[Task] | Results, as_json: bool) -> int:
     Returns:
         The exit code.
     """
-    failed, pace = 0, Pace(len(work))
+    failed, partly, pace = 0, False, Pace(len(work))
     for result in map(attempt, work) if isinstance(work, list) else work:
         if "error" in result.data and not result.ok:
             name, error = result.data.get("input", ""), result.data["error"]
             logger.error(error if name in error else f"{name}: {error}")
         failed += not result.ok
+        partly |= result.partly
         show(result, as_json)
         pace.count(result)
         status.show(pace.line(failed))
-    return OK if not failed else FAILED if failed == len(work) else PARTLY
+    return FAILED if failed and failed == len(work) else PARTLY if failed or partly else OK
 
 
 if __name__ == "__main__":

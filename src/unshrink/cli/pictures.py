@@ -17,7 +17,7 @@ from unshrink.batch import files, rescale
 from unshrink.batch.items import STANDARD, Item, Outcome
 from unshrink.batch.options import BatchOptions, DownscaleOptions, UpscaleOptions
 from unshrink.batch.plan import is_several, refuse_clashes
-from unshrink.cli import terminal
+from unshrink.cli import clips, terminal
 from unshrink.cli.tasks import Result, Results, Task
 from unshrink.errors import UsageError
 from unshrink.evaluation import compare as comparison
@@ -52,15 +52,21 @@ def load_model(args: Namespace, name: str) -> Rescaler:
 # -- downscale and upscale -----------------------------------------------------------------------------------------
 
 
-def downscale(args: Namespace) -> Results:
-    """Large pictures to small ones."""
+def downscale(args: Namespace) -> Results | list[Task]:
+    """Large pictures, or clips, to small ones."""
+    if clips.are_clips(args, args.inputs):
+        return clips.downscale(args)
     _refuse_terminals(args.inputs, args.output, args.json)
     options = options_of(args, DownscaleOptions)
     return _results(args, batch.downscale(args.inputs, args.output, options, progress=_progress(args)), _small)
 
 
-def upscale(args: Namespace) -> Results:
-    """Small pictures to large ones."""
+def upscale(args: Namespace) -> Results | list[Task]:
+    """Small pictures, or clips, to large ones."""
+    if clips.are_clips(args, args.inputs):
+        return clips.upscale(args)
+    if args.quality:
+        raise UsageError("`quality` is for clips: restored pictures are written at quality 95 at least")
     _refuse_terminals(args.inputs, args.output, args.json)
     options = options_of(args, UpscaleOptions)
     return _results(args, batch.upscale(args.inputs, args.output, options, progress=_progress(args)), _large)
@@ -159,6 +165,8 @@ def _large(facts: Facts) -> str:
 
 def compare(args: Namespace) -> list[Task]:
     """A round trip in memory, its figures and a picture of them."""
+    if clips.are_clips(args, [args.input]):
+        return clips.compare(args)
     model = rescale.named_model(args.model, args.scale, functools.partial(load_model, args))
     if args.output == STANDARD:
         raise UsageError("the table goes to standard output: give the figure the name of a file")

@@ -16,11 +16,13 @@ class Result:
         data: for programs; written as JSON.
         text: for people, on standard output; "" where the work itself is the result.
         ok: False if the work was done and found something broken, or could not be done: ``data["error"]`` says why.
+        partly: whether it was done, but not wholly.
     """
 
     data: dict[str, Any]
     text: str = ""
     ok: bool = True
+    partly: bool = False
 
 
 @dataclass(frozen=True)

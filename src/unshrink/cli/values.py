@@ -80,3 +80,12 @@ def sides(text: str) -> tuple[int, int]:
     if not match:
         raise argparse.ArgumentTypeError(f"{text!r} is no size: give width and height in pixels, such as 4000x3000")
     return int(match[1]), int(match[2])
+
+
+def frames(text: str) -> tuple[int | None, int | None]:
+    """A part of a clip: "10:20" is (10, 20), frames 10 to 19, the first of the clip being 0."""
+    match = re.fullmatch(r"(\d{0,9}):(\d{0,9})", text)
+    first, end = (int(side) if side else None for side in match.groups()) if match else (None, None)
+    if not match or (end is not None and end <= (first or 0)):
+        raise argparse.ArgumentTypeError(f"must be FIRST:END, such as 0:100 for the first hundred, not {text!r}")
+    return first, end

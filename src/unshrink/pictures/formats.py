@@ -164,6 +164,15 @@ CHROMA = ("4:2:0", "4:4:4")
 WRITTEN = {name: row for name, row in FORMATS.items() if row.written}
 """Those that are written."""
 
+_CLIP = (  # Matroska and WebM, MP4 and QuickTime, AVI, FLV, Ogg, MPEG, ASF
+    rb"\x1aE\xdf\xa3|....(ftyp|moov|mdat|wide|free|skip)|RIFF....AVI |FLV\x01|OggS|\0\0\x01[\xb3\xba]|0&\xb2u"
+)
+
+CLIPS = frozenset(
+    (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".flv", ".wmv", ".ogv")
+)
+"""What the names of video clips end in, in lower case."""
+
 EXTENSIONS = frozenset(extension for row in FORMATS.values() for extension in row.extensions)
 """What the names of picture files end in, in lower case."""
 
@@ -217,7 +226,22 @@ def of_content(start: bytes) -> Format:
     for row in FORMATS.values():
         if re.match(row.signature, start, re.DOTALL):
             return row
+    if is_clip(start):
+        raise ImageError(
+            "it is a video clip and not a picture; clips go one at a time, from file to file: unshrink downscale CLIP"
+        )
     raise ImageError(f"it is not a {listed(FORMATS.values())} picture; convert it to one")
+
+
+def is_picture(start: bytes) -> bool:
+    """Whether the first `SIGNATURE_BYTES` of a file are those of a picture that is read."""
+    return any(re.match(row.signature, start, re.DOTALL) for row in FORMATS.values())
+
+
+def is_clip(start: bytes) -> bool:
+    """Whether the first `SIGNATURE_BYTES` of a file are those of a video clip, and not of a picture in such a box."""
+    boxed = re.match(rb"....ftyp(hei[cmsx]|hev|jxl|avif|avis|mif1|msf1)", start, re.DOTALL)
+    return not boxed and re.match(_CLIP, start, re.DOTALL) is not None
 
 
 def listed(rows: Iterable[Format]) -> str:

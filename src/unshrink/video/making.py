@@ -1,0 +1,138 @@
+"""One clip that becomes another: one thread reads, one changes frames, one writes."""
+
+import os
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+from unshrink.errors import UnshrinkWarning, VideoError
+from unshrink.files import atomic_write, sweep
+from unshrink.pictures.sizes import Size
+from unshrink.video.ahead import ahead
+from unshrink.video.colour import Colour, Pixels, encoded
+from unshrink.video.containers import Codec, container_of, evened
+from unshrink.video.sink import Plan, Sink
+from unshrink.video.source import Clip, Frame, Passed
+
+Progress = Callable[[int, int], object]
+"""What is called with the frames that are done, and how many there are."""
+
+_WAITING = 4  # frames and packets between two threads
+
+
+def no_tags(places: Mapping[int, int]) -> Mapping[str, str]:
+    """Nothing is said of the clip."""
+    return {}
+
+
+@dataclass
+class Making:
+    """One clip that becomes another.
+
+    Attributes:
+        clip: what is read.
+        change: what makes the pixels of one frame of those of another.
+        codec: how frames are encoded.
+        quality: of H.264, 1 to 100.
+        colour: what values mean where they are luma and chroma.
+        tags: as in `Plan`.
+        size: of the new frames in the file; (0, 0) before there is one.
+        bytes: of the new file.
+        seconds: that the change has taken in all.
+    """
+
+    clip: Clip
+    change: Callable[[Pixels], Pixels]
+    codec: Codec
+    quality: int
+    colour: Colour
+    tags: Callable[[Mapping[int, int]], Mapping[str, str]] = no_tags
+    size: Size = (0, 0)
+    bytes: int = 0
+    seconds: float = 0.0
+    _left_out: list[str] = field(default_factory=list)
+
+    def write(self, target: str, overwrite: bool = False, progress: Progress | None = None) -> int:
+        """Makes the file, which appears whole or not at all.
+
+        Returns:
+            The frames that were made.
+
+        Warns:
+            UnshrinkWarning: of what of the clip the new container has no place for.
+
+        Raises:
+            VideoError: the clip cannot be read or used, or the file cannot be written.
+        """
+        sweep(os.path.dirname(os.path.realpath(target)))
+        with atomic_write(target, overwrite, error=VideoError, origin=self.clip.name) as stream:
+            frames = self._run(stream, target, progress)
+            self.bytes = stream.seek(0, os.SEEK_END)
+        if self._left_out:
+            said = ", ".join(dict.fromkeys(self._left_out))
+            warnings.warn(f"not carried to {target}: {said}", UnshrinkWarning, stacklevel=2)
+        return frames
+
+    def lost(self) -> str:
+        """What of the clip could not be read, in one sentence; "" where all could."""
+        losses, total = self.clip.losses, self.clip.count
+        missing = total - losses.frames
+        said = [f"{missing} of {total} frames are lost"] if missing > 0 else []
+        said += [f"{losses.damaged} of {total} frames are damaged"] if losses.damaged else []
+        said += [self.clip.cut_off] if self.clip.cut_off else []
+        said += [f"the reader met: {'; '.join(losses.reasons[:3])}"] if losses.reasons else []
+        return f"{self.clip.name} is damaged: {', '.join(said)}" if said else ""
+
+    def _run(self, stream: BinaryIO, target: str, progress: Progress | None) -> int:
+        done, total, sink = 0, self.clip.count, None
+        waiting: list[Frame | Passed] = []  # until the first frame, which knows the size
+        with (
+            closing(ahead(self.clip.items(), _WAITING)) as items,
+            closing(ahead(map(self._changed, items), _WAITING)) as changed,
+        ):
+            for item in changed:
+                waiting.append(item)
+                if sink is None and isinstance(item, Frame):
+                    sink = self._sink(stream, target, item)
+                if sink is None:
+                    continue
+                for each in waiting:
+                    sink.take(each)
+                waiting.clear()
+                if isinstance(item, Frame):
+                    done += 1
+                    if progress:
+                        progress(done, max(done, total))
+        if sink is None:
+            raise VideoError(f"cannot read {self.clip.name}: no frame of it can be decoded; get the file again")
+        sink.close()
+        self._left_out += sink.left_out + (["transparency"] if self.clip.looks.alpha else [])
+        return done
+
+    def _changed(self, item: Frame | Passed) -> Frame | Passed:
+        if isinstance(item, Passed):
+            return item
+        began = time.perf_counter()
+        changed = Frame(self.change(item.pixels), item.stamp)
+        self.seconds += time.perf_counter() - began
+        return changed
+
+    def _sink(self, stream: BinaryIO, target: str, first: Frame) -> Sink:
+        clip = self.clip
+        size = first.pixels.shape[1], first.pixels.shape[0]
+        self.size = size if self.codec.is_rgb else evened(size)
+        plan = Plan(
+            container_of(target),
+            self.codec,
+            self.quality,
+            self.size,
+            encoded(self.colour, self.codec, size),
+            clip.base,
+            clip.looks.matrix,
+            self.tags,
+            clip.start,
+        )
+        return Sink(stream, plan, clip)
