@@ -54,13 +54,16 @@ class Container:
     options: Mapping[str, str] = field(default_factory=dict)
 
 
-_ANY_KEY = {"movflags": "use_metadata_tags"}  # else MP4 has room for a few keys alone, and the record is none of them
+_MP4 = {
+    "movflags": "use_metadata_tags",  # else there is room for a few keys alone, and the record is none of them
+    "movie_timescale": "90000",  # else a start is rounded to milliseconds
+}
 
 CONTAINERS = {
     ".mkv": Container("matroska", "ffv1", "subrip", {"avoid_negative_ts": "disabled"}),
-    ".mp4": Container("mp4", "h264", "mov_text", _ANY_KEY),
-    ".m4v": Container("mp4", "h264", "mov_text", _ANY_KEY),
-    ".mov": Container("mov", "h264", "mov_text", _ANY_KEY),
+    ".mp4": Container("mp4", "h264", "mov_text", _MP4),
+    ".m4v": Container("mp4", "h264", "mov_text", _MP4),
+    ".mov": Container("mov", "h264", "mov_text", _MP4),
 }
 """What is written, by the extension."""
 

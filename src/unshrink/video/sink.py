@@ -15,7 +15,7 @@ from unshrink.video.containers import Codec, Container, crf
 from unshrink.video.source import Clip, Frame, Inspection, Passed
 from unshrink.video.tags import others
 
-_TEXTS = ("srt", "subrip", "mov_text", "ass", "webvtt", "text")  # subtitles that become one another
+_TEXTS = ("srt", "subrip", "mov_text", "ass", "ssa", "webvtt", "text")  # subtitles that become one another
 _KEPT = ("language", "title")  # tags of a stream
 
 

@@ -164,7 +164,8 @@ class Clip:
             streams = [container.streams[self.place], *filter(self._is_passed, container.streams)]
             for packet in self._packets(container, streams):
                 stamp = packet.pts if packet.pts is not None else packet.dts
-                if packet.size and stamp is not None and not packet.is_discard:
+                unseen = packet.is_discard and packet.stream.index == self.place  # a frame before the clip begins
+                if packet.size and stamp is not None and not unseen:
                     stamps.setdefault(packet.stream.index, []).append(stamp)
                     bases[packet.stream.index] = Fraction(packet.time_base)
         return {place: Clock(bases[place], np.sort(np.asarray(found, np.int64))) for place, found in stamps.items()}
