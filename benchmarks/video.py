@@ -87,7 +87,7 @@ def photo(place: str) -> Pixels:
 
 def pan(size: tuple[int, int], count: int) -> Frames:
     """A steady camera that turns: three pixels to the right and one down with each frame."""
-    return window(photo("CLIC2025val/7e499613.webp"), size, [(3 * n, n) for n in range(count)])
+    return window(photo("CLIC2025val/c80999cd.webp"), size, [(3 * n, n) for n in range(count)])
 
 
 def shaky(size: tuple[int, int], count: int) -> Frames:
@@ -107,7 +107,7 @@ def text(size: tuple[int, int], count: int) -> Frames:
 def cut(size: tuple[int, int], count: int) -> Frames:
     """Two scenes with a cut between them, and a fade to dark at the end."""
     scenes = [photo("CLIC2025val/a10ae819.webp"), photo("CLIC2025val/7e499613.webp")]
-    frames = [window(scenes[n >= count // 2], size, [(2 * n, n)])[0] for n in range(count)]
+    frames = [window(scenes[n >= count // 2], size, [(2 * n, 300 + n)])[0] for n in range(count)]
     light = [min(1.0, (count - n) / (count / 4)) for n in range(count)]
     return [rounded(frame * share) for frame, share in zip(frames, light, strict=True)]
 

@@ -1,6 +1,7 @@
 """Writes measured figures into the pages, between their markers: results/ into README.md, cards/*.md, docs/tutorial.md
-and docs/results.md, benchmarks/ into docs/performance.md, docs/effort.md, docs/sites.md and docs/recoded.md, training
-logs and trials into docs/training-diary.md and README.md, what the checks found into docs/cli.md and docs/server.md.
+and docs/results.md, benchmarks/ into docs/performance.md, docs/effort.md, docs/sites.md, docs/recoded.md and
+docs/video.md, training logs and trials into docs/training-diary.md and README.md, what the checks found into
+docs/cli.md and docs/server.md.
 
 python docs/generate_figures.py          # rewrites the tables
 python docs/generate_figures.py --check  # exits 1 if a page is not what the measurements say
@@ -16,6 +17,7 @@ from typing import Any
 
 import benchmark_tables as benchmarks
 import recoded_tables as recoded
+import video_tables as video
 
 from unshrink.evaluation.plots import Plot
 from unshrink.evaluation.results import SETS, Result, Results, read
@@ -227,6 +229,7 @@ def pages() -> dict[Path, str]:
     shown[docs / "sites.md"] = {"figures": benchmarks.mark(load("benchmarks", "mark.json"))}
     shown[docs / "any-scale.md"] = {"ratios": benchmarks.ratios(load("results", "ratios.json"))}
     shown[docs / "effort.md"] = {"figures": benchmarks.effort(load("benchmarks", "effort.json"))}
+    shown[docs / "video.md"] = {"figures": video.everything(load("results", "video.json"))}
     shown[docs / "recoded.md"] = {"figures": recoded.everything(load("results", "recoded.json"))}
     shown[docs / "training-diary.md"] = {"figures": curves(), "trials": trials()}
     shown[docs / "cli.md"] = {"figures": checks("folders", "hostile")}

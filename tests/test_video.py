@@ -3,6 +3,7 @@
 import json
 import resource
 import threading
+import weakref
 from fractions import Fraction
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from unshrink.pictures.record import checksum
 from unshrink.pictures.resize import resize
 from unshrink.runtime.rescaler import load
 from unshrink.video import clock, tags
+from unshrink.video import source as source_of_clips
 from unshrink.video.ahead import ahead
 from unshrink.video.colour import Colour, colour_of, to_frame, to_rgb
 from unshrink.video.containers import CODECS, is_clip
@@ -455,6 +457,22 @@ def test_a_file_that_exists_is_kept_unless_it_may_be_replaced(tmp_path, exact, o
     assert len(frames_of(target)) == 4
 
 
+def test_few_frames_are_held_however_long_a_clip_is(tmp_path, options, monkeypatch):
+    held, most = [0], [0]
+
+    def counted(frame, colour):
+        pixels = to_rgb(frame, colour).copy()
+        weakref.finalize(pixels, lambda: held.__setitem__(0, held[0] - 1))
+        held[0] += 1
+        most[0] = max(most[0], held[0])
+        return pixels
+
+    monkeypatch.setattr(source_of_clips, "to_rgb", counted)
+    clip = film(tmp_path / "film.mp4", films.pictures(60, (32, 24)), times=range(0, 60 * 3000, 3000))
+    assert video.downscale(clip, str(tmp_path / "small.mkv"), options()).facts["frames"] == 60
+    assert most[0] < 10
+
+
 # -- running ahead -------------------------------------------------------------------------------------------------
 
 
@@ -553,6 +571,26 @@ def test_of_several_clips_one_that_fails_costs_no_other(tmp_path, exact, model):
     bad.write_text("no")
     assert cli.main(["downscale", exact, str(bad), "-o", str(tmp_path / "out"), "-m", model]) == 3
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["exact_x2.mkv"]
+
+
+def test_a_folder_or_a_pattern_of_clips_stands_for_them_and_one_with_pictures_for_these(
+    tmp_path, exact, model, small_set, capsys
+):
+    folder, out = tmp_path / "films", tmp_path / "out"
+    folder.mkdir()
+    for name in ("a.mkv", "b.mkv"):
+        (folder / name).write_bytes(Path(exact).read_bytes())
+    for inputs in (str(folder), f"{folder}/*.mkv"):
+        assert cli.main(["downscale", inputs, "-m", model]) == 2
+        assert "name the folder" in capsys.readouterr().err
+        assert cli.main(["downscale", inputs, "-o", str(out), "-m", model, "--overwrite"]) == 0
+        assert sorted(path.name for path in out.iterdir()) == ["a_x2.mkv", "b_x2.mkv"]
+    (folder / "c.png").write_bytes(next(small_set.glob("*.png")).read_bytes())
+    capsys.readouterr()
+    assert cli.main(["downscale", str(folder), "-o", str(tmp_path / "o"), "--dry-run", "--json"]) == 0
+    said = capsys.readouterr()
+    assert [json.loads(line)["input"] for line in said.out.splitlines()] == [str(folder / "c.png")]
+    assert "2 .mkv; clips in a folder with pictures are to be named" in said.err
 
 
 @pytest.mark.parametrize(

@@ -189,7 +189,8 @@ def _say_left_out(name: str, files: list[Path]) -> None:
     if kinds:
         listed = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(MOST_KINDS))
         more = f" and {len(kinds) - MOST_KINDS} other kinds" if len(kinds) > MOST_KINDS else ""
-        logger.info(f"{name}: left out what is no picture by its name: {listed}{more}")
+        clips = "; clips in a folder with pictures are to be named" if formats.CLIPS & kinds.keys() else ""
+        logger.info(f"{name}: left out what is no picture by its name: {listed}{more}{clips}")
 
 
 def _split(name: str) -> tuple[Path, str]:

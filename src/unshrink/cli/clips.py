@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import glob
 import logging
 import os
 import re
@@ -16,6 +17,7 @@ from unshrink.batch.options import BatchOptions, DownscaleOptions, UpscaleOption
 from unshrink.cli import terminal
 from unshrink.cli.tasks import Result, Task
 from unshrink.errors import UsageError
+from unshrink.pictures.find import look
 from unshrink.pictures.sizes import SUFFIX
 from unshrink.text import align, decibels, human_bytes
 from unshrink.video.containers import is_clip
@@ -47,6 +49,23 @@ def are_clips(args: Namespace, inputs: list[str]) -> bool:
     if others := [name for name in inputs if name not in clips]:
         raise UsageError(f"{clips[0]} is a clip and {others[0]} is none: give clips and pictures one after the other")
     return True
+
+
+def inputs_of(args: Namespace) -> list[str]:
+    """The inputs, with the clips themselves for patterns of clips and for folders that hold clips and no pictures."""
+    return [found for name in args.inputs for found in _found(name, args.recursive)]
+
+
+def _found(name: str, recursive: bool) -> list[str]:
+    if os.path.isdir(name):
+        inside = look(name, "**/*" if recursive else "*")
+        found = [] if inside.pictures else [str(path) for path in inside.others]
+    elif glob.has_magic(name) and not os.path.lexists(name):
+        found = sorted(glob.glob(name, recursive=True))
+    else:
+        return [name]
+    clips = [path for path in found if is_clip(path)]
+    return clips or [name]
 
 
 def downscale(args: Namespace) -> list[Task]:
@@ -107,10 +126,13 @@ def _targets(args: Namespace, named: Callable[[str], str]) -> dict[str, str]:
     Raises:
         UsageError: several would become one, or one would replace an input.
     """
-    out, several = args.output, len(args.inputs) > 1
+    inputs, out = inputs_of(args), args.output
+    several = inputs != args.inputs or len(inputs) > 1
+    if several and not out and inputs != args.inputs:
+        raise UsageError(f"{args.inputs[0]} stands for several clips: name the folder for what is made with `out`")
     folder = out if out and (several or out.endswith(("/", os.sep)) or os.path.isdir(out)) else None
     targets = {}
-    for name in args.inputs:
+    for name in inputs:
         path = Path(name)
         targets[name] = out if out and not folder else str((Path(folder) if folder else path.parent) / named(path.stem))
     places = [os.path.realpath(place) for place in targets.values()]

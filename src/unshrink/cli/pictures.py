@@ -54,7 +54,7 @@ def load_model(args: Namespace, name: str) -> Rescaler:
 
 def downscale(args: Namespace) -> Results | list[Task]:
     """Large pictures, or clips, to small ones."""
-    if clips.are_clips(args, args.inputs):
+    if clips.are_clips(args, clips.inputs_of(args)):
         return clips.downscale(args)
     _refuse_terminals(args.inputs, args.output, args.json)
     options = options_of(args, DownscaleOptions)
@@ -63,7 +63,7 @@ def downscale(args: Namespace) -> Results | list[Task]:
 
 def upscale(args: Namespace) -> Results | list[Task]:
     """Small pictures, or clips, to large ones."""
-    if clips.are_clips(args, args.inputs):
+    if clips.are_clips(args, clips.inputs_of(args)):
         return clips.upscale(args)
     if args.quality:
         raise UsageError("`quality` is for clips: restored pictures are written at quality 95 at least")
