@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import PIL.Image
+import PIL.ImageOps
 import pytest
 
 import unshrink
@@ -24,6 +25,7 @@ from unshrink.pictures.encoding import Encoding, encoding
 from unshrink.pictures.formats import FORMATS
 from unshrink.pictures.image import Image
 from unshrink.pictures.mark import Mark
+from unshrink.pictures.upright import upright
 from unshrink.runtime import backends
 from unshrink.sites import find, simulate, sites
 from unshrink.sites.simulator import stripped_jpeg
@@ -224,6 +226,18 @@ def small_network(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.fixture
+def both_kinds(small_network, monkeypatch):
+    """Beside it, weights for exact values; which of them made a picture is to be told."""
+    lossy = catalogue.ENTRIES[0]
+    weights = dataclasses.replace(random_weights(2, seed=1), name="exact-x2")
+    zoo.save("exact.safetensors", weights)
+    sha256 = hashlib.sha256(Path("exact.safetensors").read_bytes()).hexdigest()
+    about = {"file": str(Path("exact.safetensors").resolve()), "sha256": sha256, "identity": weights.identity}
+    exact = dataclasses.replace(lossy, name="exact-x2", number=78, lossy=False, **about)
+    monkeypatch.setattr(catalogue, "ENTRIES", (exact, lossy))
+
+
 @EVERY
 def test_small_pictures_come_back_at_their_size_from_every_site(site, small_network):
     large = np.asarray(photo(601, 399))
@@ -241,17 +255,107 @@ def test_small_pictures_come_back_at_their_size_from_every_site(site, small_netw
         assert unshrink.read("large.png").size == (601, 399)
 
 
+def sent_and_back(site, width, height, *asked):
+    """A photo by command: made small for a site, through it, without its metadata, and back without any option.
+
+    Returns:
+        The facts of the small picture, what arrived, and the size of what came back.
+    """
+    photo(width, height).save("photo.png")
+    scale = [] if site.longest_side or site.widest else ["-s", "2"]  # 8 megapixels, or none, are no size for a test
+    assert main(["downscale", "photo.png", "--site", site.name, *scale, *asked]) == 0
+    (small,) = Path().glob("photo_*")
+    arrived = simulate(small.read_bytes(), site)
+    if arrived.format == "jpeg":
+        Path("arrived").write_bytes(stripped_jpeg(arrived.data))
+    else:
+        unshrink.write(unshrink.read(arrived.data).strip(), "arrived", format="png")
+    assert unshrink.read("arrived").xmp is None
+    assert main(["upscale", "arrived", "-o", "back.png"]) == 0
+    return small, arrived, unshrink.read("back.png").size
+
+
+def beyond(site):
+    return (site.longest_side or site.widest or 600) + 101
+
+
 @EVERY
-def test_a_photo_made_small_for_a_site_comes_back_from_it(site, small_network):
-    """All of it by command: downscale for the site, through it, and back without any option."""
-    cap = site.longest_side or site.widest
-    width = (cap or 700) + 101
-    photo(width, 401).save("photo.png")
-    scale = [] if cap else ["-s", "2"]  # 8 megapixels, or none at all, are no size for a test
-    assert main(["downscale", "photo.png", "--site", site.name, "-o", "small.png", *scale]) == 0
-    assert main(["simulate", site.name, "small.png", "-o", "arrived.png"]) == 0
-    assert main(["upscale", "arrived.png", "-o", "back.png"]) == 0
-    assert unshrink.read("back.png").size == (width, 401)
+def test_a_photo_made_small_for_a_site_comes_back_from_it(site, both_kinds, capsys):
+    small, arrived, size = sent_and_back(site, beyond(site), 401)
+    assert size == (beyond(site), 401)
+    has_door = site.passes("png") or site.door("jpeg") is not None
+    assert (arrived.keeps is not None) == has_door  # whatever may pass as it is does
+    assert small.suffix == (".jpg" if has_door and not site.passes("png") else ".png")
+    made_by = "exact-x2" if site.passes("png") else "tiny-x2"  # values change, by the site or before it
+    assert made_by in capsys.readouterr().err.splitlines()[-1]
+
+
+@EVERY
+def test_it_does_with_the_weights_that_are_installed(site, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert sent_and_back(site, beyond(site), 217)[2] == (beyond(site), 217)
+
+
+def small_for(name, picture, *asked):
+    """The encoding of the JPEG file that is made of a picture for a site, its bytes, and what arrives of it."""
+    picture.save("photo.png")
+    assert main(["downscale", "photo.png", "--site", name, "-o", "small.jpg", "-s", "2", "--overwrite", *asked]) == 0
+    data = Path("small.jpg").read_bytes()
+    return encoding(data), data, simulate(data, find(name))
+
+
+def test_a_door_is_passed_in_the_best_quality(small_network):
+    noise = PIL.Image.fromarray(np.random.default_rng(0).integers(0, 256, (400, 600, 3), np.uint8))
+    mixed = PIL.Image.blend(photo(600, 400), noise, 0.02)
+    best, data, arrived = small_for("telegram", mixed)
+    assert (best.subsampling, arrived.keeps) == ("4:4:4", "pixels")
+    assert 87 <= best.quality < 95
+    assert 8 * len(data) <= 4 * 300 * 200
+    _, finer, arrived = small_for("telegram", mixed, "--quality", str(best.quality + 1), "--chroma", "4:4:4")
+    assert 8 * len(finer) > 4 * 300 * 200
+    assert arrived.keeps is None
+    assert small_for("deltachat", photo(600, 400))[0].quality == 95  # and no more
+    assert small_for("discourse", photo(600, 400))[0].quality == 90
+    plain, _, arrived = small_for("telegram", photo(600, 400), "--quality", "60", "--chroma", "4:2:0")
+    assert (plain.quality, plain.subsampling, arrived.keeps) == (60, "4:2:0", "pixels")
+    assert small_for("telegram", photo(600, 400), "--chroma", "4:2:0")[0].subsampling == "4:2:0"
+
+
+def test_a_door_that_lets_less_through_than_arrives_anyway_is_not_taken(small_network):
+    noise = PIL.Image.fromarray(np.random.default_rng(0).integers(0, 256, (1400, 1600, 3), np.uint8))
+    sent, data, arrived = small_for("signal", noise)
+    assert len(data) > 209_715
+    assert (sent.quality, sent.subsampling) == (100, "4:4:4")  # it is encoded once more: the less is lost before
+    assert (arrived.keeps, encoding(arrived.data).quality) == (None, 70)
+    chroma = small_for("signal", PIL.Image.blend(photo(1600, 1400), noise, 0.3))
+    assert (chroma[0].subsampling, chroma[2].keeps) == ("4:2:0", "file")  # before it is given up
+    assert small_for("whatsapp", photo(600, 400))[0].quality == 100
+
+
+def test_turned_and_transparent_photos_come_back_as_they_are_seen(small_network):
+    Path("photo.jpg").write_bytes(file("JPEG", photo(1601, 801), quality=95, exif=EXIF))
+    clear = PIL.Image.new("RGBA", (1601, 801), (9, 9, 9, 0))
+    clear.paste(photo(1601, 801), (0, 401))
+    clear.save("clear.png")
+    for source, size in (("photo.jpg", (801, 1601)), ("clear.png", (1601, 801))):
+        assert main(["downscale", source, "--site", "telegram", "-o", "small.jpg", "--overwrite"]) == 0
+        small = unshrink.read("small.jpg")
+        assert small.exif is None
+        assert main(["upscale", "small.jpg", "-o", "back.png", "--overwrite"]) == 0
+        assert unshrink.read("back.png").size == size
+    assert (small.pixels[2, 2] > 250).all()  # white, as sites lay them
+
+
+@pytest.mark.parametrize("orientation", range(9))
+def test_pictures_are_turned_as_viewers_do(orientation):
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 5, 3), np.uint8)
+    exif = PIL.Image.Exif()
+    exif[0x0112] = orientation
+    block = exif.tobytes()[6:]
+    seen = PIL.Image.open(io.BytesIO(file(picture=PIL.Image.fromarray(pixels), exif=exif)))
+    np.testing.assert_array_equal(upright(pixels, block), np.asarray(PIL.ImageOps.exif_transpose(seen)))
+    np.testing.assert_array_equal(upright(pixels, block[:12]), pixels)
+    np.testing.assert_array_equal(upright(pixels, None), pixels)
 
 
 def test_the_least_scale_that_is_not_resized_is_taken():
@@ -270,11 +374,11 @@ def test_downscale_for_a_site_says_what_arrives(small_network, capsys):
     photo(1501, 301).save("photo.png")
     assert main(["downscale", "photo.png", "--site", "telegram"]) == 0
     assert "1501x301 -> 751x151 pixels" in (said := capsys.readouterr().err)
-    assert "; telegram: re-encoded as JPEG of quality 87, 4:2:0, progressive" in said
-    assert unshrink.read("photo_small.png").size == (751, 151)
+    assert "; telegram: its values passed on as they are, its metadata removed" in said
+    assert unshrink.read("photo_small.jpg").size == (751, 151)
     (outcome,) = batch.downscale("photo.png", "b.png", batch.DownscaleOptions(site="telegram", mark=False))
     assert (outcome.facts["site"], outcome.facts["scale"]) == ("telegram", 2)
-    assert marks.read(unshrink.read("photo_small.png").pixels) == Mark(77, (1, 1))
+    assert marks.read(unshrink.read("photo_small.jpg").pixels) == Mark(77, (1, 1))
     assert marks.read(unshrink.read("b.png").pixels) is None
 
 

@@ -3,7 +3,7 @@
 import bisect
 import dataclasses
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from fractions import Fraction
 from functools import cache
 
@@ -13,11 +13,9 @@ from unshrink.pictures import formats
 from unshrink.pictures import io as images
 from unshrink.pictures.formats import Loss
 from unshrink.pictures.image import Image
-from unshrink.pictures.sizes import Goal, Size
-from unshrink.runtime.rescaler import Rescaler
-from unshrink.sites.simulator import simulate
+from unshrink.pictures.sizes import Goal
 from unshrink.sites.table import find
-from unshrink.weights import catalogue
+from unshrink.weights import Weights, catalogue
 
 LEAST_QUALITY = 30  # below, little more than an enlargement comes back: a larger scale in as many bytes is better
 MOST_QUALITY = 95  # that is tried where none is named: above, files grow and hardly anything more comes back
@@ -42,20 +40,9 @@ def changes(options: DownscaleOptions, form: str) -> bool:
     return loss_of(options, form) is not None or (options.site is not None and not find(options.site).passes(form))
 
 
-def for_site(options: DownscaleOptions, size: Size, load: Callable[[str], Rescaler]) -> DownscaleOptions:
-    """The options with the scale at which their site does not resize what a large picture of a size becomes.
-
-    Raises:
-        UsageError: there is no such site.
-        ImageError: it does not resize the large picture itself, or there is no such scale.
-    """
-    scales = {load(options.model).scale} if options.model else {row.scale for row in catalogue.ENTRIES}
-    return dataclasses.replace(options, scale=find(options.site or "").scale_for(size, scales))
-
-
-def arrival(file: bytes, site: str | None, max_pixels: int) -> dict[str, str]:
-    """What is said of a file that is for a site: what arrives of it there; nothing where it is for none."""
-    return {"site": site, "arrives": str(simulate(file, find(site), max_pixels=max_pixels))} if site else {}
+def may_change(options: DownscaleOptions, weights: Weights) -> bool:
+    """Whether a format may change values: as asked for, as the weights bear it, or because the site does so anyway."""
+    return options.lossy or options.site is not None or catalogue.bears_changes(weights)
 
 
 def goals(options: DownscaleOptions, ratio: Fraction) -> Iterator[Goal]:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from unshrink import weights as zoo
-from unshrink.batch.fitting import loss_of
+from unshrink.batch.fitting import loss_of, may_change
 from unshrink.batch.items import Item, Outcome, is_stream, skipped
 from unshrink.batch.manifest import Manifest
 from unshrink.batch.options import DownscaleOptions, UpscaleOptions
@@ -113,7 +113,7 @@ def _refuse(how: Downscaler, form: str) -> None:
     if not options.goal.depends_on_size:
         weights = how.model(ANY_SIZE, form).weights
         zoo.number_to_mark(weights, options.marked)
-        lossy = lossy or zoo.bears_changes(weights)
+        lossy = may_change(options, weights)
     dot = Image(np.zeros((1, 1, 3), np.uint8))
     images.write(dot, io.BytesIO(), format=form, lossy=lossy, loss=loss_of(options, form))
 

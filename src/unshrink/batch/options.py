@@ -25,7 +25,8 @@ class BatchOptions:
     Attributes:
         model: weights, a name or the path of a file; None for the default ones of the scale, or, to restore, for those
             that made each picture.
-        format: "png", "webp", "tiff", "jpeg" or "avif"; None to go by the name of the output, else "png".
+        format: "png", "webp", "tiff", "jpeg" or "avif"; None to go by the name of the output, else as is usual: "png",
+            and of small pictures for a site what that passes on.
         name: template for the names of the files in a folder, of {stem}, {name}, {ext} and, to make small by a scale,
             {scale}.
         recursive: whether folders stand for the pictures in their subfolders too.
@@ -75,6 +76,11 @@ class BatchOptions:
         self._require("timeout", _is_positive(self.timeout), "numbers of seconds above 0")
         self._require("shard", self.shard is None or _is_share(self.shard), "None and (i, n) with 1 <= i <= n")
 
+    @property
+    def usual_format(self) -> str:
+        """The format where neither it nor the name of the output says one."""
+        return "png"
+
     def _require(self, field: str, met: bool, allowed: str) -> None:
         if not met:
             raise UsageError(f"{field} is {getattr(self, field)!r:.60}: allowed are {allowed}")
@@ -88,9 +94,11 @@ class DownscaleOptions(BatchOptions):
         scale: how many times smaller each side becomes, 1.1 to 8; None for that of the model, or 2.
         fit: instead, the longest side of the small pictures, or the (width, height) of a box that they fit into.
         max_pixels_out: instead, the most pixels of the small pictures.
-        site: what the small pictures are for, a name of ``unshrink.sites``: the scale, unless it is given, is the least
-            whole one at which the site does not resize them; the weights are those for lossy formats, unless it passes
-            the format on as it is; and they are marked, unless ``mark`` is False.
+        site: what the small pictures are for, a name of ``unshrink.sites``. The scale, unless it is given, is the least
+            whole one at which the site does not resize them. The format is one that it passes on as it is, where there
+            is such, and a JPEG has the best quality that passes, unless ``quality`` or ``max_bytes`` is given. The
+            weights are those for lossy formats, unless every value arrives. Small pictures are upright, without EXIF,
+            and marked, unless ``mark`` is False.
         depth: bits of the small picture's values, 8 or 16; None for the large one's, or what the format holds.
         mark: whether the pixels themselves say which weights made them, for when a site removes the record; None for as
             the weights are made: those for lossy formats mark.
@@ -135,6 +143,16 @@ class DownscaleOptions(BatchOptions):
         """Whether the scale is known only once a picture is made small."""
         of_site = self.site is not None and self.scale is None
         return of_site or self.goal.depends_on_size or self.max_bytes is not None
+
+    @property
+    def usual_format(self) -> str:
+        """PNG, or what the site passes on."""
+        return find(self.site).usual_format if self.site else "png"
+
+    @property
+    def is_for_door(self) -> bool:
+        """Whether the quality of a JPEG is the best with which its site passes it on."""
+        return self.site is not None and self.quality is None and self.max_bytes is None
 
     @property
     def marked(self) -> bool | None:

@@ -65,7 +65,7 @@ class Request:
     @property
     def form(self) -> str:
         """The format of what is made."""
-        return _format(None if self.folder else self.out, self.options.format)
+        return _format(None if self.folder else self.out, self.options.format, self.options.usual_format)
 
 
 def is_several(inputs: Sequence[str]) -> bool:
@@ -210,12 +210,12 @@ def _matches(name: str, base: Path, pattern: str) -> Found:
 # -- targets -------------------------------------------------------------------------------------------------------
 
 
-def _format(out: str | None, asked: str | None) -> str:
-    """The format that the options or the name of the output ask for."""
+def _format(out: str | None, asked: str | None, usual: str) -> str:
+    """The format that the options or the name of the output ask for, or the usual one."""
     if asked is not None and asked not in formats.WRITTEN:
         raise UsageError(f"format is {asked!r:.60}: allowed are None, {', '.join(formats.WRITTEN)}")
     if out in (None, STANDARD) or (is_stream(out) and not Path(out).suffix):
-        return asked or "png"
+        return asked or usual
     named = formats.of_path(out).name if asked is None or Path(out).suffix else asked
     if asked not in (None, named):
         raise UsageError(f"`format` {asked} contradicts the name {out}")

@@ -14,10 +14,11 @@ from typing import Any, BinaryIO, ClassVar
 
 from unshrink import weights as zoo
 from unshrink.batch.files import Source, opened, read
-from unshrink.batch.fitting import arrival, best_file, changes, for_site, goals, loss_of, refuse_too_large
+from unshrink.batch.fitting import best_file, changes, goals, loss_of, may_change, refuse_too_large
 from unshrink.batch.identify import record_if_sound, refuse_resized, required_mark
 from unshrink.batch.items import Item, Outcome, is_stream
 from unshrink.batch.options import BatchOptions, DownscaleOptions, UpscaleOptions
+from unshrink.batch.sending import arrival, at_scale_for, passing_file, presentable
 from unshrink.errors import ImageError, ModelNotFoundError, UnshrinkWarning, UsageError
 from unshrink.pictures import formats, metrics
 from unshrink.pictures import io as images
@@ -74,30 +75,36 @@ class Downscaler:
         Raises:
             ImageError: the picture cannot be decoded or used, or the format changes values and that is not allowed.
         """
-        if self.options.site and not self.options.scale:
-            at_scale = for_site(self.options, source.image.size, self.load)
-            return dataclasses.replace(self, options=at_scale).write(source, stream, form, progress)
-        options, image = self.options, source.image.strip() if self.options.strip else source.image
-        loss, first = loss_of(options, form), self.model(source.image.size, form)
+        image, how = source.image, self
+        if self.options.site:
+            image = presentable(image.whole(), form)
+            how = dataclasses.replace(self, options=at_scale_for(self.options, image.size, self.load))
+        written = how._write(image.strip() if self.options.strip else image, stream, form, progress)
+        return Written(written.model, written.facts | {"bytes": source.bytes})
+
+    def _write(self, image: Image | PassingImage, stream: BinaryIO, form: str, progress: Progress | None) -> Written:
+        options = self.options
+        loss, first = loss_of(options, form), self.model(image.size, form)
         again = options.verify or options.max_bytes or options.site  # it, or the file, is needed once more
         held = image.whole() if again else None
         smallest = sys.maxsize
         for goal in goals(options, options.goal.ratio(image.size, first.scale)):
             model = first if goal == options.goal else self._for(Fraction(str(goal.scale)), form)
             small, facts = self._small(model, held or image, goal, form, progress)
-            allowed = options.lossy or zoo.bears_changes(model.weights)
+            allowed = may_change(options, model.weights)
             if not (loss or held):
                 images.write(small, stream, format=form, lossy=allowed)  # as its rows come
-                return Written(model, facts | {"bytes": source.bytes, "small_bytes": stream.tell()})
-            file, lost = best_file(small, form, loss, allowed, options.max_bytes)
+                return Written(model, facts | {"small_bytes": stream.tell()})
+            if form == "jpeg" and options.is_for_door:
+                file, lost = passing_file(small, options)
+            else:
+                file, lost = best_file(small, form, loss, allowed, options.max_bytes)
             smallest = min(smallest, len(file))
             if options.max_bytes is None or len(file) <= options.max_bytes:
                 break
         refuse_too_large(smallest, options.max_bytes or sys.maxsize)
         stream.write(file)
-        facts |= {"bytes": source.bytes, "small_bytes": len(file)}
-        if lost:
-            facts |= {"quality": lost.quality, "chroma": lost.chroma}
+        facts |= {"small_bytes": len(file)} | (dataclasses.asdict(lost) if lost else {})
         facts |= arrival(file, options.site, _limit(options))
         if held and options.verify:
             facts |= _verified(model, held, file, form, _limit(options))

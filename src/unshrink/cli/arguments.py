@@ -88,7 +88,8 @@ def _downscale(commands: Commands) -> None:
     parser.add_argument(
         "--site",
         metavar="NAME",
-        help="as large as this site does not resize it, and marked, because its metadata may be removed (see sites)",
+        help="as large as this site does not resize it, as a file that it passes on if it does so, upright, without "
+        "EXIF, and marked (see sites)",
     )
     _weights(parser)
     parser.add_argument(

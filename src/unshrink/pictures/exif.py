@@ -1,4 +1,4 @@
-"""EXIF blocks as bytes: what stands before them, and the size of the picture that they say.
+"""EXIF blocks as bytes: what stands before them, and the size and orientation of the picture that they say.
 
 Reference: Exif 3.0, CIPA DC-008-2023; TIFF Revision 6.0, Adobe 1992.
 """
@@ -6,7 +6,7 @@ Reference: Exif 3.0, CIPA DC-008-2023; TIFF Revision 6.0, Adobe 1992.
 import struct
 from collections.abc import Iterator
 
-_EXIF_DIRECTORY = 0x8769
+_ORIENTATION, _EXIF_DIRECTORY = 0x0112, 0x8769
 _WIDTHS, _HEIGHTS = (0x0100, 0xA002), (0x0101, 0xA003)  # of the picture, and of its pixels
 _SHORT, _LONG = 3, 4
 
@@ -38,6 +38,23 @@ def exif_of_size(block: bytes, old: tuple[int, int], new: tuple[int, int]) -> by
     except struct.error:  # damaged, or too small a number for the new size: it travels as it is
         return block
     return bytes(changed)
+
+
+def orientation(block: bytes | None) -> int:
+    """How a viewer turns the picture: 1 not at all, 2 to 8 as EXIF numbers them; 1 too where nothing sound is said."""
+    if not block:
+        return 1
+    order = "<" if block[:2] == b"II" else ">"
+    try:
+        (offset,) = struct.unpack_from(order + "I", block, 4)
+        (count,) = struct.unpack_from(order + "H", block, offset)
+        for place in range(offset + 2, offset + 2 + 12 * count, 12):
+            tag, kind, many, value = struct.unpack_from(order + "HHIH", block, place)
+            if (tag, kind, many) == (_ORIENTATION, _SHORT, 1):
+                return value if 1 <= value <= 8 else 1
+    except struct.error:
+        return 1
+    return 1
 
 
 def _sizes(block: bytes) -> Iterator[tuple[int, int, int]]:

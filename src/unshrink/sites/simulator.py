@@ -8,8 +8,6 @@ import io
 import struct
 from dataclasses import dataclass
 
-import numpy as np
-
 from unshrink.errors import ImageError
 from unshrink.pictures import formats
 from unshrink.pictures import io as images
@@ -17,6 +15,7 @@ from unshrink.pictures.colour import RGB, over_white, to_uint8
 from unshrink.pictures.encoding import encoding
 from unshrink.pictures.image import Image, Size
 from unshrink.pictures.resize import resize
+from unshrink.pictures.upright import upright
 from unshrink.sites.table import Door, Kept, Site
 
 _RESAVED = {"jpeg", "webp", "png"}  # of the formats, those that a site of the format "same" writes
@@ -73,7 +72,7 @@ def simulate(file: bytes, site: Site, *, max_pixels: int = images.MAX_PIXELS) ->
         if (door.beyond_cap or size == image.size) and _passes(file, form, image, door):
             data = file if door.keeps == "file" else _stripped(file, form, image, site)
             return Arrived(data, form, image.size, image.size, door.keeps)
-    pixels = _upright(over_white(image), image.exif)
+    pixels = upright(over_white(image), image.exif)  # since the note of it goes
     sent = pixels.shape[1], pixels.shape[0]
     size = site.fitted(sent)
     if size != sent:
@@ -98,16 +97,6 @@ def _passes(file: bytes, form: str, image: Image, door: Door) -> bool:
 def _profile(image: Image, site: Site) -> bytes | None:
     """The colour profile, where the site keeps it."""
     return image.icc if site.metadata in ("icc", "gps") else None
-
-
-def _upright(pixels: RGB, exif: bytes | None) -> RGB:
-    """The pixels turned as EXIF says, since the note of it goes."""
-    import PIL.Image
-    import PIL.ImageOps
-
-    pil = PIL.Image.fromarray(pixels)
-    pil.info["exif"] = b"Exif\0\0" + exif if exif else b""
-    return np.asarray(PIL.ImageOps.exif_transpose(pil))
 
 
 def _encoded(pixels: RGB, form: str, site: Site, icc: bytes | None) -> bytes:

@@ -40,6 +40,11 @@ class Door:
     without_exif: bool = False
     beyond_cap: bool = False
 
+    def most_bytes(self, size: Size) -> int | None:
+        """Of a file with a picture of a (width, height); None for any."""
+        by_bits = int(self.max_bits_per_pixel * size[0] * size[1] / 8) if self.max_bits_per_pixel else None
+        return min((most for most in (self.max_bytes, by_bits) if most is not None), default=None)
+
     def __str__(self) -> str:
         """For people: "jpeg up to 4 bits a pixel"."""
         limits = [
@@ -119,6 +124,15 @@ class Site:
         """Whether it keeps every value of every picture in a format, by its name, that it does not resize."""
         limits = ("max_bytes", "max_bits_per_pixel", "max_quality", "without_exif")
         return any(form in door.formats and not any(getattr(door, one) for one in limits) for door in self.doors)
+
+    def door(self, form: str) -> Door | None:
+        """The first door for a format, by its name."""
+        return next((door for door in self.doors if form in door.formats), None)
+
+    @property
+    def usual_format(self) -> str:
+        """What is best sent to it: PNG, unless a JPEG may pass as it is and not every PNG does."""
+        return "jpeg" if self.door("jpeg") and not self.passes("png") else "png"
 
     @property
     def cap(self) -> str:
