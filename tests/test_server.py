@@ -1,6 +1,7 @@
 """The service in process: its routes, its limits, its jobs; its workers are processes as they are in earnest."""
 
 import asyncio
+import dataclasses
 import io
 import json
 import logging
@@ -16,6 +17,7 @@ from tasks import hang, nothing
 from unshrink.batch.worker import Bug, Worker, WorkerDied
 from unshrink.cli import main as cli
 from unshrink.errors import ImageError, UnshrinkError
+from unshrink.pictures import mark as marks
 from unshrink.pictures import metrics
 from unshrink.pictures import record as provenance
 from unshrink.pictures.colour import over_white
@@ -137,6 +139,49 @@ def test_what_is_to_be_known_is_in_the_headers(client):
     assert large.headers["x-unshrink-size"] == "19x15"
 
 
+def test_a_picture_for_a_site_is_that_of_the_command_line(client, tmp_path):
+    body = encoded(photo(width=130, height=110), "tiff")
+    small = ask(client, "downscale", body, site="deltachat", scale=2)
+    assert small.headers["content-type"] == "image/jpeg"
+    assert small.headers["content-disposition"] == 'attachment; filename="picture_x2.jpg"'
+    assert small.headers["x-unshrink-quality"] == "95, 4:4:4"
+    assert small.headers["x-unshrink-arrives"] == "deltachat: passed on as it is"
+    asked = {"site": "deltachat", "scale": 2}
+    (tmp_path / "in").write_bytes(body)
+    assert cli.main(["downscale", str(tmp_path / "in"), "-o", str(tmp_path / "a.jpg"), "--site=deltachat", "-s2"]) == 0
+    assert small.content == (tmp_path / "a.jpg").read_bytes()
+    job = ask(client, "jobs", body, 202, action="downscale", **asked).json()
+    assert wait_for(client, job)["status"] == "done"
+    result = client.get(job["links"]["result"])
+    assert result.content == small.content
+    for name in ("content-type", "content-disposition", "x-unshrink-quality", "x-unshrink-arrives"):
+        assert result.headers[name] == small.headers[name]
+
+
+def test_marks_are_made_and_left_out(client, service, monkeypatch):
+    monkeypatch.setattr(service, "settings", dataclasses.replace(service.settings, max_pixels=50_000))
+    body = encoded(photo(width=220, height=210))
+    marked, plain = (ask(client, "downscale", body, mark=mark).content for mark in (True, False))
+    assert marks.read(read(plain).pixels) is None
+    assert marks.read(read(marked).pixels).cut == (0, 0)
+    assert plain == ask(client, "downscale", body).content
+    bare = encoded(read(marked).strip())
+    assert read(ask(client, "upscale", bare).content).size == (220, 210)
+
+
+def test_options_that_contradict_each_other_are_no_job(client):
+    message = error(ask(client, "jobs", encoded(photo()), 422, action="downscale", site="signal", fit=20))
+    assert "sites without another size" in message
+
+
+def test_every_site_is_in_the_description(client):
+    operation = client.get("/openapi.json").json()["paths"]["/v1/downscale"]["post"]
+    parameters = {one["name"]: one["schema"] for one in operation["parameters"]}
+    assert set(parameters["site"]["enum"]) >= {"telegram", "whatsapp"}
+    assert {"mark", "quality", "chroma", "max_bytes", "fit", "max_pixels_out"} <= set(parameters)
+    assert "telegram, telegram-android" in client.get("/docs").text
+
+
 def test_what_comes_back_is_measured_if_asked_for(client):
     plain, small = (ask(client, "downscale", encoded(photo()), verify=verify) for verify in (False, True))
     assert small.content == plain.content
@@ -220,6 +265,10 @@ def test_pixels_that_would_come_out_are_counted_too(client):
         ({"fit": 5000}, "fits into 5000x5000 already"),
         ({"format": "jpeg"}, "jpeg changes values"),
         ({"format": "gif"}, "cannot write the format 'gif'; allowed are png, webp"),
+        ({"site": "telegramm"}, "no site named 'telegramm': did you mean telegram?"),
+        ({"site": "telegram", "fit": 20}, "sites without another size of small pictures"),
+        ({"site": "telegram"}, "Telegram Desktop does not resize 37x29 pixels"),
+        ({"mark": "perhaps"}, "mark: Input should be a valid boolean"),
     ],
 )
 def test_wrong_options_are_refused(client, options, message):

@@ -163,8 +163,8 @@ async def downscale(
 ) -> Response:
     """Make a picture small, so that it can be restored."""
     answer = await service.answer(request, asker, work.downscale, options)
-    headers = about("downscale", options.format, answer.facts)
-    return Response(answer.data, headers=headers, media_type=FORMATS[options.format].media_type)
+    headers = about("downscale", options.form, answer.facts)
+    return Response(answer.data, headers=headers, media_type=FORMATS[options.form].media_type)
 
 
 @v1.post("/upscale", response_class=Response, responses=PICTURE_BACK, openapi_extra=PICTURE)
@@ -173,8 +173,8 @@ async def upscale(
 ) -> Response:
     """Restore the large picture from a small one."""
     answer = await service.answer(request, asker, work.upscale, options)
-    headers = about("upscale", options.format, answer.facts)
-    return Response(answer.data, headers=headers, media_type=FORMATS[options.format].media_type)
+    headers = about("upscale", options.form, answer.facts)
+    return Response(answer.data, headers=headers, media_type=FORMATS[options.form].media_type)
 
 
 @v1.post("/compare", openapi_extra=PICTURE)
@@ -233,7 +233,7 @@ async def job_result(service: Serving, asker: Asker, job_id: str) -> Response:
     path = service.jobs.result(job_id)
     if job.status != "done" or not path.exists():
         raise Refusal(409, f"the job is {job.status}; its result is there when it is done")
-    form = job.options["format"]
+    form = work.ACTIONS[job.action][1](**job.options).form
     headers = about(job.action, form, job.facts) | {"Cache-Control": "no-store"}
     return FileResponse(path, headers=headers, media_type=FORMATS[form].media_type)
 
@@ -299,6 +299,10 @@ def about(action: str, form: str, facts: dict[str, Any]) -> dict[str, str]:
         headers["X-Unshrink-PSNR-Y"], headers["X-Unshrink-PSNR-RGB"] = map(
             decibels, (facts["psnr_y"], facts["psnr_rgb"])
         )
+    if "quality" in facts:
+        headers["X-Unshrink-Quality"] = f"{facts['quality']}, {facts['chroma']}"
+    if "site" in facts:
+        headers["X-Unshrink-Arrives"] = f"{facts['site']}: {facts['arrives']}"
     if facts["notes"]:
         headers["X-Unshrink-Notes"] = "; ".join(facts["notes"]).encode("ascii", "replace").decode()
     return headers

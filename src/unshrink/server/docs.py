@@ -62,9 +62,10 @@ def _parameter(parameter: dict[str, Any]) -> str:
 
 def _values(schema: dict[str, Any]) -> str:
     """What a parameter may be."""
-    schema = next((option for option in schema.get("anyOf", []) if option.get("type") != "null"), schema)
+    if "enum" not in schema:
+        schema = next((option for option in schema.get("anyOf", []) if option.get("type") != "null"), schema)
     if "enum" in schema:
-        return ", ".join(map(str, schema["enum"]))
+        return ", ".join(str(value) for value in schema["enum"] if value is not None)
     if "minimum" in schema and "maximum" in schema:
         return f"{schema['minimum']} to {schema['maximum']}"
     return str(schema.get("type", ""))

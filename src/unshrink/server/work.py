@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from unshrink import weights as zoo
 from unshrink.batch import options as asked
@@ -31,8 +31,10 @@ from unshrink.runtime.backends import compiled
 from unshrink.runtime.rescaler import Rescaler
 from unshrink.server.jobs import Job, Jobs
 from unshrink.server.sentences import in_http
+from unshrink.sites.table import find, sites
 
 _SIDE = 384  # pixels of the square that tells the speed
+TOLD = ("psnr_y", "psnr_rgb", "quality", "chroma", "site", "arrives")  # of what the library says of a small picture
 NAME = "the picture"  # what messages call it: the service is told no names
 Tell = Callable[[float], object]  # is told which share of the work is done
 
@@ -56,9 +58,24 @@ Model = Annotated[
     Field(pattern=r"^[a-z0-9-]{1,64}$", description="weights to use, one of /v1/models (default: by the scale)"),
 ]
 Form = Annotated[
-    str,
-    AfterValidator(lambda name: formats.writable(name).name),
-    Field(description="of the picture that comes back", json_schema_extra={"enum": [*formats.WRITTEN]}),
+    str | None,
+    AfterValidator(lambda name: name and formats.writable(name).name),
+    Field(
+        description="of the picture that comes back (default: png, or what the site passes on)",
+        json_schema_extra={"enum": [*formats.WRITTEN, None]},
+    ),
+]
+For = Annotated[
+    str | None,
+    AfterValidator(lambda name: name and find(name).name),
+    Field(
+        description="instead of fit: a site that does not resize it; upright, without EXIF, marked",
+        json_schema_extra={"enum": [*(row.name for row in sites()), None]},
+    ),
+]
+Marked = Annotated[
+    bool | None,
+    Field(description="say in the pixels which weights made it (default: with weights for lossy formats, or a site)"),
 ]
 Lossy = Annotated[bool, Field(description="allow jpeg and avif; what comes back is then much worse")]
 Depth = Annotated[
@@ -94,14 +111,26 @@ class CompareOptions(Options):
         return 2
 
 
-class DownscaleOptions(Options):
+class PictureOptions(Options):
+    """What is asked for where a picture comes back."""
+
+    model: Model = None
+    format: Form = None
+    strip: Strip = False
+
+    @property
+    def form(self) -> str:
+        """The format of the picture that comes back."""
+        return self.format or "png"
+
+
+class DownscaleOptions(PictureOptions):
     """How to make a picture small."""
 
     scale: AnyScale = None
     fit: Fit = None
     max_pixels_out: Annotated[int | None, Field(ge=1, description="instead of scale: as large as has no more")] = None
-    model: Model = None
-    format: Form = "png"
+    site: For = None
     lossy: Lossy = False
     quality: Annotated[int | None, Field(ge=1, le=100, description="of jpeg, avif, lossy webp (default: 85)")] = None
     chroma: Annotated[Literal["4:2:0", "4:4:4"] | None, Field(description="of jpeg and avif (default: 4:2:0)")] = None
@@ -109,9 +138,25 @@ class DownscaleOptions(Options):
         int | None, Field(ge=1, description="the best quality, then the next larger scale, that fits into so many")
     ] = None
     depth: Depth = None
+    mark: Marked = None
     effort: Effort = 0
     verify: Verify = False
-    strip: Strip = False
+
+    @model_validator(mode="after")
+    def _meant(self) -> Self:
+        """Raises UsageError for options that contradict each other."""
+        self.asked()
+        return self
+
+    def asked(self, **others: Any) -> asked.DownscaleOptions:
+        """What the library is asked for."""
+        own = {name: value for name, value in self if name in DownscaleOptions.model_fields}
+        return asked.DownscaleOptions(**own | {"fit": self.fit and box(self.fit)}, **others)
+
+    @property
+    def form(self) -> str:
+        """PNG where none is asked for, or what the site passes on."""
+        return self.format or self.asked().usual_format
 
     @property
     def passes(self) -> int:
@@ -119,13 +164,10 @@ class DownscaleOptions(Options):
         return 1 + self.verify + (3 + 2 * self.effort if self.effort else 0)
 
 
-class UpscaleOptions(Options):
+class UpscaleOptions(PictureOptions):
     """How to restore a picture."""
 
-    model: Model = None
-    format: Form = "png"
     seed: Seed = 0
-    strip: Strip = False
 
 
 PARAMETERS = {
@@ -168,8 +210,8 @@ class Answer:
 
     Attributes:
         data: a picture file, or figures.
-        facts: what is said of it: model, scale, size of the picture that came in, seconds, notes, and psnr_y and
-            psnr_rgb where it was verified.
+        facts: what is said of it: model, scale, size of the picture that came in, seconds, notes, and what of `TOLD`
+            there is.
     """
 
     data: Any
@@ -205,12 +247,12 @@ def speed() -> tuple[int, float]:
 
 def downscale(body: bytes, options: DownscaleOptions, bound: Bound, tell: Tell = _nobody) -> Answer:
     """A large picture to a small one."""
-    return _rescaled(body, options.format, bound, tell, lambda: _downscaler(options, bound))
+    return _rescaled(body, options.form, bound, tell, lambda: _downscaler(options, bound))
 
 
 def upscale(body: bytes, options: UpscaleOptions, bound: Bound, tell: Tell = _nobody) -> Answer:
     """A small picture to a large one."""
-    return _rescaled(body, options.format, bound, tell, lambda: _upscaler(options, bound))
+    return _rescaled(body, options.form, bound, tell, lambda: _upscaler(options, bound))
 
 
 def _rescaled(body: bytes, form: str, bound: Bound, tell: Tell, make: Callable[[], Downscaler | Upscaler]) -> Answer:
@@ -219,8 +261,8 @@ def _rescaled(body: bytes, form: str, bound: Bound, tell: Tell, make: Callable[[
         image = images.read(body, max_pixels=bound.pixels)
         stream = io.BytesIO()
         written = make().write(Source(NAME, image, len(body)), stream, form, tell)
-        psnr = {key: value for key, value in written.facts.items() if key in ("psnr_y", "psnr_rgb")}
-        return Answer(stream.getvalue(), {**_facts(written.model, image, began, caught), **psnr})
+        told = {key: value for key, value in written.facts.items() if key in TOLD}
+        return Answer(stream.getvalue(), {**_facts(written.model, image, began, caught), **told})
 
 
 def compare(body: bytes, options: CompareOptions, bound: Bound) -> Answer:
@@ -233,7 +275,7 @@ def compare(body: bytes, options: CompareOptions, bound: Bound) -> Answer:
         return Answer(figures, _facts(model, image, began, caught))
 
 
-ACTIONS: dict[str, tuple[Callable[..., Answer], type[Options]]] = {
+ACTIONS: dict[str, tuple[Callable[..., Answer], type[PictureOptions]]] = {
     "downscale": (downscale, DownscaleOptions),
     "upscale": (upscale, UpscaleOptions),
 }
@@ -267,8 +309,7 @@ def _one_picture(bound: Bound) -> Iterator[list[warnings.WarningMessage]]:
 
 
 def _downscaler(options: DownscaleOptions, bound: Bound) -> Downscaler:
-    values = options.model_dump() | {"fit": options.fit and box(options.fit), "max_pixels": bound.pixels}
-    return Downscaler(asked.DownscaleOptions(**values), _rescaler)
+    return Downscaler(options.asked(max_pixels=bound.pixels), _rescaler)
 
 
 def _upscaler(options: UpscaleOptions, bound: Bound) -> Upscaler:
