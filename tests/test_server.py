@@ -407,6 +407,7 @@ def test_models_lists_the_installed_weights(client):
         "name": "irn-x4",
         "scale": 4,
         "default": True,
+        "lossy": False,
         "licence": "Apache-2.0",
         "figures": models["irn-x4"]["figures"],
     }

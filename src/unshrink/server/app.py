@@ -73,11 +73,12 @@ class Comparison(BaseModel):
 
 
 class Weights(BaseModel):
-    """Weights that are installed."""
+    """Weights that are installed; lossy are those made for small pictures whose values change, as in JPEG."""
 
     name: str
     scale: int
     default: bool
+    lossy: bool
     licence: str
     figures: dict[str, float]
 
@@ -195,6 +196,7 @@ async def models() -> Models:
                 name=row.name,
                 scale=row.scale,
                 default=zoo.is_default(row),
+                lossy=row.lossy,
                 licence=row.licence,
                 figures=dict(row.figures),
             )

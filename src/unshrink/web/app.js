@@ -6,6 +6,8 @@ import { Refusal, transform, useKey, weights } from "./service.js";
 
 const LARGE = 1e6; // pixels of the large picture, times the runs of the network, above which work goes as a job
 
+let installed = []; // the weights, as the service lists them
+
 /** Measures in a worker; what cannot be measured (memory, a browser that distrusts canvases) is told, not fatal. */
 function measured(pictures) {
   const worker = new Worker(new URL("measure.js", import.meta.url), { type: "module" });
@@ -34,24 +36,26 @@ async function makeSmall(file, options, outcome, signal) {
     restored: await shownBeside(file, restored.blob),
   };
   const figures = await measured({ ...shown, scale: small.scale });
-  const images = await allDecoded({ small: shown.small, bicubic: figures.bicubic, restored: shown.restored });
+  const { bicubic, jpeg } = figures;
+  const images = await allDecoded({ small: shown.small, bicubic, jpeg, restored: shown.restored });
   signal.throwIfAborted();
   outcome.show({
     ...gain(figures.psnr, file, small),
-    notes: await notes(file, original, small.blob, figures),
+    notes: await notes(file, original, small, figures),
     warning: warning(small, restored),
     rows: [
       { name: "Original", size: size(images.restored), bytes: file.size },
       { name: "Small", size: size(images.small), bytes: small.blob.size, seconds: small.seconds },
       { name: "Restored", size: size(images.restored), bytes: restored.blob.size, psnr: figures.psnr?.restored, seconds: restored.seconds },
       ...(figures.psnr ? [{ name: "Bicubic", size: size(images.bicubic), psnr: figures.psnr.bicubic }] : []),
+      ...(jpeg ? [{ name: "JPEG", size: size(images.jpeg), bytes: jpeg.size, psnr: figures.psnr.jpeg }] : []),
     ],
     downloads: [
-      { label: "Download small", name: smallName(file.name, small.scale), blob: small.blob },
+      { label: "Download small", name: smallName(file.name, small.scale, small.blob.type), blob: small.blob },
       { label: "Download restored", name: restoredName(file.name), blob: restored.blob },
     ],
     small: images.small,
-    pictures: named({ Original: original, Bicubic: images.bicubic, Restored: images.restored }),
+    pictures: named({ Original: original, Bicubic: images.bicubic, JPEG: images.jpeg, Restored: images.restored }),
     place: figures.place ?? [0, 0],
   });
 }
@@ -64,9 +68,10 @@ function gain(psnr, file, small) {
   const headline = Number.isFinite(better)
     ? `${better < 0 ? "−" : "+"}${Math.abs(better).toFixed(1)} dB over bicubic`
     : psnr.restored === Infinity ? "Back exactly" : "Bicubic is exact here";
+  const inBytes = psnr.jpeg === null ? "no JPEG of it is so small" : `a JPEG of it in as many bytes has ${decibels(psnr.jpeg)}`;
   return {
     headline,
-    summary: `With ${parts}, the photo comes back at ${decibels(psnr.restored)}; ordinary resizing brings back ${decibels(psnr.bicubic)}.`,
+    summary: `With ${parts}, the photo comes back at ${decibels(psnr.restored)}; ordinary resizing brings back ${decibels(psnr.bicubic)}, and ${inBytes}.`,
   };
 }
 
@@ -78,11 +83,13 @@ function percent(part) {
   return `${(100 * part).toFixed(part < 0.1 ? 1 : 0)} %`;
 }
 
-async function notes(file, original, small, figures) {
+async function notes(file, original, { blob: small, model }, figures) {
   const found = [];
   if (!original) found.push("This browser cannot show files of this kind, so bicubic enlarges the small picture, and nothing is measured.");
   if (figures.error) found.push(`Nothing is measured: ${figures.error}.`);
-  if (small.size > file.size) found.push("The small file is stored without loss, which here takes more bytes than the photo.");
+  const made = installed.find(({ name }) => name === model);
+  if (small.type === "image/jpeg" && !made?.lossy) found.push("No weights for JPEG are installed at this scale: with those for exact values, far less comes back.");
+  if (small.type === "image/png" && small.size > file.size) found.push("The small file is stored without loss, which here takes more bytes than the photo.");
   if ((await depth(small)) === 16) found.push("Shown with 8 bits a channel; the files keep 16.");
   return found;
 }
@@ -161,8 +168,9 @@ class Tab {
   }
 
   get options() {
-    const { scale, effort, model } = this.form.elements;
+    const { scale, effort, model, format } = this.form.elements;
     return {
+      ...(format?.value === "jpeg" && { format: "jpeg", lossy: true }),
       ...(scale?.value && { scale: scale.value }),
       ...(effort && { effort: Number(effort.value) }),
       ...(model?.value && { model: model.value }),
@@ -242,7 +250,7 @@ function scaleChoice(scale, index) {
 async function begin() {
   const form = document.querySelector(".key");
   try {
-    const installed = await weights();
+    installed = await weights();
     const scales = [...new Set(installed.map(({ scale }) => scale))].sort((a, b) => a - b);
     small.form.querySelector(".scales").append(...scales.map(scaleChoice));
     large.form.elements.model.append(...installed.map(({ name }) => new Option(name)));

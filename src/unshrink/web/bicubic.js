@@ -3,8 +3,12 @@
 
 /** Makes a picture small by `scale` and large again, both in 8 bits, as ordinary resizing does. */
 export function roundTrip(picture, scale) {
-  const small = resize(padded(picture, scale), 1 / scale);
-  return cropped(resize(small, scale), picture.width, picture.height);
+  return enlarge(shrink(picture, scale), scale, picture.width, picture.height);
+}
+
+/** Makes a picture small by `scale`; sides are rounded up. */
+export function shrink(picture, scale) {
+  return resize(padded(picture, scale), 1 / scale);
 }
 
 /** Enlarges a small picture to the given size, which is less than `scale` short of whole blocks. */

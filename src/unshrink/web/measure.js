@@ -1,12 +1,18 @@
 // A worker that makes the bicubic picture and measures both against the original, by the protocol of
 // `unshrink compare`: 8 bits, over white, luma, a border of `scale` pixels cut. It measures the very files that the
-// page shows; asking the service would run the network twice more.
+// page shows; asking the service would run the network twice more.  And it writes the original as a JPEG in as many bytes
+// as the small picture takes: what these bytes would have been worth otherwise.
 
-import { enlarge, roundTrip } from "./bicubic.js";
+import { enlarge, roundTrip, shrink } from "./bicubic.js";
 
 const TILE = 48; // side of the place that the lens shows, in pixels
+const QUALITIES = 100; // of JPEG, from 1 to this
+const USUAL = 85; // what the service writes where none is asked for
 
-/** {original or null, small, restored: blobs, scale} -> {bicubic: blob, psnr or null, place: [x, y]}, or {error}. */
+/** {original or null, small, restored: blobs, scale} -> {bicubic, jpeg: blobs, psnr or null, place: [x, y]}, or {error}.
+ *
+ * The jpeg is null where no JPEG of the original is so small.
+ */
 self.onmessage = async ({ data }) => {
   try {
     self.postMessage(await measure(data));
@@ -25,9 +31,36 @@ async function measure({ original, small, restored, scale }) {
   if (truth.width !== ours.width || truth.height !== ours.height) {
     throw new Error("this browser turns the two pictures differently");
   }
-  const bicubic = roundTrip(truth, scale);
-  const psnr = { restored: psnrY(truth, ours, scale), bicubic: psnrY(truth, bicubic, scale) };
-  return { bicubic: await png(bicubic), psnr, place: worstPlace(truth, bicubic) };
+  const bicubic = small.type === "image/jpeg" ? await roundTripByJpeg(truth, scale) : roundTrip(truth, scale);
+  const jpeg = await largestWithin(small.size, canvas(truth));
+  const psnr = {
+    restored: psnrY(truth, ours, scale),
+    bicubic: psnrY(truth, bicubic, scale),
+    jpeg: jpeg && psnrY(truth, await pixels(jpeg), scale),
+  };
+  return { bicubic: await png(bicubic), jpeg, psnr, place: worstPlace(truth, bicubic) };
+}
+
+/** As `roundTrip`, but the small picture is a JPEG file, as that of the service is. */
+async function roundTripByJpeg(picture, scale) {
+  const file = await jpegOf(canvas(shrink(picture, scale)), USUAL);
+  return enlarge(await pixels(file), scale, picture.width, picture.height);
+}
+
+function jpegOf(picture, quality) {
+  return picture.convertToBlob({ type: "image/jpeg", quality: quality / QUALITIES });
+}
+
+/** The JPEG of the highest quality, as this browser writes it, that has no more than so many bytes; null if none has. */
+async function largestWithin(bytes, picture) {
+  let [best, low, high] = [null, 1, QUALITIES];
+  while (low <= high) {
+    const middle = Math.floor((low + high) / 2);
+    const file = await jpegOf(picture, middle);
+    if (file.size <= bytes) [best, low] = [file, middle + 1];
+    else high = middle - 1;
+  }
+  return best;
 }
 
 /** The values as stored, without colour management, over white. */
@@ -49,7 +82,11 @@ async function pixels(blob) {
   return { width, height, data };
 }
 
-function png({ width, height, data }) {
+function png(picture) {
+  return canvas(picture).convertToBlob();
+}
+
+function canvas({ width, height, data }) {
   const image = new ImageData(width, height);
   for (let from = 0, to = 0; from < data.length; ) {
     image.data[to++] = data[from++];
@@ -57,9 +94,9 @@ function png({ width, height, data }) {
     image.data[to++] = data[from++];
     image.data[to++] = 255;
   }
-  const canvas = new OffscreenCanvas(width, height);
-  canvas.getContext("2d").putImageData(image, 0, 0);
-  return canvas.convertToBlob();
+  const made = new OffscreenCanvas(width, height);
+  made.getContext("2d").putImageData(image, 0, 0);
+  return made;
 }
 
 /** Squared difference of the BT.601 luma at one pixel. */

@@ -26,16 +26,27 @@ export class Outcome {
     this.progress(null);
     if (this.timer) return;
     const began = performance.now();
-    const tick = () => (this.find(".elapsed").textContent = `${((performance.now() - began) / 1000).toFixed(0)} s`);
+    const tick = () => (this.find(".elapsed").textContent = `${seconds(performance.now() - began)}${this.#left()}`);
     tick();
     this.timer = setInterval(tick, TICK);
   }
 
-  /** How far the stage is: 0 to 1, or null where that is not known. */
+  /** How far the stage is: 0 to 1, or null where that is not known, as while a job waits for its turn. */
   progress(fraction) {
     const bar = this.find("progress");
     if (fraction === null) bar.removeAttribute("value");
     else bar.value = fraction;
+    if (fraction === null || fraction < (this.fraction ?? 0)) this.moving = null;
+    else this.moving ??= { since: performance.now(), from: fraction };
+    this.fraction = fraction;
+  }
+
+  /** ", 40 %, 12 s left": by how fast it went since it began to move; nothing where that is not known. */
+  #left() {
+    if (!this.fraction) return "";
+    const share = `, ${Math.floor(100 * this.fraction)} %`;
+    const done = this.fraction - this.moving.from;
+    return done > 0 ? `${share}, ${seconds(((performance.now() - this.moving.since) * (1 - this.fraction)) / done)} left` : share;
   }
 
   /** Ends the work: with a sentence where it was refused, without where it was given up. */
@@ -105,6 +116,10 @@ function row({ name, size, bytes, psnr, seconds }) {
   const line = document.createElement("tr");
   line.append(element("th", { scope: "row", textContent: name }), ...cells.map((textContent) => element("td", { textContent })));
   return line;
+}
+
+function seconds(milliseconds) {
+  return `${(milliseconds / 1000).toFixed(0)} s`;
 }
 
 /** 34.56 dB, or "exact" where nothing differs. */

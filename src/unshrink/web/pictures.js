@@ -24,6 +24,7 @@ export async function shownBeside(source, png) {
 }
 
 async function withoutExif(png) {
+  if (png.type !== "image/png") return png; // a small JPEG, which is measured by nobody
   const view = new DataView(await png.arrayBuffer());
   for (let at = 8; at + 12 <= view.byteLength; ) {
     const next = at + 12 + view.getUint32(at); // length, kind, data, checksum
@@ -33,9 +34,9 @@ async function withoutExif(png) {
   return png;
 }
 
-/** Bits a channel of a PNG file, from its header. */
-export async function depth(png) {
-  return new Uint8Array(await png.slice(24, 25).arrayBuffer())[0];
+/** Bits a channel of a file that the service made: of PNG from its header, of JPEG always 8. */
+export async function depth(blob) {
+  return blob.type === "image/png" ? new Uint8Array(await blob.slice(24, 25).arrayBuffer())[0] : 8;
 }
 
 /** 70 kB, 3.1 MB. */
@@ -45,9 +46,9 @@ export function humanBytes(count) {
   return `${Number(value.toPrecision(value < 10 ? 2 : 3))} ${unit}`;
 }
 
-/** photo_x2.png of photo.jpg. */
-export function smallName(name, scale) {
-  return `${stem(name)}_x${scale}.png`;
+/** photo_x2.png or photo_x2.jpg of photo.jpg, by the type of the small file. */
+export function smallName(name, scale, type) {
+  return `${stem(name)}_x${scale}.${type === "image/jpeg" ? "jpg" : "png"}`;
 }
 
 /** photo_restored.png of photo.jpg or photo_x2.png. */
