@@ -10,7 +10,7 @@ LPIPS ?= $(UNSHRINK_DATA)/perceptual
 MEASURED = $(if $(LPIPS),--lpips $(LPIPS)) --overwrite
 
 .PHONY: demo test lint types docs check eval eval-weights eval-codecs eval-older pages
-.PHONY: eval-invertibility eval-flat eval-latent eval-guidance bench effort speedrun clean
+.PHONY: eval-sites eval-invertibility eval-flat eval-latent eval-guidance bench effort speedrun clean
 
 demo: $(VENV)/base
 	mkdir -p demo
@@ -38,7 +38,7 @@ check: lint types docs test
 
 # Every measured figure of the weights and of the older ways, and the pages that show them: docs/evaluation.md says how
 # long each part takes.  After new weights, all but eval-older; of one scale: MODELS=irn-x2 CODECS="'*-irn-x2-*'".
-eval: eval-weights eval-codecs eval-older eval-invertibility eval-flat eval-latent eval-guidance pages
+eval: eval-weights eval-codecs eval-older eval-sites eval-invertibility eval-flat eval-latent eval-guidance pages
 
 eval-weights: $(VENV)/dev
 	$(BIN)/unshrink eval $(MODELS) --data $(SETS) $(MEASURED)
@@ -70,9 +70,15 @@ eval-guidance: $(VENV)/dev
 	rm -rf runs/guide-x2
 	$(BIN)/python tools/ablate.py results/ablations/guide-x2.toml
 
+# What comes back from sites, and of pictures that are encoded again and again; sites of the same weights are kept.
+eval-sites: $(VENV)/dev
+	$(BIN)/python benchmarks/sites.py
+	$(BIN)/python benchmarks/generations.py $(or $(MODELS),bicubic-x2 irn-x2 bicubic-x4 irn-x4)
+
 pages: $(VENV)/dev
 	$(BIN)/python benchmarks/crops.py
 	$(BIN)/python benchmarks/scales.py
+	$(BIN)/python benchmarks/story.py
 	$(BIN)/python benchmarks/subjects.py $(MODELS)
 	$(BIN)/python docs/generate_figures.py
 	$(BIN)/unshrink report -o report.html --overwrite

@@ -17,6 +17,7 @@ from typing import Any
 
 import benchmark_tables as benchmarks
 import recoded_tables as recoded
+import sites_tables as sites
 import video_tables as video
 
 from unshrink.evaluation.plots import Plot
@@ -48,7 +49,8 @@ SERVICE = (
 )
 SPEED = ROOT / "docs" / "images" / "speed.svg"
 INK = "#808080"  # of the text in a drawing that is a file of its own: readable on white and on black
-MARKED = re.compile(r"(<!-- (figures|trials|scales|memory|precision|ratios) -->\n).*?(<!-- /\2 -->)", re.DOTALL)
+PARTS = "figures|trials|scales|memory|precision|ratios|sites|generations"
+MARKED = re.compile(rf"(<!-- ({PARTS}) -->\n).*?(<!-- /\2 -->)", re.DOTALL)
 Columns = tuple[tuple[str, str, int], ...]  # heading, figure, digits
 BRIEF: Columns = (  # of the README
     ("PSNR-Y", "psnr_y", 2),
@@ -226,11 +228,17 @@ def pages() -> dict[Path, str]:
         "memory": benchmarks.memory(load("benchmarks", "memory.json")),
         "precision": benchmarks.precision(load("benchmarks", "precision.json")),
     }
-    shown[docs / "sites.md"] = {"figures": benchmarks.mark(load("benchmarks", "mark.json"))}
+    shown[docs / "sites.md"] = {
+        "figures": benchmarks.mark(load("benchmarks", "mark.json")),
+        "sites": sites.everything(load("results", "sites.json")),
+    }
     shown[docs / "any-scale.md"] = {"ratios": benchmarks.ratios(load("results", "ratios.json"))}
     shown[docs / "effort.md"] = {"figures": benchmarks.effort(load("benchmarks", "effort.json"))}
     shown[docs / "video.md"] = {"figures": video.everything(load("results", "video.json"))}
-    shown[docs / "recoded.md"] = {"figures": recoded.everything(load("results", "recoded.json"))}
+    shown[docs / "recoded.md"] = {
+        "figures": recoded.everything(load("results", "recoded.json")),
+        "generations": sites.generations(load("results", "generations.json")),
+    }
     shown[docs / "training-diary.md"] = {"figures": curves(), "trials": trials()}
     shown[docs / "cli.md"] = {"figures": checks("folders", "hostile")}
     shown[docs / "server.md"] = {"figures": checks(*SERVICE)}

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import backends
 import baselines
+import generations
 import invertibility
 import latent
 import mark
 import numpy as np
 import pytest
 import scales
+import sites
 import torch
 from plain import Plain
 from super_resolution import BSRN, RLFN
@@ -29,6 +31,8 @@ from unshrink.pictures.image import Image
 from unshrink.pictures.io import read, write
 from unshrink.runtime.backends import make
 from unshrink.runtime.rescaler import Rescaler
+from unshrink.sites import find
+from unshrink.sites import sites as all_sites
 
 ROOT = Path(__file__).parents[1]
 
@@ -290,3 +294,44 @@ def test_what_the_mark_survives_and_what_is_taken_for_one(tmp_path, monkeypatch)
     found = mark.chance()
     assert (found["tried"], found["read"], found["displaced"]) == (23, 0, 0)
     assert 24 < found["strongest"] < found["needed"]
+
+
+@pytest.fixture
+def one_photo(tmp_path):
+    (tmp_path / "one").mkdir()
+    write(
+        Image(read(Path(__file__).parents[1] / "examples/astronaut.png").pixels[:240, 100:340]),
+        tmp_path / "one" / "a.png",
+    )
+    return tmp_path / "one"
+
+
+def test_sites_are_measured_once_and_a_door_brings_back_more_than_the_site(one_photo, tmp_path, monkeypatch):
+    asked = ["--data", str(one_photo), "--scales", "2", "--out", str(tmp_path / "sites.json")]
+    sites.main([*asked, "--sites", "mastodon", "deltachat", "whatsapp", "pixelfed"])
+    rows = {row["site"]: row for row in json.loads((tmp_path / "sites.json").read_text())["rows"]}
+    assert rows["mastodon"]["psnr_y"] > rows["deltachat"]["psnr_y"] > rows["deltachat"]["site_psnr_y"]
+    assert rows["whatsapp"]["site_psnr_y"] == rows["deltachat"]["site_psnr_y"]  # both take quality 75
+    assert [row["passed"] for row in rows.values()] == [1, 1, 0, 0]
+    assert [row["site_resized"] for row in rows.values()] == [1, 1, 1, 0]  # pixelfed has no cap
+    monkeypatch.setattr(sites, "trip", lambda *_: pytest.fail("measured again"))
+    sites.main([*asked, "--sites", "mastodon", "whatsapp"])
+    assert len(json.loads((tmp_path / "sites.json").read_text())["rows"]) == 4
+
+
+def test_a_site_in_proportion_takes_just_the_small_picture():
+    for site in all_sites():
+        taken = sites.in_proportion(site, (300, 200))
+        assert taken.fitted((300, 200)) == (300, 200)
+        assert (taken.fitted((302, 202)) == (302, 202)) == (site.cap == "none")
+    assert sites.in_proportion(find("wechat"), (640, 480)).max_bytes == 150_000 // 4
+    assert sites.in_proportion(find("signal"), (800, 600)).doors[0].max_bytes == 209_715 // 4
+
+
+def test_ten_generations_are_ten_files(one_photo, tmp_path):
+    out = tmp_path / "generations.json"
+    generations.main(["bicubic-x2", "--data", str(one_photo), "--times", "3", "--out", str(out)])
+    (row,) = json.loads(out.read_text())["rows"]
+    found = [one["psnr_y"] for one in row["times"]]
+    assert len(found) == 4
+    assert found[0] > found[1] > found[3]

@@ -633,6 +633,8 @@ def test_files_are_replaced_only_when_asked(photo, tmp_path, capsys):
         (("--max-bytes", "3 kB"), 2, "must be a number of at least 1"),
         (("--max-bytes", "50"), 1, "the smallest possible has"),
         (("--fit", 5000), 1, "fits into 5000x5000 already"),
+        (("--site", "signl"), 2, "no site named 'signl': did you mean signal?"),
+        (("--site", "signal", "--max-bytes", "50", "-s", 2, "--no-mark"), 1, "the smallest possible has"),
         (("-o", "small.xyz"), 1, "unknown extension"),
         (("-o", "small.png", "--format", "webp"), 2, "contradicts"),
         (("--max-pixels", 0), 2, "whole number"),
@@ -643,7 +645,8 @@ def test_files_are_replaced_only_when_asked(photo, tmp_path, capsys):
 def test_wrong_arguments_say_what_is_right(photo, arguments, code, message, capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     assert unshrink("downscale", photo, *arguments) == code
-    assert message in capsys.readouterr().err
+    assert message in (said := capsys.readouterr().err)
+    assert len(said.splitlines()) == 1
     assert len(list(tmp_path.iterdir())) == 1
 
 

@@ -254,6 +254,7 @@ def test_pixels_that_would_come_out_are_counted_too(client):
             "scale 4 contradicts the model: irn-x2 makes pictures 3 times smaller at most",
         ),
         ({"fit": "1280x"}, "fit: Value error, must be a side or WIDTHxHEIGHT"),
+        ({"fit": 0}, "fit: Value error, must be a side or WIDTHxHEIGHT"),
         ({"quality": 0}, "quality: Input should be greater than or equal to 1"),
         ({"quality": 101}, "quality: Input should be less than or equal to 100"),
         ({"quality": 80}, "png keeps every value: quality and chroma are for webp, jpeg, avif"),

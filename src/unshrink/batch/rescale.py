@@ -32,6 +32,7 @@ from unshrink.runtime import backends, rescaler
 from unshrink.runtime.rescaler import Rescaler
 from unshrink.runtime.search import Refined
 from unshrink.runtime.streaming import Progress
+from unshrink.sites.table import find
 from unshrink.weights import catalogue
 
 ANY_SIZE = 1, 1  # where weights do not depend on it
@@ -96,7 +97,7 @@ class Downscaler:
                 images.write(small, stream, format=form, lossy=allowed)  # as its rows come
                 return Written(model, facts | {"small_bytes": stream.tell()})
             if form == "jpeg" and options.is_for_door:
-                file, lost = passing_file(small, options)
+                file, lost = passing_file(small, find(options.site or ""), options.chroma)
             else:
                 file, lost = best_file(small, form, loss, allowed, options.max_bytes)
             smallest = min(smallest, len(file))

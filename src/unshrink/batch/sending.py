@@ -13,7 +13,7 @@ from unshrink.pictures.sizes import Size
 from unshrink.pictures.upright import upright
 from unshrink.runtime.rescaler import Rescaler
 from unshrink.sites.simulator import simulate
-from unshrink.sites.table import find
+from unshrink.sites.table import Site, find
 from unshrink.weights import catalogue
 
 _NEAREST = Loss(100, "4:4:4")  # to every value, of what JPEG can keep
@@ -41,23 +41,27 @@ def presentable(image: Image, form: str) -> Image:
     return dataclasses.replace(image.with_pixels(upright(pixels, image.exif)), exif=None)
 
 
-def passing_file(small: Image, options: DownscaleOptions) -> tuple[bytes, Loss | None]:
-    """The JPEG file that the site of the options passes on as it is, in the best quality that it lets through.
+def passing_file(small: Image, site: Site, chroma: str | None = None) -> tuple[bytes, Loss | None]:
+    """The JPEG file of a small picture that a site passes on as it is, in the best quality that it lets through.
 
     Where it would let through less than it re-encodes with itself, the file that loses least before it does that.
+
+    Args:
+        small: the picture.
+        site: where it goes.
+        chroma: "4:2:0" or "4:4:4"; None for the latter where that passes.
 
     Returns:
         The file, and how much was lost in it.
     """
-    site = find(options.site or "")
     if door := site.door("jpeg"):
         most = door.most_bytes(small.size)
-        for chroma in (options.chroma,) if options.chroma else reversed(CHROMA):
-            best = Loss(min(MOST_QUALITY, door.max_quality or MOST_QUALITY), chroma)
+        for kept in (chroma,) if chroma else reversed(CHROMA):
+            best = Loss(min(MOST_QUALITY, door.max_quality or MOST_QUALITY), kept)
             file, loss = best_file(small, "jpeg", best, True, most)
             if loss and loss.quality >= site.quality and (most is None or len(file) <= most):
                 return file, loss
-    nearest = dataclasses.replace(_NEAREST, chroma=options.chroma or _NEAREST.chroma)
+    nearest = dataclasses.replace(_NEAREST, chroma=chroma or _NEAREST.chroma)
     return best_file(small, "jpeg", nearest, True, None)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from unshrink import __version__
 from unshrink.batch.options import BatchOptions
 from unshrink.cli import completion, footage, laboratory, serving
+from unshrink.cli.parser import Help, Parser
 from unshrink.cli.values import count, quality, read, scale, seconds, shard, sides, source, target
 from unshrink.pictures.formats import CHROMA, WRITTEN
 from unshrink.pictures.sizes import box
@@ -24,17 +25,9 @@ exit codes: 0 done, 1 failed, 2 wrong usage, 3 done in part, 4 nothing matched, 
 """
 
 
-class Help(argparse.RawDescriptionHelpFormatter):
-    """Help pages with room for the options' names."""
-
-    def __init__(self, prog: str) -> None:
-        super().__init__(prog, max_help_position=30)
-        self._action_max_length = 13  # argparse forgets that the commands' names are indented once more
-
-
 def make_parser() -> argparse.ArgumentParser:
     """The parser of every command."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="unshrink",
         description="Make a picture small in a way that can be undone.",
         epilog=EXAMPLES,

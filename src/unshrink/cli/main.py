@@ -62,7 +62,7 @@ def main(argv: list[str] | None = None) -> int:
     """
     try:
         args = make_parser().parse_args(expanded(sys.argv[1:] if argv is None else argv))
-    except SystemExit as stop:  # argparse has printed help, the version or what is wrong
+    except SystemExit as stop:  # argparse has printed help or the version
         return int(stop.code or OK)
     except UsageError as error:
         with messages(quiet=False, verbose=False):
