@@ -22,7 +22,7 @@ from unshrink.pictures.metrics import psnr, psnr_y, ssim_y
 from unshrink.pictures.record import checksum
 from unshrink.pictures.resize import resize
 from unshrink.runtime.rescaler import load
-from unshrink.video import clock, tags
+from unshrink.video import clock, parts, tags
 from unshrink.video import source as source_of_clips
 from unshrink.video.ahead import ahead
 from unshrink.video.colour import Colour, colour_of, to_frame, to_rgb
@@ -445,6 +445,55 @@ def test_an_interruption_leaves_nothing_and_no_thread(tmp_path, whole, options):
         video.downscale(whole, str(tmp_path / "small.mkv"), options(), progress=stop)
     assert list(tmp_path.iterdir()) == []
     assert threading.active_count() == threads
+
+
+@pytest.mark.parametrize("name", ["small.mkv", "small.mp4"])
+def test_what_was_interrupted_goes_on_and_is_what_it_would_have_been(tmp_path, whole, options, monkeypatch, name):
+    monkeypatch.setattr(parts, "LENGTH", 3)
+    target, straight = tmp_path / name, tmp_path / f"straight-{name}"
+    asked = {"codec": "h264-rgb"} if name.endswith("mp4") else {}
+
+    def stop(done, total):
+        if done == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        video.downscale(whole, str(target), options(resume=True, **asked), progress=stop)
+    assert not target.exists()
+    kept = sorted((tmp_path / f"{name}.parts").glob("0*"))
+    assert [path.stem for path in kept] == ["000000000"]
+    assert len(frames_of(kept[0])) == 3  # it plays
+    with pytest.raises(VideoError, match="parts of another work"):
+        video.downscale(whole, str(target), options(resume=True, frames=(0, 7), **asked))
+    seen = []
+    done = video.downscale(whole, str(target), options(resume=True, **asked), progress=lambda *at: seen.append(at))
+    assert seen == [(n, 8) for n in range(4, 9)]
+    assert done.lost == ""
+    video.downscale(whole, str(straight), options(**asked))
+    for (time, pixels), (wanted, others) in zip(frames_of(target), frames_of(straight), strict=True):
+        assert time == wanted
+        assert (pixels == others).all()
+    assert packets(target, "audio") == packets(straight, "audio")
+    assert Clip(str(target)).tags == Clip(str(straight)).tags
+    assert not (tmp_path / f"{name}.parts").exists()
+    back = tmp_path / "back.mp4"
+    video.upscale(str(target), str(back), options(resume=True))
+    assert [time for time, _ in frames_of(back)] == list(TIMES)
+    assert packets(back, "audio") == packets(whole, "audio")
+
+
+def test_a_part_of_a_clip_is_made_in_parts_alike(tmp_path, whole, options, monkeypatch):
+    monkeypatch.setattr(parts, "LENGTH", 2)
+    found = []
+    for resume in (False, True):
+        small, back = tmp_path / f"small-{resume}.mkv", tmp_path / f"back-{resume}.mkv"
+        video.downscale(whole, str(small), options(frames=(2, 7), resume=resume))
+        video.upscale(str(small), str(back), options(resume=resume))
+        found.append((frames_of(small), frames_of(back), packets(small, "audio")))
+    for straight, joined in zip(*[of[:2] for of in found], strict=True):
+        assert [time for time, _ in straight] == [time for time, _ in joined]
+        assert all((a == b).all() for (_, a), (_, b) in zip(straight, joined, strict=True))
+    assert found[0][2] == found[1][2]
 
 
 def test_a_file_that_exists_is_kept_unless_it_may_be_replaced(tmp_path, exact, options):

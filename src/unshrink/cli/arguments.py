@@ -122,6 +122,7 @@ def _downscale(commands: Commands) -> None:
         "(default: %(default)s)",
     )
     footage.clip(parser)
+    footage.resume(parser)
     _runtime(parser)
 
 
@@ -154,6 +155,7 @@ def _upscale(commands: Commands) -> None:
         "--seed", type=int, default=0, help="of the draw, for weights that restore by one (default: %(default)s)"
     )
     footage.clip(parser)
+    footage.resume(parser)
     footage.clip_quality(parser, 90)
     _runtime(parser)
 

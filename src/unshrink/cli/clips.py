@@ -20,12 +20,12 @@ from unshrink.errors import UsageError
 from unshrink.pictures.find import look
 from unshrink.pictures.sizes import SUFFIX
 from unshrink.text import align, decibels, human_bytes
-from unshrink.video.containers import is_clip
+from unshrink.video.containers import folder_of, is_clip
 
 if TYPE_CHECKING:
     from unshrink.video import Comparison, Done, VideoOptions
 
-OPTIONS = ("codec", "frames")
+OPTIONS = ("codec", "frames", "resume")
 """Those that are for clips alone."""
 
 _SETTLED = ("existing", "workers", "timeout", "recursive")  # seen to here, or of no effect with one at a time
@@ -42,7 +42,7 @@ def are_clips(args: Namespace, inputs: list[str]) -> bool:
     """
     clips = [name for name in inputs if is_clip(name)]
     if not clips:
-        given = [name for name in OPTIONS if getattr(args, name)]
+        given = [name for name in OPTIONS if getattr(args, name, None)]
         if given:
             raise UsageError(f"`{given[0]}` is for clips, and {inputs[0]} is none")
         return False
@@ -148,7 +148,12 @@ def _targets(args: Namespace, named: Callable[[str], str]) -> dict[str, str]:
 def _one(make: Callable[..., "Done"], name: str, target: str, options: "VideoOptions", args: Namespace) -> Result:
     if args.existing == "skip" and os.path.exists(target):
         return Result({"input": name, "output": target, "skipped": "exists already"})
-    done = make(name, target, options, progress=_Shown(name).show)
+    try:
+        done = make(name, target, options, progress=_Shown(name).show)
+    except KeyboardInterrupt:
+        if options.resume:
+            logger.info(f"what is done is kept in {folder_of(target)}; the same command goes on from there")
+        raise
     logger.info(f"{name} -> {target}: {_told(done.facts)}")
     if done.lost:
         logger.error(done.lost)

@@ -19,6 +19,15 @@ def clip(parser: ArgumentParser) -> None:
     )
 
 
+def resume(parser: ArgumentParser) -> None:
+    """The option of commands that take long."""
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="of clips: work in parts, which are kept if it is interrupted; the same command goes on",
+    )
+
+
 def clip_quality(parser: ArgumentParser, default: int) -> None:
     """The quality of H.264, where pictures have none."""
     parser.add_argument(

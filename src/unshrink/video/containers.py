@@ -6,7 +6,7 @@ The argument parser imports this module, so it needs no PyAV.
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 from unshrink.errors import VideoError
 from unshrink.pictures import formats
@@ -117,6 +117,11 @@ def codec_of(target: str | os.PathLike[str], asked: str | None) -> Codec:
     if _extension(target) not in CODECS[name].extensions:
         raise VideoError(f"{name} goes into {', '.join(CODECS[name].extensions)}, not into {target}")
     return CODECS[name]
+
+
+def folder_of(target: str) -> Path:
+    """Where the parts of a clip lie while it is made in parts."""
+    return Path(f"{target}.parts")
 
 
 def crf(quality: int) -> float:

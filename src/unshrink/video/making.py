@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import BinaryIO
 
 from unshrink.errors import UnshrinkWarning, VideoError
@@ -28,6 +29,17 @@ def no_tags(places: Mapping[int, int]) -> Mapping[str, str]:
     return {}
 
 
+class NoFrameError(VideoError):
+    """No frame of what is meant of a clip can be decoded."""
+
+
+def warn_of(left_out: list[str], target: str) -> None:
+    """Says what a container has no place for."""
+    if left_out:
+        said = ", ".join(dict.fromkeys(left_out))
+        warnings.warn(f"not carried to {target}: {said}", UnshrinkWarning, stacklevel=3)
+
+
 @dataclass
 class Making:
     """One clip that becomes another.
@@ -42,6 +54,9 @@ class Making:
         size: of the new frames in the file; (0, 0) before there is one.
         bytes: of the new file.
         seconds: that the change has taken in all.
+        start: seconds of the clip at which the new one begins; None for where what is meant of it begins.
+        in_order: as in `Plan`.
+        left_out: what of the clip the new container has no place for, in words.
     """
 
     clip: Clip
@@ -53,7 +68,9 @@ class Making:
     size: Size = (0, 0)
     bytes: int = 0
     seconds: float = 0.0
-    _left_out: list[str] = field(default_factory=list)
+    start: Fraction | None = None
+    in_order: bool = False
+    left_out: list[str] = field(default_factory=list)
 
     def write(self, target: str, overwrite: bool = False, progress: Progress | None = None) -> int:
         """Makes the file, which appears whole or not at all.
@@ -67,13 +84,16 @@ class Making:
         Raises:
             VideoError: the clip cannot be read or used, or the file cannot be written.
         """
+        frames = self.make(target, overwrite, progress)
+        warn_of(self.left_out, target)
+        return frames
+
+    def make(self, target: str, overwrite: bool = False, progress: Progress | None = None) -> int:
+        """Makes the file like `write`, and leaves it to others to say what is `left_out`."""
         sweep(os.path.dirname(os.path.realpath(target)))
         with atomic_write(target, overwrite, error=VideoError, origin=self.clip.name) as stream:
             frames = self._run(stream, target, progress)
             self.bytes = stream.seek(0, os.SEEK_END)
-        if self._left_out:
-            said = ", ".join(dict.fromkeys(self._left_out))
-            warnings.warn(f"not carried to {target}: {said}", UnshrinkWarning, stacklevel=2)
         return frames
 
     def lost(self) -> str:
@@ -107,9 +127,9 @@ class Making:
                     if progress:
                         progress(done, max(done, total))
         if sink is None:
-            raise VideoError(f"cannot read {self.clip.name}: no frame of it can be decoded; get the file again")
+            raise NoFrameError(f"cannot read {self.clip.name}: no frame of it can be decoded; get the file again")
         sink.close()
-        self._left_out += sink.left_out + (["transparency"] if self.clip.looks.alpha else [])
+        self.left_out += sink.left_out + (["transparency"] if self.clip.looks.alpha else [])
         return done
 
     def _changed(self, item: Frame | Passed) -> Frame | Passed:
@@ -121,18 +141,12 @@ class Making:
         return changed
 
     def _sink(self, stream: BinaryIO, target: str, first: Frame) -> Sink:
-        clip = self.clip
         size = first.pixels.shape[1], first.pixels.shape[0]
         self.size = size if self.codec.is_rgb else evened(size)
-        plan = Plan(
-            container_of(target),
-            self.codec,
-            self.quality,
-            self.size,
-            encoded(self.colour, self.codec, size),
-            clip.base,
-            clip.looks.matrix,
-            self.tags,
-            clip.start,
-        )
-        return Sink(stream, plan, clip)
+        return Sink(stream, self.plan(target, encoded(self.colour, self.codec, size)), self.clip)
+
+    def plan(self, target: str, colour: Colour) -> Plan:
+        """How the new clip is written, once its size is known."""
+        clip = self.clip
+        how = container_of(target), self.codec, self.quality, self.size, colour, clip.base, clip.looks.matrix, self.tags
+        return Plan(*how, clip.start if self.start is None else self.start, self.in_order)

@@ -24,6 +24,8 @@ class VideoOptions:
         quality: of H.264, 1 to 100, which is CRF 38 - quality / 4; None for 80 (CRF 18).
         lossy: whether a small clip may go through H.264 with weights that are not made for it.
         frames: (first, last + 1) of the frames that are done, the first of the clip being 0; None for its ends.
+        resume: whether the work is done in parts, which are kept beside the target when it is interrupted: the same
+            call then goes on after the last of them.
         overwrite: whether a file that exists is replaced.
         max_pixels: pixels of the largest frame that is read or restored; None for 178,956,970.
         backend: "openvino", "onnxruntime", "torch", or "auto" for the fastest one that is installed.
@@ -45,6 +47,7 @@ class VideoOptions:
     quality: int | None = None
     lossy: bool = False
     frames: tuple[int | None, int | None] = (None, None)
+    resume: bool = False
     overwrite: bool = False
     max_pixels: int | None = None
     backend: str = "auto"

@@ -19,6 +19,7 @@ from unshrink.video.colour import FULL, RGB, Colour, Pixels
 from unshrink.video.containers import Codec, codec_of, container_of, evened
 from unshrink.video.making import Making, Progress
 from unshrink.video.options import VideoOptions
+from unshrink.video.parts import first_part, write_in_parts
 from unshrink.video.source import Clip
 
 QUALITY = 80
@@ -63,7 +64,8 @@ def downscale(source: str, target: str, options: VideoOptions | None = None, pro
     clip = Clip(source, asked.max_pixels, asked.frames)
     model = model_for(asked, clip.looks.size, codec)
     _refuse_loss(codec, model, asked.lossy)
-    records: list[Record] = []
+    made = first_part(target) if asked.resume else None
+    records = [made.record] if made and made.record else []
 
     def change(pixels: Pixels) -> Pixels:
         record, small = extract(model.downscale(Image(pixels), **vars(asked.goal), mark=False))
@@ -78,7 +80,7 @@ def downscale(source: str, target: str, options: VideoOptions | None = None, pro
         return tags.written(records[0], tags.Origin(colour.matrix, colour.range, clip.aspect, codec.exact, moved))
 
     making = Making(clip, change, codec, asked.quality or QUALITY, clip.looks.colour, told)
-    return _done(making, target, asked.overwrite, model, progress, began)
+    return _done(making, target, asked, model, progress, began)
 
 
 def upscale(source: str, target: str, options: VideoOptions | None = None, progress: Progress | None = None) -> Done:
@@ -108,13 +110,18 @@ def upscale(source: str, target: str, options: VideoOptions | None = None, progr
         return model.upscale(pixels, size=size)
 
     making = Making(clip, change, codec, asked.quality or QUALITY_RESTORED, _colour(clip))
-    return _done(making, target, asked.overwrite, model, progress, began)
+    return _done(making, target, asked, model, progress, began)
 
 
 def _done(
-    making: Making, target: str, overwrite: bool, model: Rescaler, progress: Progress | None, began: float
+    making: Making, target: str, asked: VideoOptions, model: Rescaler, progress: Progress | None, began: float
 ) -> Done:
-    frames = making.write(target, overwrite, progress)
+    if asked.resume:
+        work = {"weights": model.weights.identity, "size": asked.size, "frames": asked.frames, **vars(asked.goal)}
+        work |= {"encoder": making.codec.encoder, "quality": making.quality, "fast": asked.fast}
+        frames = write_in_parts(making, target, work, asked.overwrite, progress)
+    else:
+        frames = making.write(target, asked.overwrite, progress)
     lost = making.lost()
     facts = {
         "input": making.clip.name,

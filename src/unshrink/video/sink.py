@@ -1,7 +1,7 @@
 """A clip that is written: frames are encoded, and what else the source has is copied."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, BinaryIO
@@ -12,7 +12,7 @@ from unshrink.errors import VideoError
 from unshrink.pictures.sizes import Size
 from unshrink.video.colour import Colour, to_frame
 from unshrink.video.containers import Codec, Container, crf
-from unshrink.video.source import Clip, Frame, Inspection, Passed
+from unshrink.video.source import Clip, Coded, Frame, Inspection, Passed
 from unshrink.video.tags import others
 
 _TEXTS = ("srt", "subrip", "mov_text", "ass", "ssa", "webvtt", "text")  # subtitles that become one another
@@ -33,6 +33,7 @@ class Plan:
         matrix: how players turn it.
         tags: beside those of the source; made from the places of streams, those in the source to those in this clip.
         start: seconds of the source at which this clip begins.
+        in_order: whether each frame is encoded after those that are shown before it.
     """
 
     container: Container
@@ -44,6 +45,7 @@ class Plan:
     matrix: tuple[int, ...] | None
     tags: Callable[[Mapping[int, int]], Mapping[str, str]]
     start: Fraction = Fraction(0)
+    in_order: bool = False
 
 
 class Sink:
@@ -53,16 +55,18 @@ class Sink:
         stream: what to write to: empty, and one can seek in it.
         plan: how.
         clip: what it is made from.
+        encoded: a part of it whose frames are encoded already, as all are that are to be taken; None where none are.
 
     Attributes:
         left_out: what of the source the container has no place for, in words.
     """
 
-    def __init__(self, stream: BinaryIO, plan: Plan, clip: Clip) -> None:
+    def __init__(self, stream: BinaryIO, plan: Plan, clip: Clip, encoded: Clip | None = None) -> None:
         self._plan, self._clip = plan, clip
         self._out = av.open(stream, "w", format=plan.container.muxer, container_options=dict(plan.container.options))
         self._source = clip.inspect()
-        self._video = self._video_stream()
+        self._encodes = encoded is None
+        self._video = self._copied_video(encoded) if encoded else self._video_stream()
         self._copied: dict[int, Any] = {}  # by the places of the source
         self._texts: dict[int, tuple[Any, Any]] = {}
         self.left_out = self._source.left_out()
@@ -77,13 +81,16 @@ class Sink:
         with _refusing():
             self._out.start_encoding()
 
-    def take(self, item: Frame | Passed) -> None:
+    def take(self, item: Frame | Coded | Passed) -> None:
         """Writes a frame, or a packet of a stream that goes along."""
         with _refusing():
             if isinstance(item, Frame):
                 frame = to_frame(item.pixels, self._plan.codec, self._plan.colour)
                 frame.time_base, frame.pts = self._plan.base, self._moved(item.stamp, self._plan.base)
                 self._out.mux(self._video.encode(frame))
+            elif isinstance(item, Coded):
+                item.packet.stream = self._video
+                self._out.mux(item.packet)
             elif item.place in self._texts:
                 self._retold(item)
             elif item.place in self._copied:
@@ -92,7 +99,8 @@ class Sink:
     def close(self) -> None:
         """Writes what is still on its way, and the end of the file."""
         with _refusing():
-            self._out.mux(self._video.encode(None))
+            if self._encodes:
+                self._out.mux(self._video.encode(None))
             self._out.close()
         self._source.container.close()
 
@@ -101,6 +109,8 @@ class Sink:
         options = dict(plan.codec.options)
         if not plan.codec.exact:
             options["crf"] = f"{crf(plan.quality):g}"
+        if plan.in_order and plan.codec.encoder != "ffv1":
+            options["bf"] = "0"
         stream: Any = self._out.add_stream(plan.codec.encoder, rate=self._clip.rate, options=options)
         stream.width, stream.height = plan.size
         stream.pix_fmt, stream.time_base = plan.codec.pixels, plan.base
@@ -112,6 +122,14 @@ class Sink:
         context.color_range, context.colorspace = plan.colour.range, plan.colour.matrix
         if plan.matrix:
             stream.set_display_matrix(plan.matrix)
+        _named_alike(stream, self._source.video())
+        return stream
+
+    def _copied_video(self, encoded: Clip) -> Any:
+        with closing(encoded.inspect().container) as container:
+            stream = self._out.add_stream_from_template(container.streams[encoded.place], opaque=True)
+        if self._plan.matrix:
+            stream.set_display_matrix(self._plan.matrix)
         _named_alike(stream, self._source.video())
         return stream
 

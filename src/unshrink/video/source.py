@@ -1,5 +1,6 @@
 """A clip that is read: its frames as RGB, in the order of time, and everything else as it is."""
 
+import copy
 import os
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -55,6 +56,27 @@ class Passed:
     place: int
     packet: Any
 
+    @property
+    def time(self) -> float:
+        """Seconds."""
+        return float((self.packet.pts or 0) * self.packet.time_base)
+
+
+@dataclass(frozen=True)
+class Coded:
+    """A frame as it was encoded before.
+
+    Attributes:
+        packet: PyAV's, stamped as this clip is.
+    """
+
+    packet: Any
+
+    @property
+    def time(self) -> float:
+        """Seconds."""
+        return float(self.packet.pts * self.packet.time_base)
+
 
 @dataclass
 class Losses:
@@ -109,7 +131,7 @@ class Clip:
     def __init__(
         self, name: str, max_pixels: int | None = None, frames: tuple[int | None, int | None] = (None, None)
     ) -> None:
-        self.name, self._asked, self.losses = name, frames, Losses()
+        self.name, self.asked, self.losses, self._alone = name, frames, Losses(), False
         self.bytes = _size_of(name)
         with self._opened() as container:
             self.place = _main(container, name)
@@ -139,6 +161,30 @@ class Clip:
                 else:
                     self.losses.damaged += is_ours and not is_intact(bytes(packet))
                     yield from self._decoded(packet)
+
+    def part(self, first: int, end: int) -> "Clip":
+        """Frames of the same clip, counted from the first of the file, without sound or anything else."""
+        other = copy.copy(self)
+        for name in ("_first", "_end"):
+            other.__dict__.pop(name, None)
+        other.asked, other.losses, other._alone = (first, end), Losses(), True
+        return other
+
+    def passed(self) -> Iterator[Passed]:
+        """The packets of other streams that are meant."""
+        with self._opened() as container:
+            streams = [stream for stream in container.streams if self._is_passed(stream)]
+            for packet in self._packets(container, streams) if streams else ():
+                if packet.size and self._is_meant(packet.pts, packet.time_base):
+                    yield Passed(packet.stream.index, self._timed(packet))
+
+    def coded(self) -> Iterator[Coded]:
+        """The frames as they are encoded; none may need one that is shown later."""
+        with self._opened() as container:
+            for packet in self._packets(container, [container.streams[self.place]]):
+                if packet.size:
+                    packet.dts = packet.pts
+                    yield Coded(packet)
 
     @cached_property
     def looks(self) -> Looks:
@@ -173,7 +219,7 @@ class Clip:
     @property
     def count(self) -> int:
         """How many frames are meant, as far as can be told before they are decoded."""
-        first, end = self._asked
+        first, end = self.asked
         return max(0, min(self._frames if end is None else end, self._frames) - (first or 0))
 
     @property
@@ -185,7 +231,7 @@ class Clip:
     @property
     def start(self) -> Fraction:
         """Seconds at which what is meant begins: 0 unless a part of it is."""
-        return self._first * self._base if self._first is not None else Fraction(0)
+        return self._true(self._first) * self.base if self._first is not None else Fraction(0)
 
     @property
     def end(self) -> Fraction | None:
@@ -203,13 +249,13 @@ class Clip:
 
     def inspect(self) -> "Inspection":
         """The clip, open, for whoever copies its streams; close it."""
-        return Inspection(self._opened(), self.place)
+        return Inspection(self._opened(), self.place, self._alone)
 
     @property
     def cut_off(self) -> str:
         """Where the file ends before the time that it says, in words; "" where it does not."""
         ends = max((float(clock.stamps[-1] * clock.base) for clock in self.clocks.values()), default=0.0)
-        missing = self._said_end - ends > _MOST_LEFT and self._asked[1] is None
+        missing = self._said_end - ends > _MOST_LEFT and self.asked[1] is None
         return f"it ends at {ends:.2f} s of {self._said_end:.2f} s" if missing else ""
 
     @cached_property
@@ -220,7 +266,7 @@ class Clip:
 
     @cached_property
     def _first(self) -> int | None:
-        first = self._asked[0]
+        first = self.asked[0]
         if not first:
             return None
         if first >= self._frames:
@@ -229,17 +275,17 @@ class Clip:
 
     @cached_property
     def _end(self) -> int | None:
-        end = self._asked[1]
+        end = self.asked[1]
         return None if end is None or end >= self._frames else int(self.clocks[self.place].stamps[end])
 
     def _is_meant(self, stamp: int | None, base: Fraction) -> bool:
-        if self._asked == (None, None) or stamp is None:
+        if self.asked == (None, None) or stamp is None:
             return True
         time = stamp * base
-        return (self._first is None or time >= self.start) and (self.end is None or time < self.end)
+        return (self._first is None or time >= self._first * self._base) and (self.end is None or time < self.end)
 
     def _is_passed(self, stream: Any) -> bool:
-        return stream.type in _PASSED and stream.index != self.place
+        return stream.type in _PASSED and stream.index != self.place and not self._alone
 
     def _opened(self) -> Any:
         try:
@@ -306,14 +352,16 @@ class Inspection:
     Attributes:
         container: PyAV's.
         place: of the video.
+        alone: whether it is meant without anything else.
     """
 
     container: Any
     place: int
+    alone: bool = False
 
     def passed(self) -> list[Any]:
         """The streams whose packets go along."""
-        return [stream for stream in self.container.streams if stream.type in _PASSED and stream.index != self.place]
+        return [stream for stream in self._others if stream.type in _PASSED]
 
     def video(self) -> Any:
         """The stream of the video."""
@@ -323,24 +371,27 @@ class Inspection:
         """Name, media type and content of attachments."""
         return [
             (stream.metadata.get("filename", stream.name or "attachment"), stream.mimetype or "", stream.data)
-            for stream in self.container.streams
+            for stream in self._others
             if stream.type == "attachment"
         ]
 
     def left_out(self) -> list[str]:
         """What does not go along, in words: further videos, covers, and data but the text of chapters."""
-        others = [stream for stream in self.container.streams if stream.index != self.place]
         kinds = [
             "a cover" if stream.disposition & Disposition.attached_pic else "a further video stream"
-            for stream in others
+            for stream in self._others
             if stream.type == "video"
         ]
         data = [
             stream
-            for stream in others
+            for stream in self._others
             if stream.type == "data" and not (self.container.chapters() and _is_text(stream))
         ]
         return kinds + ["a stream of data"] * len(data)
+
+    @property
+    def _others(self) -> list[Any]:
+        return [] if self.alone else [stream for stream in self.container.streams if stream.index != self.place]
 
 
 @contextmanager
