@@ -31,8 +31,9 @@ from unshrink.pictures.resize import resize
 from unshrink.runtime.rescaler import Rescaler
 from unshrink.video.colour import Colour, Pixels, to_frame
 from unshrink.video.containers import CODECS
+from unshrink.video.items import Frame
 from unshrink.video.roundtrip import measured, rounded
-from unshrink.video.source import Clip, Frame
+from unshrink.video.source import Clip
 
 OUT = Path(__file__).parents[1] / "results" / "video.json"
 DATA = Path(os.environ.get("UNSHRINK_DATA", "data")) / "test"

@@ -13,9 +13,9 @@ HEADINGS = (
 
 
 def everything(measured: Row) -> str:
-    """A table for each clip: each way of making it small, through each codec."""
+    """Speed, and a table for each clip: each way of making it small, through each codec."""
     rows: list[Row] = measured["rows"]
-    parts = []
+    parts = [speeds(measured["speed"])]
     for clip in dict.fromkeys(row["clip"] for row in rows):
         of_clip = [row for row in rows if row["clip"] == clip]
         size = "{}x{}".format(*of_clip[0]["size"])
@@ -23,6 +23,17 @@ def everything(measured: Row) -> str:
         lines = [cells(row) for through in order for row in of_clip if row["through"] == through]
         parts.append(f"### {clip}: {of_clip[0]['frames']} frames of {size}\n\n{markdown(HEADINGS, lines)}")
     return "\n".join(parts)
+
+
+def speeds(rows: list[Row]) -> str:
+    """How fast the commands are, by the clock, and how much of that time the network is at work."""
+    headings = ("weights", "on", "clip", "downscale", "of which the network", "upscale", "of which the network")
+    lines = []
+    for row in rows:
+        clip = "{}x{}".format(*row["size"])
+        rates = ((f"{row[f'{way}_fps']:.2f} frames/s", f"{row[f'{way}_network']:.0%}") for way in ("down", "up"))
+        lines.append((row["model"], f"{row['backend']}, {row['threads'] or 'all'} threads", clip, *sum(rates, ())))
+    return f"### Speed\n\n{markdown(headings, lines)}"
 
 
 def cells(row: Row) -> tuple[str, ...]:

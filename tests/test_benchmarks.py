@@ -1,6 +1,7 @@
 """The older ways and the study of z measure what they say."""
 
 import dataclasses
+import itertools
 import json
 import math
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 import scales
 import sites
 import torch
+import video as clips
 from plain import Plain
 from super_resolution import BSRN, RLFN
 
@@ -335,3 +337,35 @@ def test_ten_generations_are_ten_files(one_photo, tmp_path):
     found = [one["psnr_y"] for one in row["times"]]
     assert len(found) == 4
     assert found[0] > found[1] > found[3]
+
+
+# -- clips ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", clips.CLIPS)
+def test_clips_move_and_have_their_size(data, name):
+    frames = clips.CLIPS[name]((96, 64), 6)
+    assert [frame.shape for frame in frames] == [(64, 96, 3)] * 6
+    assert all((a != b).any() for a, b in itertools.pairwise(frames))
+
+
+def test_an_exact_small_clip_measures_what_single_pictures_do_and_h264_costs_bytes_that_are_counted():
+    large = [np.roll(smooth(48, 64), 3 * n, axis=1) for n in range(3)]
+    small = [frame[::2, ::2] for frame in large]
+    back = lambda frame: frame.repeat(2, axis=0).repeat(2, axis=1)
+    curves = {"h264": clips.curve(large, "libx264", 2)}
+    exact, *coded = clips.ways("halved", large, small, back, 2, curves)
+    luma = [metrics.psnr_y(a, back(b), 2) for a, b in zip(large, small, strict=True)]
+    assert exact["psnr_y"] == pytest.approx(np.mean(luma))
+    assert exact["through"] == "FFV1"
+    assert [row["through"] for row in coded] == [f"H.264 CRF {factor}" for factor in clips.FACTORS]
+    assert exact["bytes"] > coded[0]["bytes"] > coded[-1]["bytes"] > 0
+    assert exact["psnr_y"] >= coded[0]["psnr_y"] > coded[-1]["psnr_y"]
+    assert exact["bpp"] == 8 * exact["bytes"] / (3 * 48 * 64)
+
+
+def test_what_a_codec_reaches_is_read_between_its_factors_alone():
+    curve = [math.log(100), math.log(400)], [30.0, 40.0]
+    assert clips.at(curve, 200) == pytest.approx(35)
+    assert clips.at(curve, 99) is None
+    assert clips.at(curve, 401) is None

@@ -593,9 +593,20 @@ def test_a_clock_that_unpacks_without_end_is_not_believed(monkeypatch):
     "said", ["", "no", "[]", '{"matrix": 77, "range": true, "clocks": [1]}', '{"clocks": {"x": 1}}']
 )
 def test_of_a_damaged_tag_nothing_is_believed(said):
-    record, origin = tags.read({"unshrink_clip": said})
-    assert record is None
+    record, origin, fault = tags.read({"unshrink_clip": said})
+    assert (record, fault) == (None, "")
     assert (origin.matrix, origin.exact, dict(origin.clocks)) == (None, False, {})
+
+
+def test_a_record_that_is_malformed_stands_in_the_way_of_nobody_who_names_the_weights(tmp_path, exact, options, capsys):
+    small = tmp_path / "small.mkv"
+    video.downscale(exact, str(small), options())
+    _retag(small, {"UNSHRINK": '{"format": 1, "model": "irn-x2"}'})
+    with pytest.raises(ProvenanceError, match="malformed"):
+        video.upscale(str(small), str(tmp_path / "back.mkv"), VideoOptions())
+    assert cli.main(["info", str(small)]) == 1
+    assert "malformed" in capsys.readouterr().out
+    assert video.upscale(str(small), str(tmp_path / "back.mkv"), options()).facts["to_size"] == (34, 26)
 
 
 # -- the command line ----------------------------------------------------------------------------------------------
@@ -613,6 +624,23 @@ def test_the_commands_go_from_clip_to_clip(tmp_path, exact, model, capsys):
     assert cli.main(["downscale", exact, "-o", str(folder), "-m", model]) == 1
     assert cli.main(["downscale", exact, "-o", str(folder), "-m", model, "--skip", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["skipped"] == "exists already"
+
+
+def test_what_a_clip_holds_is_said(carried, capsys):
+    assert cli.main(["info", carried[1]]) == 0
+    said = capsys.readouterr().out
+    for part in (
+        "32x24, ffv1 in matroska",
+        "8 in 0.",
+        "matrix 0, range 2, primaries 5, transfer 6",
+        "2 chapters",
+        "audio (aac)",
+    ):
+        assert part in said
+    assert "scale 2, from 64x48, every value kept" in said
+    assert cli.main(["info", carried[0], "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["frames"], facts["size"], facts["record"]) == (8, [64, 48], None)
 
 
 def test_of_several_clips_one_that_fails_costs_no_other(tmp_path, exact, model):

@@ -8,7 +8,7 @@ import os
 import re
 import time
 from argparse import Namespace
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,6 +91,28 @@ def compare(args: Namespace) -> list[Task]:
         raise UsageError(f"{'`lpips`' if args.lpips else '`output`'} is for pictures, and {args.input} is a clip")
     options = _options(args, BatchOptions)
     return [Task(args.input, functools.partial(_compared, args.input, options))]
+
+
+def info(name: str) -> Result:
+    """What a clip holds."""
+    data = video.describe(name)
+    return Result(data, "\n".join([name, *(f"  {key:<9} {value}" for key, value in _rows(data))]), ok=not data["fault"])
+
+
+def _rows(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    size = "{}x{}".format(*data["size"])
+    yield "clip", f"{size}, {data['codec']} in {data['format']}, {human_bytes(data['bytes'])}"
+    yield "frames", f"{data['frames']} in {data['seconds']:g} s" + (f", {data['cut_off']}" if data["cut_off"] else "")
+    yield "colour", ", ".join(f"{key} {value}" for key, value in data["colour"].items())
+    chapters = [f"{data['chapters']} chapters"] if data["chapters"] else []
+    yield "carries", ", ".join([*data["others"], *chapters]) or "nothing beside"
+    record = data["record"]
+    if record:
+        values = "every value kept" if data["exact"] else "through a codec that changes values"
+        made = "{model} ({weights}), scale {scale}, from {size[0]}x{size[1]}".format(**record)
+        yield "record", f"made by {made}, {values}"
+    else:
+        yield "record", data["fault"] or "none: not made by unshrink, or its tags were removed"
 
 
 def _options(args: Namespace, pictures: type[BatchOptions]) -> "VideoOptions":

@@ -10,6 +10,7 @@ from typing import Any
 
 from unshrink import weights as zoo
 from unshrink.batch import files
+from unshrink.cli import clips
 from unshrink.cli.tasks import Result, Task
 from unshrink.cli.terminal import as_flags
 from unshrink.errors import ModelNotFoundError, ProvenanceError, UnshrinkError
@@ -20,6 +21,7 @@ from unshrink.pictures import record as provenance
 from unshrink.pictures.encoding import encoding
 from unshrink.pictures.image import CHANNELS, Image
 from unshrink.text import align, decibels, human_bytes
+from unshrink.video.containers import is_clip
 from unshrink.weights import catalogue
 
 
@@ -29,7 +31,9 @@ def info(args: Namespace) -> list[Task]:
 
 
 def _info(name: str, max_pixels: int | None) -> Result:
-    return _weights_info(name) if name.endswith(zoo.SUFFIX) else _picture_info(name, max_pixels)
+    if name.endswith(zoo.SUFFIX):
+        return _weights_info(name)
+    return clips.info(name) if is_clip(name) else _picture_info(name, max_pixels)
 
 
 def _picture_info(name: str, max_pixels: int | None) -> Result:

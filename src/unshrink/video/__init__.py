@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from unshrink.errors import not_installed
 
 if TYPE_CHECKING:
+    from unshrink.video.holds import describe
     from unshrink.video.options import VideoOptions
     from unshrink.video.rescale import Done, downscale, upscale
     from unshrink.video.roundtrip import Comparison, compare
@@ -27,11 +28,12 @@ _HOME_OF = {
     "Done": "rescale",
     "VideoOptions": "options",
     "compare": "roundtrip",
+    "describe": "holds",
     "downscale": "rescale",
     "upscale": "rescale",
 }
 
-__all__ = ["Comparison", "Done", "VideoOptions", "compare", "downscale", "upscale"]
+__all__ = ["Comparison", "Done", "VideoOptions", "compare", "describe", "downscale", "upscale"]
 
 
 def __getattr__(name: str) -> Any:

@@ -15,8 +15,9 @@ from unshrink.pictures.sizes import Size
 from unshrink.video.ahead import ahead
 from unshrink.video.colour import Colour, Pixels, encoded
 from unshrink.video.containers import Codec, container_of, evened
+from unshrink.video.items import Frame, Passed
 from unshrink.video.sink import Plan, Sink
-from unshrink.video.source import Clip, Frame, Passed
+from unshrink.video.source import Clip
 
 Progress = Callable[[int, int], object]
 """What is called with the frames that are done, and how many there are."""

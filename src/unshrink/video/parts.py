@@ -16,9 +16,10 @@ from typing import Any
 from unshrink.errors import VideoError
 from unshrink.files import atomic_write, sweep
 from unshrink.video.containers import folder_of
+from unshrink.video.items import Coded, Passed
 from unshrink.video.making import Making, NoFrameError, Progress, warn_of
 from unshrink.video.sink import Sink
-from unshrink.video.source import Clip, Coded, Passed
+from unshrink.video.source import Clip
 
 LENGTH = 100
 """Frames of a part."""

@@ -174,7 +174,8 @@ def _model_of(asked: VideoOptions, clip: Clip) -> Rescaler:
         return _load(asked, asked.model)
     if not clip.record:
         raise ProvenanceError(
-            f"{clip.name} has no record of unshrink: it was not made by unshrink, or its tags were removed; "
+            clip.fault
+            or f"{clip.name} has no record of unshrink: it was not made by unshrink, or its tags were removed; "
             "name the weights with `model` if you know them"
         )
     try:

@@ -17,10 +17,11 @@ from unshrink.runtime.rescaler import Rescaler
 from unshrink.video.ahead import ahead
 from unshrink.video.colour import Pixels
 from unshrink.video.containers import CODECS, Codec
+from unshrink.video.items import Frame
 from unshrink.video.making import Making, Progress
 from unshrink.video.options import VideoOptions
 from unshrink.video.rescale import QUALITY, model_for
-from unshrink.video.source import Clip, Frame
+from unshrink.video.source import Clip
 
 _AHEAD = 2  # frames
 _PERCENTILE = 5

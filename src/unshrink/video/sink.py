@@ -12,7 +12,8 @@ from unshrink.errors import VideoError
 from unshrink.pictures.sizes import Size
 from unshrink.video.colour import Colour, to_frame
 from unshrink.video.containers import Codec, Container, crf
-from unshrink.video.source import Clip, Coded, Frame, Inspection, Passed
+from unshrink.video.items import Coded, Frame, Passed
+from unshrink.video.source import Clip, Inspection
 from unshrink.video.tags import others
 
 _TEXTS = ("srt", "subrip", "mov_text", "ass", "ssa", "webvtt", "text")  # subtitles that become one another

@@ -4,7 +4,7 @@ import copy
 import os
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from typing import Any
@@ -15,10 +15,10 @@ from av.stream import Disposition
 
 from unshrink.errors import VideoError
 from unshrink.pictures.io import MAX_PIXELS
-from unshrink.pictures.sizes import Size
 from unshrink.video.clock import Clock
-from unshrink.video.colour import Colour, Pixels, colour_of, to_rgb
+from unshrink.video.colour import colour_of, to_rgb
 from unshrink.video.ffv1 import is_intact
+from unshrink.video.items import Coded, Frame, Looks, Losses, Passed
 from unshrink.video.tags import read
 
 # Files alone are read, and of these no playlists: they would name other files
@@ -29,91 +29,6 @@ _OPTIONS = {
 _PROGRESSIVE = (0, 1)  # FFmpeg's numbers of field orders: unknown, progressive
 _MOST_LEFT = 1.0  # seconds from the last packet to the end
 _PASSED = ("audio", "subtitle")
-
-
-@dataclass(frozen=True)
-class Frame:
-    """One frame.
-
-    Attributes:
-        pixels: (H, W, 3) uint8.
-        stamp: when it is shown, in units of the stream's time base.
-    """
-
-    pixels: Pixels
-    stamp: int
-
-
-@dataclass(frozen=True)
-class Passed:
-    """A packet of another stream, which goes along as it is.
-
-    Attributes:
-        place: of its stream in the file that it comes from.
-        packet: PyAV's.
-    """
-
-    place: int
-    packet: Any
-
-    @property
-    def time(self) -> float:
-        """Seconds."""
-        return float((self.packet.pts or 0) * self.packet.time_base)
-
-
-@dataclass(frozen=True)
-class Coded:
-    """A frame as it was encoded before.
-
-    Attributes:
-        packet: PyAV's, stamped as this clip is.
-    """
-
-    packet: Any
-
-    @property
-    def time(self) -> float:
-        """Seconds."""
-        return float(self.packet.pts * self.packet.time_base)
-
-
-@dataclass
-class Losses:
-    """What could not be read.
-
-    Attributes:
-        frames: that came.
-        damaged: of these, those that the decoder had to make up in part.
-        reasons: what the decoder or the container said, once each.
-    """
-
-    frames: int = 0
-    damaged: int = 0
-    reasons: list[str] = field(default_factory=list)
-
-    def note(self, error: Exception) -> None:
-        """One more thing went wrong."""
-        reason = getattr(error, "strerror", None) or str(error)
-        if reason not in self.reasons:
-            self.reasons.append(reason)
-
-
-@dataclass(frozen=True)
-class Looks:
-    """What the first frame says of all.
-
-    Attributes:
-        size: in pixels.
-        colour: what values mean.
-        matrix: how players turn or flip it: the nine numbers of a display matrix; None for as it is.
-        alpha: whether there is transparency, which is left out.
-    """
-
-    size: Size
-    colour: Colour
-    matrix: tuple[int, ...] | None
-    alpha: bool
 
 
 class Clip:
@@ -142,7 +57,7 @@ class Clip:
             self._said_end = ((container.start_time or 0) + (container.duration or 0)) / 1e6
             _refuse(name, stream, max_pixels or MAX_PIXELS)
             aspect = stream.sample_aspect_ratio
-        self.record, self.origin = read(self.tags)
+        self.record, self.origin, self.fault = read(self.tags)
         self.aspect = Fraction(aspect) if aspect else self.origin.aspect
 
     def items(self) -> Generator[Frame | Passed]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
+from unshrink.errors import ProvenanceError
 from unshrink.pictures.record import Record
 from unshrink.video.clock import Clocks, clock_of
 
@@ -45,15 +46,15 @@ def written(record: Record, origin: Origin) -> dict[str, str]:
     return {RECORD: record.to_json(), CLIP: json.dumps(clip, separators=(",", ":"))}
 
 
-def read(tags: Mapping[str, str]) -> tuple[Record | None, Origin]:
-    """What the tags say; of what is damaged in the second, nothing is known.
-
-    Raises:
-        ProvenanceError: the record is malformed or from a newer version.
-    """
+def read(tags: Mapping[str, str]) -> tuple[Record | None, Origin, str]:
+    """What the tags say, and what is wrong with the record, if so; of what is damaged beside it, nothing is known."""
     upper = {key.upper(): value for key, value in tags.items()}
-    record = Record.from_json(upper[RECORD]) if RECORD in upper else None
-    return record, _origin(upper.get(CLIP, ""))
+    record, fault = None, ""
+    try:
+        record = Record.from_json(upper[RECORD]) if RECORD in upper else None
+    except ProvenanceError as error:
+        fault = str(error)
+    return record, _origin(upper.get(CLIP, "")), fault
 
 
 def others(tags: Mapping[str, str]) -> dict[str, str]:
