@@ -240,6 +240,27 @@ def test_a_small_jpeg(visit: Visit, photo: Path) -> None:
     assert "the files keep 16" not in visit.text("#panel-small .note")
 
 
+def test_several_files_are_done_one_after_the_other(visit: Visit, photo: Path, tmp_path: Path) -> None:
+    other, bad = tmp_path / "spoon.png", tmp_path / "notes.txt"
+    PIL.open(EXAMPLES / "coffee.png").crop((400, 200, 464, 248)).save(other)
+    bad.write_text("no picture")
+    visit.page.set_input_files("#panel-small input[type=file]", [photo, bad, other])
+    visit.page.wait_for_selector("#panel-small .several li:nth-child(3)")
+    visit.wait()
+    lines = visit.page.locator("#panel-small .several li").all_inner_texts()
+    assert [line.split("\n")[0] for line in lines] == ["cup.png", "notes.txt", "spoon.png"]
+    assert "dB over bicubic" in lines[0]
+    assert visit.service.refusal("v1/downscale", bad.read_bytes()) in lines[1]
+    assert "64 × 48" in visit.text("#panel-small table")  # the last one is shown
+    with visit.page.expect_download() as waiting:
+        visit.page.click("#panel-small .several li:first-child a:has-text('small')")
+    small = visit.service.post("v1/downscale?scale=2", photo.read_bytes())
+    assert (waiting.value.suggested_filename, Path(waiting.value.path()).read_bytes()) == ("cup_x2.png", small)
+    assert visit.serious() == []
+    visit.give(other)
+    assert visit.page.locator("#panel-small .several").is_hidden()
+
+
 def test_how_long_it_will_take_is_said_once_it_moves(visit: Visit) -> None:
     said = visit.page.evaluate(
         """async () => {

@@ -159,10 +159,10 @@ class Tab {
     this.hand = new AbortController();
     this.form.addEventListener("submit", (event) => event.preventDefault());
     this.form.addEventListener("change", ({ target }) => {
-      if (target.name !== "file") this.take(this.file);
+      if (target.name !== "file" && this.files) this.take(this.files);
     });
     this.form.elements.file.addEventListener("change", ({ target }) => {
-      this.take(target.files[0]);
+      this.take(target.files);
       target.value = ""; // so that the same file can be chosen again
     });
   }
@@ -177,19 +177,32 @@ class Tab {
     };
   }
 
-  async take(file) {
-    if (!file) return;
-    this.file = file;
+  /** Does files one after the other; several are listed as they are done, and the last one is shown. */
+  async take(files) {
+    this.files = [...(files ?? [])];
+    if (!this.files.length) return;
     this.hand.abort();
     const { signal } = (this.hand = new AbortController());
     this.panel.classList.add("taken");
-    this.outcome.stop();
+    this.outcome.begin();
+    for (const file of this.files) {
+      this.outcome.stop();
+      const refused = await this.#do(file, signal);
+      if (signal.aborted) return; // given up, or newer files have taken over
+      if (this.files.length > 1) this.outcome.keep(file.name, refused);
+    }
+  }
+
+  /** Why a file was refused, in a sentence; "" where it was not. */
+  async #do(file, signal) {
     try {
       await this.work(file, this.options, this.outcome, signal);
+      return "";
     } catch (error) {
-      if (signal !== this.hand.signal) return; // a newer file has taken over
+      if (signal !== this.hand.signal) return ""; // newer files have taken over
       this.outcome.stop(error.name === "AbortError" ? "" : error.message);
       if (error.name !== "AbortError" && !(error instanceof Refusal)) throw error; // a mistake in the page
+      return error.message;
     }
   }
 }
@@ -228,14 +241,14 @@ document.addEventListener("dragleave", ({ relatedTarget }) => {
 document.addEventListener("drop", (event) => {
   event.preventDefault();
   document.body.classList.remove("dragging");
-  open.take(event.dataTransfer.files[0]);
+  open.take(event.dataTransfer.files);
 });
-document.addEventListener("paste", ({ clipboardData }) => open.take(clipboardData.files[0]));
+document.addEventListener("paste", ({ clipboardData }) => open.take(clipboardData.files));
 
 const [small, large] = tabs;
 small.form.querySelector(".sample").addEventListener("click", async () => {
   const sample = await (await fetch(new URL("sample.png", import.meta.url))).blob();
-  small.take(new File([sample], "chelsea.png", { type: sample.type }));
+  small.take([new File([sample], "chelsea.png", { type: sample.type })]);
 });
 small.form.elements.effort.addEventListener("input", ({ target }) => (small.form.elements.level.value = target.value));
 

@@ -16,6 +16,23 @@ export class Outcome {
     this.find(".cancel").addEventListener("click", () => this.onCancel());
   }
 
+  /** Empties the list of files that are done. */
+  begin() {
+    for (const { href } of this.root.querySelectorAll(".several a")) URL.revokeObjectURL(href);
+    this.find(".several").replaceChildren();
+    this.find(".several").hidden = true;
+    this.shown = null;
+  }
+
+  /** Adds a file to the list: what came out of it was shown last, or a sentence says why nothing did. */
+  keep(name, sentence = "") {
+    const line = element("li", {});
+    line.append(element("strong", { textContent: name }), element("span", { textContent: sentence || this.shown.headline }));
+    if (!sentence) line.append(...this.shown.downloads.map(({ label, name, blob }) => link(name, blob, label)));
+    this.find(".several").append(line);
+    this.find(".several").hidden = false;
+  }
+
   /** Says what is being done; the time runs from the first stage on. */
   stage(text) {
     this.find(".refusal").hidden = true;
@@ -68,6 +85,7 @@ export class Outcome {
    */
   show({ headline, summary, notes, warning, rows, downloads, small, pictures, place }) {
     this.#rest();
+    this.shown = { headline, downloads };
     this.find(".result").hidden = false;
     this.find(".gain h2").textContent = headline;
     this.find(".summary").textContent = summary;
@@ -87,9 +105,9 @@ export class Outcome {
     for (const { href } of this.root.querySelectorAll(".downloads a")) URL.revokeObjectURL(href);
     this.find(".downloads").replaceChildren(
       ...downloads.map(({ label, name, blob }) => {
-        const link = element("a", { className: "button", download: name, href: URL.createObjectURL(blob) });
-        link.append(element("strong", { textContent: label }), element("span", { textContent: `${name}, ${humanBytes(blob.size)}` }));
-        return link;
+        const button = Object.assign(link(name, blob), { className: "button" });
+        button.append(element("strong", { textContent: label }), element("span", { textContent: `${name}, ${humanBytes(blob.size)}` }));
+        return button;
       }),
     );
   }
@@ -125,6 +143,11 @@ function seconds(milliseconds) {
 /** 34.56 dB, or "exact" where nothing differs. */
 export function decibels(value) {
   return Number.isFinite(value) ? `${value.toFixed(2)} dB` : "exact";
+}
+
+/** A link that saves a file. */
+function link(name, blob, textContent = "") {
+  return element("a", { download: name, href: URL.createObjectURL(blob), textContent });
 }
 
 function element(name, properties) {
