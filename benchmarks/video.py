@@ -155,7 +155,7 @@ def ways(
     """The rows of one way of making small: exact, and through H.264 at each factor."""
     for factor in (None, *FACTORS):
         count, came = through(small, "ffv1" if factor is None else "libx264", factor)
-        (figures,) = measured(large, [map(back, came)], border, lambda done: None)
+        (figures,) = measured(large, [map(back, came)], border)
         row = asdict(figures.way(name, count)) | {"through": "FFV1" if factor is None else f"H.264 CRF {factor}"}
         row["bpp"] = 8 * count / (len(large) * large[0].shape[0] * large[0].shape[1])
         yield row | {codec: at(curves[codec], count) for codec in curves if factor is not None}
@@ -213,7 +213,7 @@ def curve(large: Frames, encoder: str, border: int) -> tuple[list[float], list[f
     points = []
     for factor in GRID:
         count, came = through(large, encoder, factor)
-        (figures,) = measured(large, [came], border, lambda done: None)
+        (figures,) = measured(large, [came], border)
         points.append((math.log(count), figures.way("", count).psnr_y))
     points.sort()
     return [size for size, _ in points], [decibels for _, decibels in points]

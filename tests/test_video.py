@@ -724,12 +724,28 @@ def test_a_comparison_is_what_single_frames_say(exact, model, options, capsys):
     assert "4 frames of 33x25 through small ones of 17x13 (ffv1)" in capsys.readouterr().out
 
 
+def test_a_comparison_is_shown_side_by_side_as_a_clip_or_a_picture(tmp_path, whole, exact, model, capsys):
+    beside, still = tmp_path / "beside.mkv", tmp_path / "still.png"
+    assert cli.main(["compare", exact, "-m", model, "-o", str(beside)]) == 0
+    assert cli.main(["compare", exact, "-m", model, "-o", str(still)]) == 0
+    single = load(model, threads=1)
+    for (time, large), (shown_at, shown) in zip(frames_of(exact), frames_of(beside), strict=True):
+        assert shown_at == time
+        assert (shown[:, :33] == large).all()
+        assert (shown[:, 33:66] == single.upscale(single.downscale(large), size=(33, 25))).all()
+    assert images.read(still).size == (99, 25)
+    assert cli.main(["compare", exact, "-m", model, "-o", str(still)]) == 1  # is there
+    assert cli.main(["compare", exact, "-m", model, "-o", str(tmp_path / "a.gif")]) == 1
+    assert cli.main(["compare", whole, "-m", model, "--frames", "2:5", "-o", str(tmp_path / "part.mp4")]) == 0
+    assert [time for time, _ in frames_of(tmp_path / "part.mp4")] == [time - TIMES[2] for time in TIMES[2:5]]
+
+
 def test_flicker_is_what_changes_between_frames_that_should_not():
     from unshrink.video.roundtrip import measured
 
     still = [np.full((16, 16, 3), 100, np.uint8)] * 3
     steady, shaking = [frame + 9 for frame in still], [still[0], still[1] + 2, still[2]]
-    calm, wild = (m.way("", 0) for m in measured(still, [steady, shaking], 2, lambda done: None))
+    calm, wild = (m.way("", 0) for m in measured(still, [steady, shaking], 2))
     assert calm.psnr_y < wild.psnr_y
     assert calm.flicker == float("inf")
     assert 42 < wild.flicker < 44

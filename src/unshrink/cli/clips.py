@@ -17,10 +17,10 @@ from unshrink.batch.options import BatchOptions, DownscaleOptions, UpscaleOption
 from unshrink.cli import terminal
 from unshrink.cli.tasks import Result, Task
 from unshrink.errors import UsageError
-from unshrink.pictures.find import look
+from unshrink.pictures.find import is_picture, look
 from unshrink.pictures.sizes import SUFFIX
 from unshrink.text import align, decibels, human_bytes
-from unshrink.video.containers import folder_of, is_clip
+from unshrink.video.containers import container_of, folder_of, is_clip
 
 if TYPE_CHECKING:
     from unshrink.video import Comparison, Done, VideoOptions
@@ -87,10 +87,12 @@ def upscale(args: Namespace) -> list[Task]:
 
 def compare(args: Namespace) -> list[Task]:
     """A round trip through a codec, frame by frame, and its figures."""
-    if args.lpips or args.output:
-        raise UsageError(f"{'`lpips`' if args.lpips else '`output`'} is for pictures, and {args.input} is a clip")
-    options = _options(args, BatchOptions)
-    return [Task(args.input, functools.partial(_compared, args.input, options))]
+    if args.lpips:
+        raise UsageError(f"`lpips` is for pictures, and {args.input} is a clip")
+    if args.output and not is_picture(args.output):
+        container_of(args.output)  # refuses
+    options = dataclasses.replace(_options(args, BatchOptions), overwrite=args.overwrite)
+    return [Task(args.input, functools.partial(_compared, args.input, options, args.output))]
 
 
 def info(name: str) -> Result:
@@ -205,9 +207,9 @@ class _Shown:
             terminal.status.show(f"{self._name}: {done}/{total} frames, {done / seconds:.1f}/s, {left} left")
 
 
-def _compared(name: str, options: "VideoOptions") -> Result:
-    found = video.compare(name, options, progress=_Shown(name).show)
-    return Result({"input": name, **dataclasses.asdict(found)}, table(found))
+def _compared(name: str, options: "VideoOptions", figure: str | None) -> Result:
+    found = video.compare(name, options, _Shown(name).show, figure)
+    return Result({"input": name, "output": figure, **dataclasses.asdict(found)}, table(found))
 
 
 def table(found: "Comparison") -> str:

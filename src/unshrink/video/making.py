@@ -117,7 +117,7 @@ class Making:
             for item in changed:
                 waiting.append(item)
                 if sink is None and isinstance(item, Frame):
-                    sink = self._sink(stream, target, item)
+                    sink = self.sink(stream, target, item.pixels)
                 if sink is None:
                     continue
                 for each in waiting:
@@ -141,8 +141,9 @@ class Making:
         self.seconds += time.perf_counter() - began
         return changed
 
-    def _sink(self, stream: BinaryIO, target: str, first: Frame) -> Sink:
-        size = first.pixels.shape[1], first.pixels.shape[0]
+    def sink(self, stream: BinaryIO, target: str, first: Pixels) -> Sink:
+        """What writes the new clip, of which the first frame is known."""
+        size = first.shape[1], first.shape[0]
         self.size = size if self.codec.is_rgb else evened(size)
         return Sink(stream, self.plan(target, encoded(self.colour, self.codec, size)), self.clip)
 

@@ -2,25 +2,32 @@
 
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from unshrink.errors import VideoError
+from unshrink.files import atomic_write
+from unshrink.pictures import formats
+from unshrink.pictures import io as images
 from unshrink.pictures.colour import luma
+from unshrink.pictures.find import is_picture
+from unshrink.pictures.image import Image
 from unshrink.pictures.metrics import psnr, ssim
 from unshrink.pictures.resize import resize
 from unshrink.pictures.sizes import Size, shrunk
 from unshrink.runtime.rescaler import Rescaler
 from unshrink.video.ahead import ahead
 from unshrink.video.colour import Pixels
-from unshrink.video.containers import CODECS, Codec
+from unshrink.video.containers import CODECS, Codec, codec_of
 from unshrink.video.items import Frame
 from unshrink.video.making import Making, Progress
 from unshrink.video.options import VideoOptions
 from unshrink.video.rescale import QUALITY, model_for
+from unshrink.video.sink import Sink
 from unshrink.video.source import Clip
 
 _AHEAD = 2  # frames
@@ -73,16 +80,20 @@ class Comparison:
     ways: tuple[Way, ...]
 
 
-def compare(source: str, options: VideoOptions | None = None, progress: Progress | None = None) -> Comparison:
+def compare(
+    source: str, options: VideoOptions | None = None, progress: Progress | None = None, figure: str | None = None
+) -> Comparison:
     """Makes a clip small and restores it, and does the same by bicubic resizing, through the same codec.
 
     Args:
         source: the clip.
         options: what is asked for; the codec is FFV1 unless another is.
         progress: what to call after each frame that is measured.
+        figure: a file to write the original, what comes back and bicubic to, side by side: a clip, or of a picture the
+            frame in the middle.
 
     Raises:
-        VideoError: the clip cannot be read or used.
+        VideoError: the clip cannot be read or used, or the figure cannot be written.
     """
     asked = options or VideoOptions()
     codec = CODECS[asked.codec or "ffv1"]
@@ -90,28 +101,89 @@ def compare(source: str, options: VideoOptions | None = None, progress: Progress
     size = clip.looks.size
     model = model_for(asked, size, codec)
     small_size = shrunk(size, asked.goal.ratio(size, model.scale))
-    ways = (
+    ways: tuple[tuple[str, Change, Change], ...] = (
         (model.name, lambda large: model.downscale(large, **vars(asked.goal), mark=False), _restoring(model, size)),
         ("bicubic", lambda large: rounded(resize(large, small_size)), lambda small: rounded(resize(small, size))),
     )
-    with tempfile.TemporaryDirectory(prefix="unshrink-") as folder:
-        small = [
-            through(Clip(source, asked.max_pixels, asked.frames), down, codec, asked.quality or QUALITY, folder)
-            for _, down, _ in ways
-        ]
+    with tempfile.TemporaryDirectory(prefix="unshrink-") as folder, shown(clip, figure, asked.overwrite) as show:
+
+        def passing(done: int, frames: list[Pixels]) -> None:
+            show(done, frames)
+            if progress:
+                progress(done, clip.count)
+
+        small = [through(Clip(source, asked.max_pixels, asked.frames), d, codec, asked, folder) for _, d, _ in ways]
         backs = [
             map(up, cut_to(pixels_of(Clip(name)), small_size)) for name, (_, _, up) in zip(small, ways, strict=True)
         ]
-        measures = measured(pixels_of(clip), backs, model.scale, lambda done: progress and progress(done, clip.count))
+        measures = measured(pixels_of(clip), backs, model.scale, passing)
         sizes = [Path(name).stat().st_size for name in small]
     found = tuple(m.way(name, count) for m, (name, _, _), count in zip(measures, ways, sizes, strict=True))
     return Comparison(len(measures[0].psnr), size, small_size, codec.encoder, model.name, found)
 
 
-def through(clip: Clip, change: Change, codec: Codec, quality: int, folder: str) -> str:
+@contextmanager
+def shown(clip: Clip, figure: str | None, overwrite: bool) -> Iterator[Callable[[int, list[Pixels]], object]]:
+    """What takes the number of a frame and what is to be seen side by side of it."""
+    if figure is None:
+        yield lambda done, frames: None
+        return
+    with atomic_write(figure, overwrite, error=VideoError, origin=clip.name) as stream:
+        if is_picture(figure):
+            yield _Still(stream, formats.of_path(figure).name, max(1, clip.count // 2)).take
+        else:
+            beside = _Beside(stream, clip, figure)
+            yield beside.take
+            beside.close()
+
+
+@dataclass(frozen=True)
+class _Still:
+    """Writes one frame."""
+
+    stream: BinaryIO
+    form: str
+    number: int
+
+    def take(self, done: int, frames: list[Pixels]) -> None:
+        """Writes the frame, if this is it."""
+        if done == self.number:
+            images.write(Image(np.hstack(frames)), self.stream, format=self.form, lossy=True)
+
+
+class _Beside:
+    """Writes all frames."""
+
+    def __init__(self, stream: BinaryIO, clip: Clip, name: str) -> None:
+        self._stream, self._clip, self._name = (
+            stream,
+            clip.part(clip.asked[0] or 0, (clip.asked[0] or 0) + clip.count),
+            name,
+        )
+        self._stamps = clip.meant_clocks()[clip.place].stamps
+        self._sink: Sink | None = None
+
+    def take(self, done: int, frames: list[Pixels]) -> None:
+        """Writes what is seen of a frame."""
+        pixels = np.hstack(frames)
+        if self._sink is None:
+            codec = codec_of(self._name, None)
+            making = Making(self._clip, lambda frame: frame, codec, QUALITY, self._clip.looks.colour)
+            self._sink = making.sink(self._stream, self._name, pixels)
+        base = self._clip.clocks[self._clip.place].base
+        stamp = int(self._stamps[min(done, len(self._stamps)) - 1]) + round(self._clip.start / base)
+        self._sink.take(Frame(pixels, round(stamp * base / self._clip.base)))
+
+    def close(self) -> None:
+        """Writes the end."""
+        if self._sink:
+            self._sink.close()
+
+
+def through(clip: Clip, change: Change, codec: Codec, asked: VideoOptions, folder: str) -> str:
     """The name of a new file in a folder, of the frames of a clip as they are changed."""
     name = str(Path(folder) / f"{len(list(Path(folder).iterdir()))}.mkv")
-    Making(clip, change, codec, quality, clip.looks.colour).write(name)
+    Making(clip, change, codec, asked.quality or QUALITY, clip.looks.colour).make(name)
     return name
 
 
@@ -165,9 +237,18 @@ class Measure:
 
 
 def measured(
-    large: Iterable[Pixels], backs: Sequence[Iterable[Pixels]], border: int, progress: Callable[[int], object]
+    large: Iterable[Pixels],
+    backs: Sequence[Iterable[Pixels]],
+    border: int,
+    show: Callable[[int, list[Pixels]], object] = lambda done, frames: None,
 ) -> list[Measure]:
     """The figures of several ways at once.
+
+    Args:
+        large: the frames.
+        backs: what came back of them by each way.
+        border: pixels at each side that are not counted.
+        show: what to call with the number of each frame, and it beside what came back.
 
     Raises:
         VideoError: no frame came.
@@ -176,7 +257,7 @@ def measured(
     for done, (frame, *came) in enumerate(zip(large, *[ahead(back, _AHEAD) for back in backs], strict=False), start=1):
         for measure, back in zip(measures, came, strict=True):
             measure.add(frame, back)
-        progress(done)
+        show(done, [frame, *came])
     if not measures[0].psnr:
         raise VideoError("no frame of the clip can be decoded; get the file again")
     return measures
