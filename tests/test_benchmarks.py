@@ -343,7 +343,8 @@ def test_ten_generations_are_ten_files(one_photo, tmp_path):
 
 
 @pytest.mark.parametrize("name", clips.CLIPS)
-def test_clips_move_and_have_their_size(data, name):
+def test_clips_move_and_have_their_size(data, name, monkeypatch):
+    monkeypatch.setattr(clips, "DATA", data / "test")
     frames = clips.CLIPS[name]((96, 64), 6)
     assert [frame.shape for frame in frames] == [(64, 96, 3)] * 6
     assert all((a != b).any() for a, b in itertools.pairwise(frames))

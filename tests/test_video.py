@@ -140,6 +140,24 @@ def test_a_start_beside_zero_comes_back(tmp_path, options, start):
     assert back == large
 
 
+def test_two_frames_of_one_time_are_both_kept(tmp_path, options):
+    source = film(
+        tmp_path / "film.mkv",
+        films.pictures(4),
+        "ffv1",
+        "bgr0",
+        (0, 40, 40, 80),
+        Fraction(1, 1000),
+        colour=(0, 2, 1, 1),
+    )
+    video.downscale(source, str(tmp_path / "small.mkv"), options())
+    video.upscale(str(tmp_path / "small.mkv"), str(tmp_path / "back.mp4"), options())
+    times = [time for time, _ in frames_of(tmp_path / "back.mp4")]
+    with av.open(str(tmp_path / "back.mp4")) as clip:
+        base = clip.streams.video[0].time_base
+    assert [float(time * base) for time in times] == pytest.approx([0, 0.04, 0.041, 0.08])
+
+
 def test_sound_is_copied_byte_for_byte(carried):
     sounds = [[content for _, content in packets(path, "audio")] for path in carried]
     assert len(sounds[0]) > 8

@@ -17,6 +17,7 @@ from unshrink.video.source import Clip, Inspection
 from unshrink.video.tags import others
 
 _TEXTS = ("srt", "subrip", "mov_text", "ass", "ssa", "webvtt", "text")  # subtitles that become one another
+_NO_TIME = -(1 << 62)
 _KEPT = ("language", "title")  # tags of a stream
 
 
@@ -66,7 +67,7 @@ class Sink:
         self._plan, self._clip = plan, clip
         self._out = av.open(stream, "w", format=plan.container.muxer, container_options=dict(plan.container.options))
         self._source = clip.inspect()
-        self._encodes = encoded is None
+        self._encodes, self._last = encoded is None, _NO_TIME
         self._video = self._copied_video(encoded) if encoded else self._video_stream()
         self._copied: dict[int, Any] = {}  # by the places of the source
         self._texts: dict[int, tuple[Any, Any]] = {}
@@ -87,7 +88,8 @@ class Sink:
         with _refusing():
             if isinstance(item, Frame):
                 frame = to_frame(item.pixels, self._plan.codec, self._plan.colour)
-                frame.time_base, frame.pts = self._plan.base, self._moved(item.stamp, self._plan.base)
+                self._last = max(self._moved(item.stamp, self._plan.base), self._last + 1)  # no two at one time
+                frame.time_base, frame.pts = self._plan.base, self._last
                 self._out.mux(self._video.encode(frame))
             elif isinstance(item, Coded):
                 item.packet.stream = self._video
