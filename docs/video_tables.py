@@ -1,5 +1,6 @@
 """What results/video.json holds, as the table of docs/video.md."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from unshrink.evaluation.tables import markdown, number
@@ -22,7 +23,26 @@ def everything(measured: Row) -> str:
         order = dict.fromkeys(row["through"] for row in of_clip)
         lines = [cells(row) for through in order for row in of_clip if row["through"] == through]
         parts.append(f"### {clip}: {of_clip[0]['frames']} frames of {size}\n\n{markdown(HEADINGS, lines)}")
+        parts += [f"- {sentence}\n" for sentence in leads(of_clip)]
     return "\n".join(parts)
+
+
+def leads(rows: list[Row]) -> Iterator[str]:
+    """What the weights gain through H.264 over bicubic, and where they are ahead of codecs of the large clip."""
+    coded = {(row["name"], row["through"]): row for row in rows if "CRF" in row["through"]}
+    throughs = dict.fromkeys(through for _, through in coded)
+    for name in dict.fromkeys(name for name, _ in coded if name != "bicubic"):
+        gains = [coded[name, at]["psnr_y"] - coded["bicubic", at]["psnr_y"] for at in throughs]
+        over = f"{min(gains):+.2f} to {max(gains):+.2f} dB over bicubic through H.264"
+        against = (f"{label} {ahead_at(name, codec, coded)}" for label, codec in (("H.264", "h264"), ("H.265", "h265")))
+        yield f"{name}: {over}; in as many bytes as the large clip, {'; '.join(against)}."
+
+
+def ahead_at(name: str, codec: str, coded: dict[tuple[str, str], Row]) -> str:
+    """Where a way is ahead of a codec of the large clip."""
+    mine = [(through, row) for (way, through), row in coded.items() if way == name and row.get(codec) is not None]
+    won = [through.removeprefix("H.264 ") for through, row in mine if row["psnr_y"] > row[codec]]
+    return f"behind at {', '.join(won)}" if won else "ahead wherever it was measured" if mine else "not measured"
 
 
 def speeds(rows: list[Row]) -> str:
