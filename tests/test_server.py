@@ -232,6 +232,12 @@ def test_what_is_wrong_is_said_in_the_words_of_the_library(client):
     assert "has no record of unshrink" in error(ask(client, "upscale", encoded(photo()), 422))
 
 
+def test_a_clip_is_refused_in_one_line(client):
+    for start in (b"\0\0\0\x20ftypisom", b"\x1aE\xdf\xa3\x93B\x82\x88matroska"):
+        said = error(ask(client, "downscale", start + bytes(100), 422))
+        assert said.startswith("cannot read the picture: it is a video clip and not a picture")
+
+
 def test_pixels_that_would_come_out_are_counted_too(client):
     fits = encoded(Image(np.zeros((50, 100, 1), np.uint8)))
     assert read(ask(client, "upscale", fits, model="irn-x2").content).size == (200, 100)
