@@ -67,13 +67,14 @@ def test_shapes_and_steps_are_those_of_the_network(kind):
 
 def test_graphs_alike_are_shared():
     steps = random_weights(4, blocks=[3, 2]).steps
-    assert [step.graph for step in steps["down"]] == [
-        *("down.x2.split", "down.x2.block", "down.x2.block", "down.x2.block"),
-        *("down.x4.split", "down.x4.block", "down.x4.block.low"),
+    block = lambda name: [f"{name}.block.low", f"{name}.block.detail"]
+    assert [step.graphs for step in steps["down"]] == [
+        *(["down.x2.split"], *3 * [block("down.x2")]),
+        *(["down.x4.split"], block("down.x4"), ["down.x4.block.low"]),
     ]
-    assert [step.graph for step in steps["up"]] == [
-        *("up.x4.block", "up.x4.block", "up.x4.split"),
-        *("up.x2.block", "up.x2.block", "up.x2.block", "up.x2.split"),
+    assert [step.graphs for step in steps["up"]] == [
+        *(*2 * [block("up.x4")], ["up.x4.split"]),
+        *(*3 * [block("up.x2")], ["up.x2.split"]),
     ]
 
 

@@ -132,7 +132,7 @@ def test_threads_may_share_a_backend(name):
 @pytest.mark.parametrize("name", PORTABLE)
 def test_a_direction_is_prepared_when_first_used(name):
     weights = portable_weights(2)
-    backend = backends.make(dataclasses.replace(weights, graphs={**weights.graphs, "up.x2.block": b"junk"}), name)
+    backend = backends.make(dataclasses.replace(weights, graphs={**weights.graphs, "up.x2.block.low": b"junk"}), name)
     down(weights, backend, np.zeros((1, 3, 4, 4), np.float32))
 
 

@@ -30,14 +30,17 @@ def test_a_graph_and_the_parameters_make_a_model(scale):
     for step in (step for steps in weights.steps.values() for step in steps):
         prefix = f"{step.path}."
         own = {name.removeprefix(prefix): value for name, value in weights.tensors.items() if name.startswith(prefix)}
-        check(onnx.load_from_string(layer_model(weights, step)), ["x"], "y", own)
-        check(onnx.load_from_string(open_model(weights, step)), ["x", *own], "y", {})
+        for part, inputs in step.parts.items():
+            check(onnx.load_from_string(layer_model(weights, step, part)), list(inputs), "y", own)
+            check(onnx.load_from_string(open_model(weights, step, part)), [*inputs, *own], "y", {})
 
 
 @pytest.mark.parametrize("scale", [2, 4])
 def test_a_graph_names_every_parameter_that_it_needs_and_holds_none(scale):
     weights = portable_weights(scale)
-    assert weights.graphs.keys() == {step.graph for steps in weights.steps.values() for step in steps} | {"gradient"}
+    assert weights.graphs.keys() == {
+        graph for steps in weights.steps.values() for step in steps for graph in step.graphs
+    } | {"gradient"}
     block = {name.split(".", 2)[2] for name in weights.tensors}
     for name, graph in weights.graphs.items():
         model = onnx.load_from_string(graph)
@@ -47,10 +50,9 @@ def test_a_graph_names_every_parameter_that_it_needs_and_holds_none(scale):
         used = {parameter for node in model.graph.node for parameter in node.input}
         if name == "gradient":
             assert used >= weights.tensors.keys()
-        elif name.endswith(".low"):  # of the last layer, only z depends on the others
-            assert block & used == {parameter for parameter in block if parameter.startswith("f.")}
         else:
-            assert block & used == (set() if name.endswith("split") else block)
+            needed = {"low": ("f.",), "detail": ("g.", "h."), "split": ()}[name.rpartition(".")[2]]
+            assert block & used == {parameter for parameter in block if parameter.startswith(needed)}
 
 
 def test_initializers_of_every_shape():

@@ -63,10 +63,15 @@ def test_it_ships_as_a_file_and_runs_on_every_backend(tmp_path, name):
 
 def test_graphs_are_of_each_direction():
     steps = random_weights("pair").steps
-    assert {step.graph for step in steps["down"]} == {
+    assert {graph for step in steps["down"] for graph in step.graphs} == {
         *("down.x2.split", "down.x2.head", "down.x2.residual", "down.x2.tail")
     }
-    assert {step.graph for step in steps["up"]} == {"up.x2.head", "up.x2.residual", "up.x2.tail", "up.x2.split"}
+    assert {graph for step in steps["up"] for graph in step.graphs} == {
+        "up.x2.head",
+        "up.x2.residual",
+        "up.x2.tail",
+        "up.x2.split",
+    }
 
 
 def test_it_exports_as_trained(tmp_path):

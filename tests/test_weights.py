@@ -21,7 +21,11 @@ from unshrink.network.architectures import from_dict, shapes
 from unshrink.weights import Entry, Weights, catalogue
 
 LAYERS = [
-    f"{way}.x2.{kind}" for way, kind in (("down", "split"), ("down", "block.low"), ("up", "block"), ("up", "split"))
+    f"{way}.x2.{kind}"
+    for way, kind in (
+        *(("down", "split"), ("down", "block.low")),
+        *(("up", "block.detail"), ("up", "block.low"), ("up", "split")),
+    )
 ]
 GRAPHS = {**{name: f"a graph, {name}".encode() * 100 for name in LAYERS}, "gradient": b"another"}
 
@@ -183,8 +187,9 @@ def test_shipped_rows_are_consistent():
         weights = zoo.load(row.name)
         assert (weights.name, weights.identity, weights.architecture) == (row.name, row.identity, row.architecture)
         assert (weights.scale, weights.latent) == (row.scale, row.latent)
-        assert weights.graphs.keys() == {step.graph for steps in weights.steps.values() for step in steps} | {
-            "gradient"
+        assert weights.graphs.keys() == {
+            *(graph for steps in weights.steps.values() for step in steps for graph in step.graphs),
+            "gradient",
         }
         assert row.path.stat().st_size == row.bytes
 
@@ -240,7 +245,7 @@ def test_bad_tensors(tmp_path):
     refused("tensors are float16, float32", **{name: tensors[name].astype(np.float32)})
     refused("tensors are float16, int16", **{name: tensors[name].astype(np.int16)})
     refused(f"not finite in {name}", **{name: tensors[name] * np.float16(np.inf)})
-    refused("lacks some of its graphs: down.x2.block.low", **{"graph.up.x2.block": np.zeros(3, np.uint8)})
+    refused("lacks some of its graphs: down.x2.block.low", **{"graph.up.x2.split": np.zeros(3, np.uint8)})
     junk = {f"graph.{name}": np.zeros(9, np.uint8) for name in LAYERS}
     refused("graph.down.x2.block.low is damaged", **junk)
     short = np.frombuffer(zlib.compress(b"graph")[:-4], np.uint8)

@@ -1,12 +1,15 @@
 """The layers in the order in which runtimes are fast: what `export` writes down.  Same parameters, same function.
 
 - What the small picture does not depend on, the last shift and scale, is not computed.
+- What a subnet sees of the low band comes from outside of a graph.  Differences of neighbours are small: of values
+  that were rounded to bfloat16 before, as runtimes do, they would cost 0.08 dB.
 - What the result of a subnet is added to goes into its last sum.  Runtimes add inside the convolution, and there the
   sum stays in float32 even where the features are bfloat16; rounded on its own it would cost 0.04 dB.
 
 Convolutions compute in the dtype of their parameters; the picture and the couplings keep its own.
 
-Shapes:  x and y (N, C, H, W), low (N, K, H, W), detail (N, C - K, H, W), features (N, any, H, W).
+Shapes:  x and y (N, C, H, W), low (N, K, H, W), detail (N, C - K, H, W), seen (N, K or 2K, H, W),
+    features (N, any, H, W).
 """
 
 from collections.abc import Callable
@@ -17,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, leaky_relu, pad
 
+from unshrink.network import layers
 from unshrink.network.layers import COLOURS, Step
 from unshrink.network.modules import SLOPE, AffineCoupling, Head, Residual, Subnet, Tail
 
@@ -26,6 +30,18 @@ def run(step: Step, module: nn.Module, x: Tensor) -> Tensor:
     if step.inverse:
         return _inverse(module, x)
     return _low(module, x) if step.low else _forward(module, x)
+
+
+def part(step: Step, name: str) -> Callable[..., Tensor]:
+    """What the graph of a part of a step computes, of the module and the inputs of `Step.parts`."""
+    match step.layer, name:
+        case layers.Head(), _:
+            return _beside
+        case layers.Coupling(), "low":
+            return _less_low if step.inverse else _more_low
+        case layers.Coupling(), _:
+            return _detail_back if step.inverse else _detail_on
+    return lambda module, x: run(step, module, x)
 
 
 @singledispatch
@@ -48,28 +64,25 @@ def _inverse(module: Any, y: Tensor) -> Tensor:
 
 @_forward.register
 def _(module: AffineCoupling, x: Tensor) -> Tensor:
-    low, detail = _low(module, x), x[:, COLOURS:]
-    log_scale, shifted = _scale_and_shift(module, low)
-    return torch.cat((low, shifted(detail * torch.exp(log_scale))), dim=1)
+    low = _low(module, x)
+    return torch.cat((low, _detail_on(module, x[:, COLOURS:], module.seen(low))), dim=1)
 
 
 @_low.register
 def _(module: AffineCoupling, x: Tensor) -> Tensor:
-    return _subnet(module.f, x[:, COLOURS:], x[:, :COLOURS])
+    return _more_low(module, x[:, :COLOURS], x[:, COLOURS:])
 
 
 @_inverse.register
 def _(module: AffineCoupling, y: Tensor) -> Tensor:
-    low, detail = y[:, :COLOURS], y[:, COLOURS:]
-    log_scale, shifted = _scale_and_shift(module, low)
-    # a - b as -(b - a): only what is added goes into the sum
-    detail = -torch.exp(-log_scale) * shifted(-detail)
-    return torch.cat((-_subnet(module.f, detail, -low), detail), dim=1)
+    low = y[:, :COLOURS]
+    detail = _detail_back(module, y[:, COLOURS:], module.seen(low))
+    return torch.cat((_less_low(module, low, detail), detail), dim=1)
 
 
 @_forward.register
 def _(module: Head, x: Tensor) -> Tensor:
-    return torch.cat((x, _subnet(module.subnet, module.seen(x)).to(x.dtype)), dim=1)
+    return _beside(module, x, module.seen(x))
 
 
 @_forward.register
@@ -84,16 +97,41 @@ def _(module: Tail, x: Tensor) -> Tensor:
     return _subnet(module.subnet, features, pad(carried, (0, 0, 0, 0, 0, module.missing)))
 
 
-def _scale_and_shift(module: AffineCoupling, low: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+def _more_low(module: AffineCoupling, low: Tensor, detail: Tensor) -> Tensor:
+    return _subnet(module.f, detail, low)
+
+
+def _less_low(module: AffineCoupling, low: Tensor, detail: Tensor) -> Tensor:
+    # a - b as -(b - a): only what is added goes into the sum
+    return -_subnet(module.f, detail, -low)
+
+
+def _detail_on(module: AffineCoupling, detail: Tensor, seen: Tensor) -> Tensor:
+    log_scale, shifted = _scale_and_shift(module, seen, detail.dtype)
+    return shifted(detail * torch.exp(log_scale))
+
+
+def _detail_back(module: AffineCoupling, detail: Tensor, seen: Tensor) -> Tensor:
+    log_scale, shifted = _scale_and_shift(module, seen, detail.dtype)
+    return -torch.exp(-log_scale) * shifted(-detail)
+
+
+def _beside(module: Head, x: Tensor, seen: Tensor) -> Tensor:
+    return torch.cat((x, _subnet(module.subnet, seen).to(x.dtype)), dim=1)
+
+
+def _scale_and_shift(
+    module: AffineCoupling, seen: Tensor, dtype: torch.dtype
+) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
     """The log scale of the detail, and what adds the shift to a tensor."""
-    half, seen = module.sizes[1], module.seen(low)
+    half = module.sizes[1]
     if module.joint:
         scale = shift = _features(module.gh, seen)
         of_scale, of_shift = (module.gh, slice(half, None)), (module.gh, slice(half))
     else:
         scale, shift = _features(module.h, seen), _features(module.g, seen)
         of_scale, of_shift = (module.h, slice(None)), (module.g, slice(None))
-    log_scale = module.clamp * (2 * torch.sigmoid(_last(*of_scale, scale).to(low.dtype)) - 1)
+    log_scale = module.clamp * (2 * torch.sigmoid(_last(*of_scale, scale).to(dtype)) - 1)
     return log_scale, lambda onto: _last(*of_shift, shift, onto)
 
 
@@ -106,7 +144,8 @@ def _features(subnet: Subnet, x: Tensor) -> Tensor:
     """What the last convolution reads."""
     features = x.to(subnet.convs[0].weight.dtype)  # type: ignore[arg-type]
     for conv in subnet.convs[:-1]:
-        new = leaky_relu(conv(features), SLOPE)
+        assert isinstance(conv, nn.Conv2d)
+        new = leaky_relu(conv2d(features, _wide(subnet, conv, features), conv.bias, padding=1), SLOPE)
         features = torch.cat((features, new), dim=1) if subnet.shape.dense else new
     return features
 
@@ -116,10 +155,20 @@ def _last(subnet: Subnet, results: slice, features: Tensor, onto: Tensor | None 
     conv = subnet.convs[-1]
     assert isinstance(conv, nn.Conv2d)
     whole = results == slice(None)
-    weight = conv.weight if whole else conv.weight[results]
+    weight = _wide(subnet, conv, features) if whole else _wide(subnet, conv, features)[results]
     bias = conv.bias if whole or conv.bias is None else conv.bias[results]
     features = features.to(weight.dtype)
     if onto is None:
         return conv2d(features, weight, bias, padding=1)
     # the bias goes to what it is added to: a convolution without one takes the sum into itself
     return conv2d(features, weight, padding=1) + (onto if bias is None else onto + bias[:, None, None])
+
+
+def _wide(subnet: Subnet, conv: nn.Conv2d, features: Tensor) -> Tensor:
+    """The kernel of a convolution, with zeros for channels that stand behind what the subnet reads."""
+    behind = features.shape[1] - conv.in_channels
+    if not behind:
+        return conv.weight
+    read = cast(nn.Conv2d, subnet.convs[0]).in_channels
+    wide = pad(conv.weight[:, :read], (0, 0, 0, 0, 0, behind))
+    return torch.cat((wide, conv.weight[:, read:]), dim=1) if conv.in_channels > read else wide

@@ -96,8 +96,8 @@ def encoder(config: IRNConfig) -> list[Step]:
     """The layers down to the small picture; of the last, only the small picture is wanted.
 
     Example:
-        >>> [step.graph for step in encoder(IRNConfig(scale=2, blocks=(1,)))]
-        ['down.x2.split', 'down.x2.block.low']
+        >>> [step.graphs for step in encoder(IRNConfig(scale=2, blocks=(1,)))]
+        [['down.x2.split'], ['down.x2.block.low']]
     """
     *steps, last = chain(_layers(config), "layers", "down")
     return [*steps, replace(last, low=True)]

@@ -18,6 +18,11 @@ import numpy as np
 from unshrink.network.subnets import Shape, Subnet
 
 COLOURS = 3
+SEEN = 8
+"""Channels in multiples of which graphs take what a subnet sees of the low band; zeros fill them.
+
+With fewer, or 12, OpenVINO sums a convolution in bfloat16 in another order where pieces are of another width.
+"""
 
 
 class Layer(ABC):
@@ -54,6 +59,11 @@ class Layer(ABC):
     def all_features(self) -> int:
         """Channels computed on the way, which its gradient needs."""
         return self.features
+
+    @property
+    def parts(self) -> Mapping[str, Mapping[str, int]]:
+        """The graphs that it is run as, if it is not one of all that goes in: channels of each input of each."""
+        return {}
 
     def shapes(self) -> Iterable[tuple[str, Shape]]:
         """Name and shape of every parameter."""
@@ -158,9 +168,21 @@ class Coupling(Layer):
     @property
     def subnets(self) -> dict[str, tuple[int, int]]:
         """Channels in and out of f, g and h, or of f and gh."""
-        detail, seen = self.size - COLOURS, COLOURS * (1 + self.steady)
+        detail, seen = self.size - COLOURS, self.seen
         of_detail = {"gh": (seen, 2 * detail)} if self.joint else {"g": (seen, detail), "h": (seen, detail)}
         return {"f": (detail, COLOURS), **of_detail}
+
+    @property
+    def seen(self) -> int:
+        """Channels that g and h see of the low band."""
+        return COLOURS * (1 + self.steady)
+
+    @property
+    def parts(self) -> Mapping[str, Mapping[str, int]]:
+        """What is added to the low band, and what then becomes of the detail."""
+        detail = self.size - COLOURS
+        seen = -(-self.seen // SEEN) * SEEN
+        return {"low": {"low": COLOURS, "detail": detail}, "detail": {"detail": detail, "seen": seen}}
 
     def shapes(self) -> Iterable[tuple[str, Shape]]:
         """Of the subnets."""
@@ -198,6 +220,11 @@ class Head(Layer):
     def seen(self) -> int:
         """Channels that the convolution reads."""
         return self.carried * (1 + self.steady)
+
+    @property
+    def parts(self) -> Mapping[str, Mapping[str, int]]:
+        """One, which takes beside what is carried what the convolution reads."""
+        return {"": {"x": self.carried, "seen": -(-self.seen // SEEN) * SEEN}}
 
     @property
     def subnet(self) -> Subnet:
@@ -301,9 +328,19 @@ class Step:
     low: bool = False
 
     @property
-    def graph(self) -> str:
-        """The name of the graph that runs it; steps of one graph differ in parameters alone."""
-        return f"{self.direction}.x{self.scale}.{self.layer.kind}{'.low' * self.low}"
+    def parts(self) -> dict[str, Mapping[str, int]]:
+        """Channels of each input of each graph that runs it, in the order of `Layer.parts`."""
+        parts = self.layer.parts or {"": {"x": self.channels[0]}}
+        return {part: inputs for part, inputs in parts.items() if not (self.low and part == "detail")}
+
+    def graph(self, part: str = "") -> str:
+        """The name of the graph of a part; steps of one graph differ in parameters alone."""
+        return ".".join(filter(None, (self.direction, f"x{self.scale}", self.layer.kind, part or "low" * self.low)))
+
+    @property
+    def graphs(self) -> list[str]:
+        """The names of the graphs that run it."""
+        return [self.graph(part) for part in self.parts]
 
     @property
     def shrinks(self) -> int:

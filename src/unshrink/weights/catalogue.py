@@ -65,8 +65,8 @@ ENTRIES: tuple[Entry, ...] = (
     Entry(
         name="irn-x2",
         file="irn-x2.safetensors",
-        sha256="746e879ca728031f1dd825c69967fb20fe85d7b2c72699bad605dc86e171d18c",
-        bytes=1532465,
+        sha256="2b1fba55b6201f85dd13f67eca5cacce8294d35b6d77f3b6969e678bcd63ebfe",
+        bytes=1532333,
         identity="6f273588267dc4afcb5935dd890f746c0ec6f4aa1d6df08a2acdee03be1748e3",
         architecture="irn",
         scale=2,
@@ -80,8 +80,8 @@ ENTRIES: tuple[Entry, ...] = (
     Entry(
         name="irn-x3",
         file="irn-x3.safetensors",
-        sha256="a0ee84cbae74f5bd73bdc239cdaa29735c6fde6d972bf747f8be8a85b3d15ff3",
-        bytes=1948677,
+        sha256="6b6fa83e27579af61d17cf31284e351d9798d38ae7625dc67639071fd67c59d0",
+        bytes=1948556,
         identity="011a34b6aa4f455a3553eef0894a540e0b5d98b337fad42a5679d2105c9d16c5",
         architecture="irn",
         scale=3,
@@ -94,8 +94,8 @@ ENTRIES: tuple[Entry, ...] = (
     Entry(
         name="irn-x4",
         file="irn-x4.safetensors",
-        sha256="c4f117d5bca5c1d15c8487a8bfc7039e8235956fdd6d068a3f8dee19be1dfaf6",
-        bytes=2912719,
+        sha256="f9c4e6beb15385591d107ad5cd9c628d89bf5371462f424acb3bcb792d2c64f1",
+        bytes=2912956,
         identity="b1bc2e6e66c42a78c954218ecb05ccea1dd7a1e40857e04cc5fa0cc06b111c93",
         architecture="irn",
         scale=4,
@@ -108,8 +108,8 @@ ENTRIES: tuple[Entry, ...] = (
     Entry(
         name="irn-x8",
         file="irn-x8.safetensors",
-        sha256="a1292a678151f8f06430e689ec3c6cb713d4cf8de567423ae59c6fccb2907cfc",
-        bytes=5354485,
+        sha256="3ff9dd94fbe36c059ed6bcee6859009119b2e5278ec801974ad1979942b96c77",
+        bytes=5355110,
         identity="9620797d8aded509550a8a8bd0cc1d6130b4a89dc683e09228f20020bb2c8f5f",
         architecture="irn",
         scale=8,

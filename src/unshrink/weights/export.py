@@ -5,7 +5,6 @@ import dataclasses
 import logging
 import warnings
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any, cast
 
 from unshrink.errors import WeightsError, not_installed
@@ -38,20 +37,21 @@ def export(weights: Weights) -> Weights:
     net = build(weights.architecture, weights.config).fix()
     graphs: dict[str, bytes] = {}
     for step in (*net.encoder_steps, *net.decoder_steps):
-        if step.graph not in graphs:
-            graphs[step.graph] = _layer(step, net.module(step))
+        for part in step.parts:
+            if step.graph(part) not in graphs:
+                graphs[step.graph(part)] = _layer(step, part, net.module(step))
     return dataclasses.replace(weights, graphs={**graphs, "gradient": _gradient(net, weights.scale)})
 
 
-def _layer(step: Step, module: nn.Module) -> bytes:
-    """The graph of a layer, whose parameters go by their names in it."""
+def _layer(step: Step, part: str, module: nn.Module) -> bytes:
+    """The graph of a part of a layer, whose parameters go by their names in it."""
     h, w = torch.export.Dim("h"), torch.export.Dim("w")
-    shape, sides = (1, step.channels[0], 8, 12), {2: h, 3: w}
+    size, sides = (8 * step.shrinks, 12 * step.shrinks), {2: h, 3: w}
     if step.shrinks > 1:
-        shape = 1, step.channels[0], 8 * step.shrinks, 12 * step.shrinks
         sides = {2: step.shrinks * h, 3: step.shrinks * w}
+    inputs = {name: torch.rand(1, channels, *size) for name, channels in step.parts[part].items()}
     parameters = {f"net.{name}": value for name, value in module.state_dict().items()}
-    return _trace(_of(module, partial(fast.run, step)), parameters, {"x": torch.rand(shape)}, (sides,), "y")
+    return _trace(_of(module, fast.part(step, part)), parameters, inputs, (sides,) * len(inputs), "y")
 
 
 def _gradient(net: Network, scale: int) -> bytes:

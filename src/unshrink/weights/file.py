@@ -50,7 +50,7 @@ class Weights:
         architecture: its name in `network.architectures`.
         config: the architecture's configuration; fields that are not stated have their defaults.
         tensors: parameters by the network's own names, all float16 or all float32.
-        graphs: the ONNX graphs without parameters: of the layers, by `Step.graph`, and "gradient"; empty if not
+        graphs: the ONNX graphs without parameters: of the layers, by `Step.graphs`, and "gradient"; empty if not
             exported.
         about: what else the header says: licence, training, figures.
     """
@@ -200,7 +200,7 @@ def _take_graphs(tensors: dict[str, np.ndarray], steps: Sequence[Step]) -> dict[
     Graphs of whole networks, as unshrink stored them before it ran layer by layer, count as none.
     """
     stored = {name: tensors.pop(name) for name in list(tensors) if name.startswith(_GRAPH)}
-    wanted = {step.graph for step in steps}
+    wanted = {graph for step in steps for graph in step.graphs}
     missing = sorted(name for name in wanted if _GRAPH + name not in stored)
     if len(missing) == len(wanted):
         return {}

@@ -21,15 +21,15 @@ _TENSOR_DIMS, _TENSOR_DATA_TYPE, _TENSOR_NAME, _TENSOR_RAW_DATA = 1, 2, 8, 9
 _FLOAT = 1  # TensorProto.DataType
 
 
-def layer_model(weights: Weights, step: Step) -> bytes:
-    """The ONNX model of one layer; parameters in float32."""
-    return _graph(weights, step.graph) + encode_initializers(step.parameters(weights.tensors))
+def layer_model(weights: Weights, step: Step, part: str) -> bytes:
+    """The ONNX model of a part of one layer; parameters in float32."""
+    return _graph(weights, step.graph(part)) + encode_initializers(step.parameters(weights.tensors))
 
 
-def open_model(weights: Weights, step: Step) -> bytes:
+def open_model(weights: Weights, step: Step, part: str) -> bytes:
     """The ONNX model of all layers of one graph: their parameters are inputs, by their names in the layer."""
     shapes = {name: tensor.shape for name, tensor in step.parameters(weights.tensors).items()}
-    return _graph(weights, step.graph) + encode_inputs(shapes)
+    return _graph(weights, step.graph(part)) + encode_inputs(shapes)
 
 
 def gradient_model(weights: Weights) -> bytes:

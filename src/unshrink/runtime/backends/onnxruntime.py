@@ -7,6 +7,7 @@ import numpy as np
 import onnxruntime
 
 from unshrink.network.layers import Step
+from unshrink.runtime.backends import parts
 from unshrink.runtime.backends.onnx_model import gradient_model, layer_model
 from unshrink.weights import Weights
 
@@ -32,7 +33,7 @@ class OnnxRuntime:
 
     def __init__(self, weights: Weights, threads: int = 0) -> None:
         self._weights = weights
-        self._layers: dict[Step, onnxruntime.InferenceSession] = {}
+        self._graphs: dict[tuple[Step, str], onnxruntime.InferenceSession] = {}
         self._options = onnxruntime.SessionOptions()
         self._options.intra_op_num_threads = threads
         # It would warn of parameters that the graph of the last layer does not use.
@@ -47,7 +48,7 @@ class OnnxRuntime:
 
     def run(self, step: Step, x: np.ndarray) -> np.ndarray:
         """x (1, C, H, W) through the step."""
-        return self._layer(step).run(None, {"x": x})[0]
+        return parts.run(step, x, self._run_graph)
 
     def gradient(self, lr: np.ndarray, z: np.ndarray, hr: np.ndarray, metric: np.ndarray) -> np.ndarray:
         """lr (1, 3, h, w), z (1, Z, h, w), hr (1, 3, sh, sw) and metric (3, 3) -> gradient (1, 3, h, w)."""
@@ -57,10 +58,10 @@ class OnnxRuntime:
     def release(self) -> None:
         """Nothing: its arena is kept as large as it has ever been."""
 
-    def _layer(self, step: Step) -> onnxruntime.InferenceSession:
-        if step not in self._layers:
-            self._layers[step] = self._session(layer_model(self._weights, step))
-        return self._layers[step]
+    def _run_graph(self, step: Step, part: str, inputs: dict[str, np.ndarray], out: np.ndarray) -> None:
+        if (step, part) not in self._graphs:
+            self._graphs[step, part] = self._session(layer_model(self._weights, step, part))
+        out[:] = self._graphs[step, part].run(None, inputs)[0]
 
     @cached_property
     def _gradient(self) -> onnxruntime.InferenceSession:

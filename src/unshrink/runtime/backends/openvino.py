@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from unshrink.network.layers import Step
-from unshrink.runtime.backends import compiled
+from unshrink.runtime.backends import compiled, parts
 from unshrink.runtime.backends.machine import cpu_features
 from unshrink.runtime.backends.onnx_model import gradient_model, open_model
 from unshrink.weights import Weights
@@ -74,13 +74,13 @@ class OpenVINO:
 
         Layers alike are one compiled model, which takes their parameters as inputs: so they share its memory.
         """
-        source = partial(open_model, self._weights, step)
-        return self._run(step.graph, source, {"x": x, **self._parameters_of(step)})
+        return parts.run(step, x, self._run_graph)
 
     def gradient(self, lr: np.ndarray, z: np.ndarray, hr: np.ndarray, metric: np.ndarray) -> np.ndarray:
         """lr (1, 3, h, w), z (1, Z, h, w), hr (1, 3, sh, sw) and metric (3, 3) -> gradient (1, 3, h, w)."""
-        inputs = {"lr": lr, "z": z, "hr": hr, "metric": metric}
-        return self._run("gradient", partial(gradient_model, self._weights), inputs)
+        inputs, result = {"lr": lr, "z": z, "hr": hr, "metric": metric}, np.empty_like(lr)
+        self._run("gradient", partial(gradient_model, self._weights), inputs, result)
+        return result
 
     def release(self) -> None:
         """Gives back the memory of the features, which each graph keeps as large as the largest piece needed it."""
@@ -98,28 +98,32 @@ class OpenVINO:
         """All parameters in float32, shared by both directions."""
         return {name: values.astype(np.float32) for name, values in self._weights.tensors.items()}
 
-    def _run(self, name: str, source: Callable[[], bytes], inputs: dict[str, np.ndarray]) -> np.ndarray:
-        with self._lock:
-            if name not in self._compiled:
-                return self._first(name, source(), inputs)
-            return _infer(self._compiled[name], inputs)
+    def _run_graph(self, step: Step, part: str, inputs: dict[str, np.ndarray], out: np.ndarray) -> None:
+        source = partial(open_model, self._weights, step, part)
+        self._run(step.graph(part), source, {**inputs, **self._parameters_of(step)}, out)
 
-    def _first(self, name: str, source: bytes, inputs: dict[str, np.ndarray]) -> np.ndarray:
+    def _run(self, name: str, source: Callable[[], bytes], inputs: dict[str, np.ndarray], out: np.ndarray) -> None:
+        with self._lock:
+            if name in self._compiled:
+                _infer(self._compiled[name], inputs, out)
+            else:
+                self._first(name, source(), inputs, out)
+
+    def _first(self, name: str, source: bytes, inputs: dict[str, np.ndarray], out: np.ndarray) -> None:
         """Runs what an earlier process compiled, if that fits this one in all that matters; else compiles."""
         config = {**self._config, "INFERENCE_PRECISION_HINT": "bf16" if self.fast and name != "gradient" else "f32"}
         key = openvino.__version__, sorted(cpu_features()), sorted(config.items()), hashlib.sha256(source).hexdigest()
         if blob := compiled.load(*key):
             with contextlib.suppress(Exception):  # of many types, as it is read or runs: of no use after all
                 kept = _core().import_model(blob, "CPU", config)
-                result = _infer(kept, inputs)
+                _infer(kept, inputs, out)
                 self._compiled[name] = kept
-                return result
+                return
         made = self._compiled[name] = _core().compile_model(_core().read_model(source), "CPU", config)
         compiled.store(made.export_model().getvalue(), *key)
-        return _infer(made, inputs)
+        _infer(made, inputs, out)
 
 
-def _infer(model: Any, inputs: dict[str, np.ndarray]) -> np.ndarray:
+def _infer(model: Any, inputs: dict[str, np.ndarray], out: np.ndarray) -> None:
     used = {port.any_name: inputs[port.any_name] for port in model.inputs}  # without what it does not depend on
-    result: np.ndarray = model(used, share_inputs=True, share_outputs=False)[0]
-    return result
+    out[:] = model(used, share_inputs=True, share_outputs=True)[0]
