@@ -44,6 +44,7 @@ def write_in_parts(
         VideoError: as `Making.write`, or there are parts of another work.
     """
     folder = folder_of(target)
+    sweep(os.path.dirname(os.path.realpath(target)))
     with atomic_write(target, overwrite, error=VideoError, origin=making.clip.name) as stream:
         _open(folder, {**asked, "bytes": making.clip.bytes, "changed": os.stat(making.clip.name).st_mtime_ns})
         parts = _parts(making, folder, Path(target).suffix.lower(), progress)
