@@ -4,7 +4,8 @@
 
 A method is one of baselines.py, or weights by name or file.  Each small picture goes through every path of `PATHS`.
 Luma of JPEG, WebP and AVIF of the large picture at the same bytes is read off the curve of each picture, between files
-of the qualities in `GRID`.  Rows go to results/recoded.json, beside those of other methods and sets.
+of the qualities in `GRID`; below the least of these, the codec's smallest file stands for it.  Rows go to
+results/recoded.json, beside those of other methods and sets.
 """
 
 import argparse
