@@ -44,7 +44,7 @@ from unshrink.network.layers import operations
 from unshrink.pictures.image import Image
 from unshrink.pictures.io import read, write
 from unshrink.pictures.strips import strips_of
-from unshrink.runtime.backends import available, make
+from unshrink.runtime.backends import PRECISIONS, available, make
 from unshrink.runtime.backends.compiled import VARIABLE
 from unshrink.runtime.backends.machine import cpu_features, has_fast_bfloat16
 from unshrink.runtime.pieces import as_values, to_planes
@@ -65,21 +65,15 @@ class Way:
     """One way to run a network."""
 
     backend: str
-    fast: bool
+    precision: str
     threads: int
-
-    @property
-    def precision(self) -> str:
-        return "bfloat16" if self.fast else "float32"
 
 
 def ways(threads: int) -> list[Way]:
     """The plain published network first, then ours; bfloat16 where the processor has it."""
-    fast = [False, True] if has_fast_bfloat16() else [False]
-    ours = [
-        Way(name, quick, threads) for name in available() for quick in fast if not (quick and name == "onnxruntime")
-    ]
-    return [Way(PLAIN, False, threads), *ours]
+    known = PRECISIONS if has_fast_bfloat16() else PRECISIONS[:1]
+    ours = [Way(name, one, threads) for name in available() for one in known[: 1 if name == "onnxruntime" else 2]]
+    return [Way(PLAIN, "float32", threads), *ours]
 
 
 def main() -> None:
@@ -253,7 +247,7 @@ def runner(way: Way, weights: Weights) -> Callable[[str, np.ndarray], np.ndarray
         plain = torch.inference_mode()(lambda direction, planes: getattr(net, direction)(planes))
         net = Plain(weights)
         return plain
-    pipeline = Pipeline(weights, make(weights, way.backend, way.threads, fast=way.fast))
+    pipeline = Pipeline(weights, make(weights, way.backend, way.threads, precision=way.precision))
 
     def run(direction: str, planes: np.ndarray) -> np.ndarray:
         pixels, height, width = planes.transpose(1, 2, 0), *planes.shape[1:]
@@ -285,7 +279,7 @@ def commands(name: str, weights: Weights, size: tuple[int, int], rounds: int, fo
     cores = os.cpu_count() or 1
     unshrink = [sys.executable, "-m", "unshrink"]
     plain = saved(published(weights.scale), folder)
-    rows, small = [], {way: folder / f"{way.backend}{'-fast' * way.fast}.png" for way in command_ways(cores)}
+    rows, small = [], {way: folder / f"{way.backend}-{way.precision}.png" for way in command_ways(cores)}
     for direction in zoo.DIRECTIONS:
         lines = {}
         for way, path in small.items():
@@ -293,7 +287,7 @@ def commands(name: str, weights: Weights, size: tuple[int, int], rounds: int, fo
             if way.backend == PLAIN:
                 lines[way] = [sys.executable, HERE / "plain.py", direction, plain, *pair]
             else:
-                choice = [*["--fast"] * way.fast, "--backend", way.backend, "-m", name]
+                choice = ["--precision", way.precision, "--backend", way.backend, "-m", name]
                 lines[way] = [*unshrink, f"{direction}scale", pair[0], "-o", pair[1], "--overwrite", "-q", *choice]
         taken: dict[Way, list[float]] = {way: [] for way in lines}
         if size[0] * size[1] <= LARGE:
@@ -322,7 +316,7 @@ def starts(name: str, rounds: int, folder: Path) -> list[Row]:
         for _ in range(rounds):
             shutil.rmtree(kept, ignore_errors=True)
             for seconds in taken.values():
-                choice = ["-m", name, *["--fast"] * way.fast]
+                choice = ["-m", name, "--precision", way.precision]
                 seconds.append(seconds_of([*line, *choice], {**os.environ, VARIABLE: str(kept)}))
         about = {"weights": name, "backend": way.backend, "precision": way.precision}
         rows += [{**about, "compiled_network_kept": which, **timed(seconds)} for which, seconds in taken.items()]

@@ -2,7 +2,7 @@
 
 python benchmarks/memory.py                                      # 1, 10 and 100 megapixels with irn-x2
 python benchmarks/memory.py 500 --model tiny.safetensors         # that size alone; the other rows of the file stay
-python benchmarks/memory.py 100 --format tiff --scale 4 --fast
+python benchmarks/memory.py 100 --format tiff --scale 4 --precision float32
 
 Writes benchmarks/memory.json, row by row.
 """
@@ -79,12 +79,12 @@ def main() -> None:
     parser.add_argument("--format", choices=["png", "tiff"], default="png")
     parser.add_argument("--tile", default="0")
     parser.add_argument("--backend", default="auto")
-    parser.add_argument("--fast", action="store_true")
+    parser.add_argument("--precision", default="auto")
     options = parser.parse_args()
     model = ["--model", options.model] if options.model else ["--scale", str(options.scale)]
     name = Path(options.model).stem if options.model else f"irn-x{options.scale}"
-    run = {"weights": name, "backend": options.backend, "fast": options.fast, "tile": int(options.tile)}
-    choice = ["--tile", options.tile, "--backend", options.backend, *["--fast"] * options.fast]
+    run = {"weights": name, "backend": options.backend, "precision": options.precision, "tile": int(options.tile)}
+    choice = ["--tile", options.tile, "--backend", options.backend, "--precision", options.precision]
     measured = json.loads(TARGET.read_text()) if TARGET.exists() else {"rows": []}
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
         for size in options.sizes:

@@ -1,11 +1,11 @@
-"""What bfloat16 costs in dB on either side: `--fast` against float32, through 8-bit files.
+"""What bfloat16 costs on either side, against float32: whole pictures through 8-bit files.
 
-    python benchmarks/precision.py                                  # all installed weights on five test sets
-    python benchmarks/precision.py new.safetensors --sets Set5
+    python benchmarks/precision.py                                  # all installed weights on two test sets
+    python benchmarks/precision.py new.safetensors --sets Screens
 
-Writes benchmarks/precision.json, where rows of other weights stay: per weights and set the mean PSNR-Y where both sides
-are float32, and how far it changes with a fast decoder, a fast encoder, and both.  Of each picture the middle
-is taken, at most 320 pixels a side.
+Writes benchmarks/precision.json, where rows of other weights stay: per weights and set the mean PSNR in dB of luma, RGB
+and chroma where both sides are float32, how far each changes with a decoder, an encoder, and both in bfloat16, and
+how many values of the small pictures differ, by how much at most.
 """
 
 import argparse
@@ -15,50 +15,62 @@ from typing import Any
 
 import numpy as np
 from backends import machine
-from samples import middle, sample
+from samples import sample
 
 import unshrink
 from unshrink.evaluation.protocol import closeness
 from unshrink.pictures.resize import crop_to_multiple
+from unshrink.runtime.backends import PRECISIONS
 from unshrink.training.data import read_rgb
 
 TARGET = Path(__file__).with_suffix(".json")
-SIDE = 320
 SIDES = {"float32": (False, False), "decoder": (False, True), "encoder": (True, False), "both": (True, True)}
+MEASURES = ("psnr_y", "psnr_rgb", "psnr_chroma")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", default=unshrink.list_models())
-    parser.add_argument("--sets", nargs="+", default=["Set5", "Set14", "BSD100", "Kodak12odd", "Screens"])
+    parser.add_argument("--sets", nargs="+", default=["Set5", "Kodak12odd"])
     parser.add_argument("--most", type=int, default=14, help="pictures of a set, taken evenly from it (default: 14)")
     options = parser.parse_args()
     rows = []
     for model in options.models:
-        pair = [unshrink.load(model, fast=fast) for fast in (False, True)]
+        pair = [unshrink.load(model, precision=precision) for precision in PRECISIONS]
         for name in options.sets:
             chosen = sample(name, options.most)
-            rows.append(
-                {"weights": pair[0].weights.name, "set": name, "pictures": len(chosen), **measure(pair, chosen)}
-            )
-            print(*rows[-1].values())
+            rows.append({"weights": pair[0].name, "set": name, "pictures": len(chosen), **measure(pair, chosen)})
+            print(*rows[-1].values(), flush=True)
     earlier = json.loads(TARGET.read_text())["rows"] if TARGET.exists() else []
     kept = [row for row in earlier if row["weights"] not in {row["weights"] for row in rows}]
     TARGET.write_text(json.dumps({"machine": machine(), "rows": kept + rows}, indent=1) + "\n")
 
 
 def measure(pair: list[unshrink.Rescaler], pictures: list[Path]) -> dict[str, Any]:
-    """The mean PSNR-Y in dB by what is fast; of all but float32, the difference to it."""
-    found: dict[str, list[float]] = {sides: [] for sides in SIDES}
+    """Means in dB by what is in bfloat16; of all but float32, the difference to it."""
+    found: dict[str, list[list[float]]] = {sides: [] for sides in SIDES}
+    differences = []
     for path in pictures:
-        hr = crop_to_multiple(middle(read_rgb(path), SIDE), pair[0].scale)
+        hr = crop_to_multiple(read_rgb(path), pair[0].scale)
         small = [rescaler.downscale(hr) for rescaler in pair]
+        differences.append(np.abs(small[0].astype(int) - small[1]).ravel())
         for sides, (encoder, decoder) in SIDES.items():
-            restored = pair[decoder].upscale(small[encoder])
-            found[sides].append(closeness(hr, restored, pair[0].scale)["psnr_y"])
-    means = {sides: float(np.mean(values)) for sides, values in found.items()}
+            close = closeness(hr, pair[decoder].upscale(small[encoder]), pair[0].scale)
+            found[sides].append([getattr(close, name) for name in MEASURES])
+    means = {sides: np.mean(values, axis=0) for sides, values in found.items()}
     plain = means.pop("float32")
-    return {"float32": round(plain, 3), **{sides: round(value - plain, 4) for sides, value in means.items()}}
+    all_differences = np.concatenate(differences)
+    return {
+        "float32": named(plain, 3),
+        **{sides: named(values - plain, 4) for sides, values in means.items()},
+        "differing": round(float(np.mean(all_differences > 0)), 4),
+        "most_different": int(all_differences.max()),
+    }
+
+
+def named(values: np.ndarray, digits: int) -> dict[str, float]:
+    """Figures by their names."""
+    return {name: round(float(value), digits) for name, value in zip(MEASURES, values, strict=True)}
 
 
 if __name__ == "__main__":

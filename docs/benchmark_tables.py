@@ -101,12 +101,12 @@ def memory(measured: Row) -> str:
         *("weights", "backend", "precision", "tile", "format", "megapixels", "way"),
         *("peak memory, MB", "processor seconds"),
     )
-    keys = ("weights", "backend", "fast", "format", "megapixels", "way")
+    keys = ("weights", "backend", "precision", "format", "megapixels", "way")
     lines = [
         (
             r["weights"],
             r["backend"],
-            "bfloat16" if r["fast"] else "float32",
+            r["precision"],
             r["tile"] or "auto",
             r["format"],
             f"{r['megapixels']:.0f}",

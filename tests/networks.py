@@ -79,7 +79,7 @@ class Samples:
     """A backend as quick as it can be: one value of each block down, repetition up."""
 
     name = "samples"
-    fast = False
+    precision = "float32"
 
     def run(self, step: Step, x: np.ndarray) -> np.ndarray:
         """The first band alone beside zeros on the way down; the first bands, repeated, on the way up."""

@@ -66,7 +66,7 @@ def test_agrees_with_torch_on_a_photo(photo, name, kind):
 def test_fast_is_close_and_either_side_may_be(photo, name, kind):
     """A subnet's result that were rounded to bfloat16, or the picture itself, would be further off."""
     weights = portable_weights(kind)
-    exact, fast = (backends.make(weights, name, 1, fast=choice) for choice in (False, True))
+    exact, fast = (backends.make(weights, name, 1, precision=choice) for choice in backends.PRECISIONS)
     small = [down(weights, b, photo) for b in (exact, fast)]
     assert np.sqrt(np.mean((small[1] - small[0]) ** 2)) < CLOSE
     lrs = [(to_8_bit(lr) / 255).astype(np.float32) for lr in small]
@@ -144,6 +144,16 @@ def test_auto_takes_the_first_that_can(monkeypatch):
     assert backends.make(portable_weights(2)).name == "onnxruntime"
 
 
+@pytest.mark.parametrize("has_bfloat16", [False, True])
+def test_auto_takes_bfloat16_where_it_pays_and_costs_little(monkeypatch, has_bfloat16):
+    monkeypatch.setattr(backends, "has_fast_bfloat16", lambda: has_bfloat16)
+    precision = lambda weights, name: backends.make(weights, name, 1).precision
+    shipped = zoo.load("irn-x2")
+    assert precision(shipped, "auto") == ("bfloat16" if has_bfloat16 else "float32")
+    assert precision(shipped, "onnxruntime") == precision(shipped, "torch") == "float32"
+    assert precision(dataclasses.replace(random_weights(2), graphs=shipped.graphs), "openvino") == "float32"
+
+
 def test_what_cannot_be_made():
     weights = portable_weights(2)
     with pytest.raises(ConfigError, match="unknown backend 'tpu': known are auto, openvino"):
@@ -152,8 +162,10 @@ def test_what_cannot_be_made():
         backends.make(weights, "openvino", device="cuda")
     with pytest.raises(ConfigError, match="torch cannot use the device 'nowhere'"):
         backends.make(weights, "torch", device="nowhere")
+    with pytest.raises(ConfigError, match="unknown precision 'half': known are auto, float32, bfloat16"):
+        backends.make(weights, precision="half")
     with pytest.raises(ConfigError, match="onnxruntime computes in float32 only"):
-        backends.make(weights, "onnxruntime", fast=True)
+        backends.make(weights, "onnxruntime", precision="bfloat16")
     with pytest.raises(WeightsError, match="add them with `unshrink export FILE`"):
         backends.make(random_weights(2), "openvino")
 

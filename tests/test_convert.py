@@ -114,7 +114,7 @@ def test_a_published_layout_computes_the_published_equations(tmp_path, scale, bl
     assert weights.config == {"scale": scale, "blocks": blocks, "growth": 32, "clamp": 1.0, "latent": "gaussian"}
     assert weights.name == "irn_x"
     assert weights.about["training"]["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
-    check_agreement(weights, backends.make(weights, fast=False), state, scale, side)
+    check_agreement(weights, backends.make(weights, precision="float32"), state, scale, side)
 
 
 @pytest.mark.xdist_group("export")
@@ -125,7 +125,7 @@ def test_every_backend_computes_the_published_equations(tmp_path, name, scale, b
     weights = dataclasses.replace(convert(saved(tmp_path / "IRN_x.pth", state)), graphs=graphs(scale))
     zoo.save(tmp_path / "w.safetensors", weights)
     weights = zoo.load(tmp_path / "w.safetensors")
-    check_agreement(weights, backends.make(weights, name, 1, fast=False), state, scale, side=256)
+    check_agreement(weights, backends.make(weights, name, 1, precision="float32"), state, scale, side=256)
 
 
 def test_values_are_kept_in_full(tmp_path):

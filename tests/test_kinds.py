@@ -166,8 +166,8 @@ def test_a_pickled_rescaler_makes_the_same_picture(name):
 
 def test_the_settings_of_a_backend_are_pickled():
     for name in ("openvino", "torch"):
-        again = pickle.loads(pickle.dumps(load(scale=2, backend=name, threads=1, fast=True)))
-        assert again.backend.fast
+        again = pickle.loads(pickle.dumps(load(scale=2, backend=name, threads=1, precision="bfloat16")))
+        assert again.backend.precision == "bfloat16"
     assert again.backend._made_of[1:] == (1, "cpu", True)
 
 

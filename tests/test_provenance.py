@@ -55,6 +55,9 @@ def test_json_is_canonical():
     assert Record.from_json(JSON) == RECORD
     assert RESIZED.to_json() == JSON.replace("4000,3000", "1500,1000")[:-1] + ',"resized":[1600,1068]}'
     assert Record.from_json(RESIZED.to_json()) == RESIZED
+    told = dataclasses.replace(RECORD, precision="bfloat16")
+    assert told.to_json() == JSON[:-1] + ',"precision":"bfloat16"}'
+    assert Record.from_json(told.to_json()) == told
 
 
 records = st.builds(
@@ -108,6 +111,7 @@ WRONG = {
     "channels": [0, 5, -1, 3.0, "RGB", True, None],
     "pixels": ["", "0123456789ABCDEF", "x" * 16, 7, None],
     "resized": [[], [1], [1, 2, 3], [0, 1], [1.0, 1], ["1", 1], [10**5] * 2, 7, False, "4000x3000", [4000, 3000]],
+    "precision": ["", "Float32", "float 32", "f" * 17, 32, False, ["float32"]],
 }  # fmt: skip
 
 
@@ -119,7 +123,7 @@ def test_wrong_values(key, value):
     assert len(str(caught.value)) < 400
 
 
-@pytest.mark.parametrize("key", sorted(WRONG.keys() - {"resized"}))
+@pytest.mark.parametrize("key", sorted(WRONG.keys() - {"resized", "precision"}))
 def test_missing_keys(key):
     with pytest.raises(ProvenanceError, match="malformed"):
         Record.from_json(json.dumps({name: value for name, value in json.loads(JSON).items() if name != key}))

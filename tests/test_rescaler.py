@@ -150,6 +150,7 @@ def test_the_record_says_what_made_it():
         depth=16,
         channels=3,
         pixels=provenance.checksum(small.pixels),
+        precision="float32",
     )
 
 

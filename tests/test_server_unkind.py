@@ -431,4 +431,4 @@ def test_advice_names_parameters():
         == "no record; name weights with the option model to enlarge"
     )
     assert said("9 x 9 are more than 3; raise it with `max_pixels`") == "9 x 9 are more than 3; send it as a job"
-    assert said("too slow; use backend openvino, or not `fast`") == "too slow"
+    assert said("too slow; use backend openvino, or not `tile`") == "too slow"

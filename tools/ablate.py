@@ -13,7 +13,7 @@ the work.
 With ``budget``, every trial gets as many steps as that many processor seconds buy.  Processor seconds of one and the
 same step vary by a half with what else the machine does, so ``--time`` times a step of every trial in turn with all
 others, round after round, and keeps the lower quartiles in ``<study>.times.json``; and those of a pass of 512x512
-pixels down, as torch runs it under ``--fast``.
+pixels down, as torch runs it in bfloat16.
 """
 
 import argparse
@@ -56,7 +56,7 @@ class Timed:
         self.batch = to_device(hr, "cpu"), to_device(reference, "cpu"), self.network.latent(reference), hr.new_empty(0)
         tensors = {name: value.numpy() for name, value in self.network.state_dict().items()}
         self.weights = Weights("timed", config.model.architecture, to_dict(config.model), tensors)
-        self.backend = Torch(self.weights, threads=1, fast=True)
+        self.backend = Torch(self.weights, threads=1, precision="bfloat16")
 
     def advance(self) -> None:
         """One step of training; the parameters stay as they are, so that values stay small."""

@@ -42,10 +42,10 @@ class Outcome:
         status: "done"; "skipped", and ``facts["skipped"]`` says why; "failed", and ``error`` says why; or, of a dry
             run, "planned", and ``facts["would"]`` says what would be done.
         error: one sentence; "" unless it failed.
-        facts: of a picture that is done, as ``--json`` has them: "model", "weights", "scale", "backend", "fast",
-            "seconds", "size" and "small_size" (width, height), "depth", "bytes" and "small_bytes" of the files; of a
-            small one also "effort" and, where asked for, "psnr_y" and "psnr_rgb" in dB; of a restored one "unchanged";
-            and "notes", sentences about what was converted, left out or warned of.
+        facts: of a picture that is done, as ``--json`` has them: "model", "weights", "scale", "backend",
+            "precision", "seconds", "size" and "small_size" (width, height), "depth", "bytes" and "small_bytes" of the
+            files; of a small one also "effort" and, where asked for, "psnr_y" and "psnr_rgb" in dB; of a restored one
+            "unchanged"; and "notes", sentences about what was converted, left out or warned of.
     """
 
     input: str

@@ -246,7 +246,7 @@ def about(model: Rescaler, began: float) -> dict[str, Any]:
         "weights": model.weights.identity[: zoo.IDENTITY_DIGITS],
         "scale": model.scale,
         "backend": model.backend.name,
-        "fast": model.backend.fast,
+        "precision": model.backend.precision,
         "seconds": round(time.perf_counter() - began, 3),
     }
 
@@ -287,14 +287,20 @@ def named_model(model: str | None, scale: int | None, load: Callable[[str], Resc
 
 def load(options: BatchOptions, name: str) -> Rescaler:
     """Weights by name or path, ready to run as the options say."""
-    backend, device, threads = options.backend, options.device, options.threads
-    return rescaler.load(name, backend=backend, device=device, threads=threads, tile=options.tile, fast=options.fast)
+    return rescaler.load(
+        name,
+        backend=options.backend,
+        device=options.device,
+        threads=options.threads,
+        tile=options.tile,
+        precision=options.precision,
+    )
 
 
 def _recorded(options: UpscaleOptions, name: str, identity: str) -> Rescaler:
     with _naming_the_option():
         weights = zoo.find(name, identity)
-    backend = backends.make(weights, options.backend, threads=options.threads, device=options.device, fast=options.fast)
+    backend = backends.make(weights, options.backend, options.threads, options.device, options.precision)
     return Rescaler(weights, backend, options.tile)
 
 

@@ -193,7 +193,7 @@ def about_rescaler(rescaler: Rescaler, threads: int = 0) -> dict[str, Any]:
         "parameters": sum(tensor.size for tensor in made.tensors.values()),
         "operations": sum(operations(steps) for steps in made.steps.values()),
         "backend": f"{backend.name} {importlib.metadata.version(backend.name)}",
-        "precision": "bfloat16" if backend.fast else "float32",
+        "precision": backend.precision,
         "threads": threads or os.cpu_count(),
     }
 

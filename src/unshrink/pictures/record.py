@@ -58,6 +58,7 @@ class Record:
         pixels: `checksum` of the small picture's pixels.
         resized: (width, height) that the large picture was resized to for the network, ``scale`` times the small one's;
             None where it was not: padded, at most.
+        precision: in which the network computed, such as "float32"; None of pictures of before it was said.
 
     Raises:
         ProvenanceError: a value of another type or outside its range.
@@ -71,6 +72,7 @@ class Record:
     channels: int
     pixels: str
     resized: Size | None = None
+    precision: str | None = None
     format: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
@@ -83,6 +85,7 @@ class Record:
             "channels": _within(self.channels, 1, 4),
             "pixels": _matches(r"[0-9a-f]{16}", self.pixels),
             "resized": self.resized is None or _is_size(self.resized),
+            "precision": self.precision is None or _matches(r"[a-z0-9]{1,16}", self.precision),
         }
         if all(valid.values()) and self.resized:
             frame = Frame(self.size, self.small, self.scale)
@@ -99,9 +102,8 @@ class Record:
     def to_json(self) -> str:
         """The record as compact JSON with its keys in a fixed order."""
         values = {"format": self.format, **dataclasses.asdict(self)}
-        if self.resized is None:
-            del values["resized"]
-        return json.dumps(values, separators=(",", ":"))
+        said = {name: value for name, value in values.items() if value is not None}
+        return json.dumps(said, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> "Record":

@@ -60,7 +60,7 @@ class ImagePipeline:
     """Weights on a backend, for images; the arguments are those of `streaming.Pipeline`."""
 
     def __init__(self, weights: zoo.Weights, backend: backends.Backend, tile: int) -> None:
-        self.weights, self.scale = weights, weights.scale
+        self.weights, self.scale, self._precision = weights, weights.scale, backend.precision
         self._pipeline = Pipeline(weights, backend, tile)
 
     def down(
@@ -84,6 +84,7 @@ class ImagePipeline:
             channels=image.channels,
             pixels=provenance.checksum(small),
             resized=frame.between if frame.resized else None,
+            precision=self._precision,
         )
         return provenance.embed(image.with_pixels(small), record)
 

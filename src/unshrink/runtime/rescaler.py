@@ -43,7 +43,7 @@ def load(
     device: str = "cpu",
     threads: int = 0,
     tile: int = 0,
-    fast: bool = False,
+    precision: str = "auto",
 ) -> "Rescaler":
     """A rescaler with the given weights.
 
@@ -55,11 +55,12 @@ def load(
         device: where the torch backend runs: "cpu", "cuda", ...
         threads: CPU threads; 0 for all cores.
         tile: see `Rescaler`.
-        fast: subnets in bfloat16, which is at most 0.03 dB worse.  Small pictures are then not byte for byte those of
-            float32, but either restores those of the other.
+        precision: "float32" for small pictures that are all but the same on all machines, "bfloat16" for speed, or
+            "auto" for bfloat16 where the processor multiplies in it.  Either restores what the other made, and bfloat16
+            is at most 0.02 dB worse.
 
     Raises:
-        ConfigError: a scale that is not the model's, a backend or a device that there is not or that cannot be fast,
+        ConfigError: a scale that is not the model's, a backend, a device or a precision that there is not,
             or a tile that is too small for the network.
         ModelNotFoundError: no such weights.
         WeightsError: the file is damaged, altered or cannot be run here.
@@ -74,7 +75,7 @@ def load(
     weights = zoo.load(zoo.for_scale(scale or zoo.DEFAULT_SCALE).name if model is None else model)
     if scale not in (None, weights.scale):
         raise ConfigError(f"scale {scale} contradicts the model: {weights.name} has scale {weights.scale}")
-    return Rescaler(weights, backends.make(weights, backend, threads=threads, device=device, fast=fast), tile)
+    return Rescaler(weights, backends.make(weights, backend, threads=threads, device=device, precision=precision), tile)
 
 
 class Rescaler:

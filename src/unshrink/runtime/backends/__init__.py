@@ -1,7 +1,7 @@
 """The runtimes that run a network: the same functions each, chosen by name or "auto".
 
-In float32 small pictures agree between them to at most one value in 10,000, by one level of 255.  Fast, with subnets in
-bfloat16, a tenth of the values are one level off; what comes back, here or elsewhere, is less than 0.03 dB worse.
+In float32 small pictures agree between them to at most one value in 10,000, by one level of 255.  With subnets in
+bfloat16, one in thirty is a level off; what comes back, here or elsewhere, is less than 0.02 dB worse.
 """
 
 from importlib.util import find_spec
@@ -10,12 +10,14 @@ from typing import Protocol
 import numpy as np
 
 from unshrink.errors import ConfigError, MissingDependencyError, WeightsError, not_installed
-from unshrink.network.layers import Step
+from unshrink.network.layers import Coupling, Residual, Step
+from unshrink.runtime.backends.machine import has_fast_bfloat16
 from unshrink.weights import Weights
 
-__all__ = ["NAMES", "Backend", "available", "make"]
+__all__ = ["NAMES", "PRECISIONS", "Backend", "available", "make"]
 
 NAMES = ("openvino", "onnxruntime", "torch")  # fastest first, by `make bench`
+PRECISIONS = ("float32", "bfloat16")  # of subnets: the picture and the couplings are float32 in both
 _EXTRAS = {"onnxruntime": "ort", "torch": "torch"}
 
 
@@ -27,7 +29,7 @@ class Backend(Protocol):
     """
 
     name: str
-    fast: bool
+    precision: str
 
     def run(self, step: Step, x: np.ndarray) -> np.ndarray:
         """x (1, C, H, W) through one of the network's steps; their channels and sides are those that it says."""
@@ -54,7 +56,9 @@ def available() -> tuple[str, ...]:
     return tuple(name for name in NAMES if find_spec(name))
 
 
-def make(weights: Weights, name: str = "auto", threads: int = 0, device: str = "cpu", fast: bool = False) -> Backend:
+def make(
+    weights: Weights, name: str = "auto", threads: int = 0, device: str = "cpu", precision: str = "auto"
+) -> Backend:
     """Weights -> a network ready to run.
 
     Args:
@@ -62,10 +66,11 @@ def make(weights: Weights, name: str = "auto", threads: int = 0, device: str = "
         name: one of `NAMES`, or "auto": the fastest that is installed and can run these weights on this device.
         threads: how many to compute with; 0 for as many as there are cores.
         device: where to compute: "cpu"; backend torch also takes "cuda", "cuda:1", "mps", ...
-        fast: the subnets in bfloat16, where the processor can.
+        precision: of subnets, one of `PRECISIONS`, or "auto": bfloat16 with OpenVINO on a processor that multiplies in
+            it, of plain subnets; float32 elsewhere.
 
     Raises:
-        ConfigError: unknown backend, a device that it does not have, or fast where it cannot be.
+        ConfigError: unknown backend or precision, or a device or a precision that the backend does not have.
         MissingDependencyError: the backend is not installed.
         WeightsError: the weights carry no graphs, and the backend needs them.
     """
@@ -80,10 +85,14 @@ def make(weights: Weights, name: str = "auto", threads: int = 0, device: str = "
             f"weights {weights.name} carry no ONNX graphs, which backend {name} needs: "
             "add them with `unshrink export FILE`, or use backend torch"
         )
-    if name == "onnxruntime" and fast:
-        raise ConfigError("backend onnxruntime computes in float32 only: use backend openvino or torch, or not `fast`")
+    if precision == "auto":
+        precision = "bfloat16" if name == "openvino" and has_fast_bfloat16() and _is_plain(weights) else "float32"
+    if precision not in PRECISIONS:
+        raise ConfigError(f"unknown precision {precision!r}: known are auto, {', '.join(PRECISIONS)}")
+    if name == "onnxruntime" and precision != "float32":
+        raise ConfigError(f"backend onnxruntime computes in float32 only, not in {precision}: use openvino or torch")
     try:
-        return _make(weights, name, threads, device, fast)
+        return _make(weights, name, threads, device, precision)
     except ImportError as exc:
         what = f"backend {name} is not installed or broken ({exc})"
         if name in _EXTRAS:
@@ -91,21 +100,27 @@ def make(weights: Weights, name: str = "auto", threads: int = 0, device: str = "
         raise MissingDependencyError(f"{what}: pip install {name}") from exc
 
 
+def _is_plain(weights: Weights) -> bool:
+    """Whether no subnet is dense: of those, bfloat16 costs more, and sums depend on how wide a piece is."""
+    layers = [step.layer for steps in weights.steps.values() for step in steps]
+    return not any(layer.subnet.dense for layer in layers if isinstance(layer, Coupling | Residual))
+
+
 def _choose(weights: Weights, device: str) -> str:
     portable = weights.graphs and device == "cpu"
     return next((name for name in available() if name == "torch" or portable), "torch")
 
 
-def _make(weights: Weights, name: str, threads: int, device: str, fast: bool) -> Backend:
+def _make(weights: Weights, name: str, threads: int, device: str, precision: str) -> Backend:
     # Imported here: each brings a runtime that may be absent, and takes up to seconds.
     if name == "openvino":
         from unshrink.runtime.backends.openvino import OpenVINO
 
-        return OpenVINO(weights, threads, fast)
+        return OpenVINO(weights, threads, precision)
     if name == "onnxruntime":
         from unshrink.runtime.backends.onnxruntime import OnnxRuntime
 
         return OnnxRuntime(weights, threads)
     from unshrink.runtime.backends.torch import Torch
 
-    return Torch(weights, threads, device, fast)
+    return Torch(weights, threads, device, precision)

@@ -29,7 +29,7 @@ class OnnxRuntime:
     """
 
     name = "onnxruntime"
-    fast = False  # its convolutions know no bfloat16
+    precision = "float32"  # its convolutions know no bfloat16
 
     def __init__(self, weights: Weights, threads: int = 0) -> None:
         self._weights = weights

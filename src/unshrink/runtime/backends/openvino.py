@@ -48,14 +48,15 @@ class OpenVINO:
     Args:
         weights: what to run; must carry graphs.
         threads: how many to compute with; 0 for as many as there are cores.
-        fast: subnets in bfloat16.  OpenVINO keeps in float32 what lies between convolutions and the result: so the
-            picture and the couplings, in the order of `network.fast`.  Not the gradient, which has no such order.
+        precision: of subnets.  Even in bfloat16, OpenVINO keeps in float32 what lies between convolutions and the
+            result: so the picture and the couplings, in the order of `network.fast`.  The gradient, which has no such
+            order, is float32.
     """
 
     name = "openvino"
 
-    def __init__(self, weights: Weights, threads: int = 0, fast: bool = False) -> None:
-        self._weights, self.fast = weights, fast
+    def __init__(self, weights: Weights, threads: int = 0, precision: str = "float32") -> None:
+        self._weights, self.precision = weights, precision
         self._compiled: dict[str, Any] = {}
         self._parameters: dict[Step, dict[str, np.ndarray]] = {}
         self._lock = Lock()  # a compiled model runs one request at a time, and each uses every thread
@@ -67,7 +68,7 @@ class OpenVINO:
         }
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return OpenVINO, (self._weights, self._config["INFERENCE_NUM_THREADS"], self.fast)
+        return OpenVINO, (self._weights, self._config["INFERENCE_NUM_THREADS"], self.precision)
 
     def run(self, step: Step, x: np.ndarray) -> np.ndarray:
         """x (1, C, H, W) through the step.
@@ -111,7 +112,8 @@ class OpenVINO:
 
     def _first(self, name: str, source: bytes, inputs: dict[str, np.ndarray], out: np.ndarray) -> None:
         """Runs what an earlier process compiled, if that fits this one in all that matters; else compiles."""
-        config = {**self._config, "INFERENCE_PRECISION_HINT": "bf16" if self.fast and name != "gradient" else "f32"}
+        precision = "bf16" if self.precision == "bfloat16" and name != "gradient" else "f32"
+        config = {**self._config, "INFERENCE_PRECISION_HINT": precision}
         key = openvino.__version__, sorted(cpu_features()), sorted(config.items()), hashlib.sha256(source).hexdigest()
         if blob := compiled.load(*key):
             with contextlib.suppress(Exception):  # of many types, as it is read or runs: of no use after all

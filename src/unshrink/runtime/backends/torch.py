@@ -24,7 +24,8 @@ class Torch:
         weights: what to run.
         threads: how many to compute with, for the whole process as torch has it; 0 leaves torch's own number.
         device: "cpu", "cuda", "mps", ...
-        fast: subnets in bfloat16, but for their last convolution: its result, rounded, would cost 0.04 dB.
+        precision: of subnets; the result of their last convolution, rounded to bfloat16, would cost 0.04 dB: so it is
+            float32 in any.
 
     Raises:
         ConfigError: torch has no such device.
@@ -32,8 +33,8 @@ class Torch:
 
     name = "torch"
 
-    def __init__(self, weights: Weights, threads: int = 0, device: str = "cpu", fast: bool = False) -> None:
-        self._made_of = weights, threads, device, fast
+    def __init__(self, weights: Weights, threads: int = 0, device: str = "cpu", precision: str = "float32") -> None:
+        self._made_of = weights, threads, device, precision
         if threads:
             torch.set_num_threads(threads)
         net = build(weights.architecture, weights.config)
@@ -42,10 +43,10 @@ class Torch:
             # Channels together in memory: a quarter to a third less time on a CPU, and kernels that sum in one order
             net = net.float().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
             self._net = net.fix()
-            self._running = _in_bfloat16(self._net) if fast else self._net
+            self._running = _in_bfloat16(self._net) if precision == "bfloat16" else self._net
         except (RuntimeError, AssertionError) as exc:
             raise ConfigError(f"torch cannot use the device {device!r}: {exc}") from exc
-        self._device, self.fast = device, fast
+        self._device, self.precision = device, precision
         # Nineteen bits of a product, the default on recent GPUs, would make other small pictures than a CPU does.
         torch.backends.cudnn.allow_tf32 = False
 
