@@ -3,6 +3,8 @@
     python benchmarks/backends.py               prints tables and writes benchmarks/backends.json, where rows stay
                                                 that are of other sizes
     python benchmarks/backends.py --quick       512x512 alone, two rounds
+    python benchmarks/backends.py --large       whole commands at 12 megapixels alone, at x2, x4 and x8: the plain
+                                                network alone takes half an hour
     python benchmarks/backends.py --only command --sizes 4000x3000 --weights irn-x4
 
 Each way lives in a process of its own; they take turns, one at a time, so that a busy moment of the machine hits all
@@ -97,10 +99,13 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", choices=WHATS, help="of these; the others stay as they were")
     parser.add_argument("--quick", action="store_true", help="512x512 alone, two rounds")
+    parser.add_argument("--large", action="store_true", help="whole commands at 12 megapixels alone, at x2, x4 and x8")
     parser.add_argument("--out", type=Path, default=HERE / "backends.json")
     options = parser.parse_args()
     if options.quick:
         options.sizes, options.rounds = ["512x512"], 2
+    if options.large:
+        options.only, options.sizes, options.weights = "command", ["4000x3000"], ["irn-x2", "irn-x4", "irn-x8"]
     return options
 
 
@@ -111,7 +116,7 @@ def measure(measured: Row, whats: list[str], options: argparse.Namespace) -> Non
         folder = Path(made)
         if "start" in whats:
             measured["starts"] = [row for name in options.weights for row in starts(name, options.rounds, folder)]
-        if "network" in whats:  # rows that stay are shares of the ceilings that were measured beside them
+        if {"network", "command"} & set(whats):  # rows that stay are shares of what was measured beside them
             measured["ceilings"] = [ceiling(threads) for threads in options.threads]
         for name in options.weights:
             weights = zoo.load(name)
@@ -120,7 +125,7 @@ def measure(measured: Row, whats: list[str], options: argparse.Namespace) -> Non
                     measured["rows"] += networks(weights, threads, sizes, options.rounds, limit, folder)
             if "command" in whats:
                 for size in sizes:
-                    measured["rows"] += commands(name, weights, size, options.rounds, folder)
+                    measured["rows"] += commands(name, weights, size, options.rounds, measured["ceilings"], folder)
 
 
 def compare(rows: list[Row]) -> None:
@@ -208,12 +213,9 @@ def in_turns(
         if direction == "down":
             np.save(folder / "lr.npy", (np.rint(wanted.clip(0, 1) * 255) / 255).astype(np.float32))
         for row, (way, taken) in zip(rows[-len(pipes) :], runs.items(), strict=True):
-            done = operations(network_of(way, weights).steps["down"])
             row |= timed([seconds for seconds, _, _ in taken])
             row["cpu_seconds"] = round(min(busy for _, busy, _ in taken), 3)
-            row["megapixels_per_second"] = round(size[0] * size[1] / 1e6 / row["seconds"], 3)
-            row["gflops"] = round(2 * done * row["megapixels_per_second"] / 1e3, 1)
-            row["share_of_ceiling"] = round(row["gflops"] / limit[f"convolution_{way.precision}"], 3)
+            row |= shares(row, network_of(way, weights), size, limit)
             row["peak_megabytes"] = max(peak for _, _, peak in taken)
     return rows
 
@@ -272,7 +274,9 @@ def peak_megabytes() -> int:
 # -- whole commands --------------------------------------------------------------------------------------------------
 
 
-def commands(name: str, weights: Weights, size: tuple[int, int], rounds: int, folder: Path) -> list[Row]:
+def commands(
+    name: str, weights: Weights, size: tuple[int, int], rounds: int, limits: list[Row], folder: Path
+) -> list[Row]:
     """Rows of `unshrink downscale` and `upscale` from cold, with all cores, beside the plain network's own command."""
     source = folder / f"{size[0]}x{size[1]}.png"
     write(Image(photo(*size, weights.scale)), source, overwrite=True)
@@ -296,10 +300,11 @@ def commands(name: str, weights: Weights, size: tuple[int, int], rounds: int, fo
         for _ in range(1 if size[0] * size[1] > LARGE else rounds):
             for way, line in lines.items():
                 taken[way].append(seconds_of(line))
-        rows += [
-            row_of("command", network_of(way, weights), size, direction, way) | timed(times)
-            for way, times in taken.items()
-        ]
+        for way, times in taken.items():
+            rows.append(row_of("command", network_of(way, weights), size, direction, way) | timed(times))
+            of_all_cores = next((limit for limit in limits if limit["threads"] == way.threads), None)
+            if of_all_cores:
+                rows[-1] |= shares(rows[-1], network_of(way, weights), size, of_all_cores)
     return rows
 
 
@@ -364,6 +369,18 @@ def row_of(what: str, weights: Weights, size: tuple[int, int], direction: str, w
     of = {"what": what, "weights": weights.name, "scale": weights.scale}
     where = {"size": "x".join(map(str, size)), "direction": direction}
     return of | where | {"threads": way.threads, "backend": way.backend, "precision": way.precision}
+
+
+def shares(row: Row, weights: Weights, size: tuple[int, int], limit: Row) -> Row:
+    """How many megapixels and operations a second, and what share of the ceiling that is."""
+    megapixels = size[0] * size[1] / 1e6 / row["seconds"]
+    gflops = 2 * operations(weights.steps[row["direction"]]) * megapixels / 1e3
+    share = gflops / limit[f"convolution_{row['precision']}"]
+    return {
+        "megapixels_per_second": round(megapixels, 3),
+        "gflops": round(gflops, 1),
+        "share_of_ceiling": round(share, 3),
+    }
 
 
 def timed(seconds: list[float]) -> Row:

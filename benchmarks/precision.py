@@ -18,7 +18,7 @@ from backends import machine
 from samples import sample
 
 import unshrink
-from unshrink.evaluation.protocol import closeness
+from unshrink.pictures import metrics
 from unshrink.pictures.resize import crop_to_multiple
 from unshrink.runtime.backends import PRECISIONS
 from unshrink.training.data import read_rgb
@@ -55,8 +55,7 @@ def measure(pair: list[unshrink.Rescaler], pictures: list[Path]) -> dict[str, An
         small = [rescaler.downscale(hr) for rescaler in pair]
         differences.append(np.abs(small[0].astype(int) - small[1]).ravel())
         for sides, (encoder, decoder) in SIDES.items():
-            close = closeness(hr, pair[decoder].upscale(small[encoder]), pair[0].scale)
-            found[sides].append([getattr(close, name) for name in MEASURES])
+            found[sides].append(decibels(hr, pair[decoder].upscale(small[encoder]), pair[0].scale))
     means = {sides: np.mean(values, axis=0) for sides, values in found.items()}
     plain = means.pop("float32")
     all_differences = np.concatenate(differences)
@@ -66,6 +65,12 @@ def measure(pair: list[unshrink.Rescaler], pictures: list[Path]) -> dict[str, An
         "differing": round(float(np.mean(all_differences > 0)), 4),
         "most_different": int(all_differences.max()),
     }
+
+
+def decibels(hr: np.ndarray, restored: np.ndarray, border: int) -> list[float]:
+    """PSNR of a restored picture, by `MEASURES`."""
+    chroma = metrics.psnr_chroma(hr, restored, border)
+    return [metrics.psnr_y(hr, restored, border), metrics.psnr(hr, restored, border), float(np.mean(chroma))]
 
 
 def named(values: np.ndarray, digits: int) -> dict[str, float]:

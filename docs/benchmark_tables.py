@@ -29,11 +29,15 @@ def backends(measured: Row) -> str:
 
 
 def commands(rows: list[Row]) -> str:
-    headings = ("whole command", "size", "way", "backend", "seconds (min to max)", "against plain")
-    return markdown(
-        headings,
-        [(r["weights"], r["size"], r["direction"], way(r), spread(r), f"{r['times_faster']:.1f}x") for r in rows],
-    )
+    headings = ("whole command", "size", "way", "backend", "seconds (min to max)", "against plain", "of the ceiling")
+    lines = [
+        (
+            *(r["weights"], r["size"], r["direction"], way(r), spread(r), f"{r['times_faster']:.1f}x"),
+            f"{r['share_of_ceiling']:.0%}" if "share_of_ceiling" in r else "-",
+        )
+        for r in rows
+    ]
+    return markdown(headings, lines)
 
 
 def starts(rows: list[Row]) -> str:
@@ -120,14 +124,20 @@ def memory(measured: Row) -> str:
 
 
 def precision(measured: Row) -> str:
-    """The table of precision.json."""
-    headings = ("weights", "set (pictures)", "float32", "fast decoder", "fast encoder", "both")
+    """The table of precision.json: luma / RGB / chroma."""
+    headings = (
+        *("weights", "set (pictures)", "float32", "decoder in bfloat16", "encoder", "both"),
+        *("small pictures: values that differ", "by at most"),
+    )
+    figures = lambda by_name, form: " / ".join(format(value, form) for value in by_name.values())
     lines = [
         (
             r["weights"],
             f"{r['set']} ({r['pictures']})",
-            f"{r['float32']:.2f}",
-            *(f"{r[side]:+.3f}" for side in ("decoder", "encoder", "both")),
+            figures(r["float32"], ".2f"),
+            *(figures(r[side], "+.3f") for side in ("decoder", "encoder", "both")),
+            f"{r['differing']:.1%}",
+            r["most_different"],
         )
         for r in measured["rows"]
     ]

@@ -31,7 +31,7 @@ from unshrink.network.layers import operations
 from unshrink.pictures import metrics
 from unshrink.pictures.image import Image
 from unshrink.pictures.io import read, write
-from unshrink.runtime.backends import make
+from unshrink.runtime.backends import PRECISIONS, make
 from unshrink.runtime.rescaler import Rescaler
 from unshrink.sites import find
 from unshrink.sites import sites as all_sites
@@ -233,7 +233,7 @@ def test_the_plain_network_is_the_published_one(scale):
 
 def test_what_is_timed_is_the_network():
     weights = random_weights(4)
-    plain, ours = (backends.runner(backends.Way(name, False, 1), weights) for name in ("plain", "torch"))
+    plain, ours = (backends.runner(backends.Way(name, "float32", 1), weights) for name in ("plain", "torch"))
     hr = np.random.default_rng(0).random((3, 16, 24), np.float32)
     lr = plain("down", hr)
     assert np.allclose(ours("down", hr), lr, rtol=0, atol=1e-5)
@@ -261,7 +261,7 @@ class Answers:
 
 
 def test_ways_take_turns_and_are_held_against_the_plain_one(tmp_path):
-    plain, *ours = (backends.Way(*way, 1) for way in (("plain", False), ("openvino", False), ("openvino", True)))
+    plain, *ours = (backends.Way(*way, 1) for way in (("plain", "float32"), *(("openvino", one) for one in PRECISIONS)))
     pipes = {
         plain: Answers(tmp_path, 0.9, [4, 2, 3] * 2),
         ours[0]: Answers(tmp_path, 0.5, [2, 2, 1] * 2),
