@@ -118,7 +118,7 @@ def _done(
 ) -> Done:
     if asked.resume:
         work = {"weights": model.weights.identity, "size": asked.size, "frames": asked.frames, **vars(asked.goal)}
-        work |= {"encoder": making.codec.encoder, "quality": making.quality, "fast": asked.fast}
+        work |= {"encoder": making.codec.encoder, "quality": making.quality, "precision": model.backend.precision}
         frames = write_in_parts(making, target, work, asked.overwrite, progress)
     else:
         frames = making.write(target, asked.overwrite, progress)
@@ -130,7 +130,7 @@ def _done(
         "weights": model.weights.identity[: zoo.IDENTITY_DIGITS],
         "scale": model.scale,
         "backend": model.backend.name,
-        "fast": model.backend.fast,
+        "precision": model.backend.precision,
         "seconds": round(time.perf_counter() - began, 3),
         "network_seconds": round(making.seconds, 3),
         "frames": frames,
@@ -182,13 +182,19 @@ def _model_of(asked: VideoOptions, clip: Clip) -> Rescaler:
         weights = zoo.find(clip.record.model, clip.record.weights)
     except ModelNotFoundError as error:
         raise ModelNotFoundError(f"{error} (`model` FILE{zoo.SUFFIX})") from None
-    backend = backends.make(weights, asked.backend, threads=asked.threads, device=asked.device, fast=asked.fast)
+    backend = backends.make(weights, asked.backend, asked.threads, asked.device, asked.precision)
     return Rescaler(weights, backend, asked.tile)
 
 
 def _load(asked: VideoOptions, name: str) -> Rescaler:
-    backend, device, threads = asked.backend, asked.device, asked.threads
-    return rescaler.load(name, backend=backend, device=device, threads=threads, tile=asked.tile, fast=asked.fast)
+    return rescaler.load(
+        name,
+        backend=asked.backend,
+        device=asked.device,
+        threads=asked.threads,
+        tile=asked.tile,
+        precision=asked.precision,
+    )
 
 
 def _fitting(clip: Clip, named: bool) -> Record | None:
