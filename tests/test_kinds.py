@@ -168,7 +168,7 @@ def test_the_settings_of_a_backend_are_pickled():
     for name in ("openvino", "torch"):
         again = pickle.loads(pickle.dumps(load(scale=2, backend=name, threads=1, precision="bfloat16")))
         assert again.backend.precision == "bfloat16"
-    assert again.backend._made_of[1:] == (1, "cpu", True)
+    assert again.backend._made_of[1:] == (1, "cpu", "bfloat16")
 
 
 def test_a_rescaler_goes_to_a_spawned_process():
