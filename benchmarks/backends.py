@@ -48,7 +48,7 @@ from unshrink.pictures.io import read, write
 from unshrink.pictures.strips import strips_of
 from unshrink.runtime.backends import PRECISIONS, available, make
 from unshrink.runtime.backends.compiled import VARIABLE
-from unshrink.runtime.backends.machine import cpu_features, has_fast_bfloat16
+from unshrink.runtime.backends.machine import cpu_features
 from unshrink.runtime.pieces import as_values, to_planes
 from unshrink.runtime.streaming import Pipeline
 from unshrink.weights import Weights
@@ -73,7 +73,7 @@ class Way:
 
 def ways(threads: int) -> list[Way]:
     """The plain published network first, then ours; bfloat16 where the processor has it."""
-    known = PRECISIONS if has_fast_bfloat16() else PRECISIONS[:1]
+    known = PRECISIONS if {"avx512_bf16", "amx_bf16"} & cpu_features() else PRECISIONS[:1]
     ours = [Way(name, one, threads) for name in available() for one in known[: 1 if name == "onnxruntime" else 2]]
     return [Way(PLAIN, "float32", threads), *ours]
 

@@ -15,6 +15,7 @@ from unshrink import weights as zoo
 from unshrink.errors import ConfigError, MissingDependencyError, WeightsError
 from unshrink.network.layers import z_channels
 from unshrink.runtime import backends
+from unshrink.runtime.backends import machine
 
 CLOSE = 0.2 / 255
 PORTABLE = [name for name in backends.available() if name != "torch"]
@@ -144,12 +145,20 @@ def test_auto_takes_the_first_that_can(monkeypatch):
     assert backends.make(portable_weights(2)).name == "onnxruntime"
 
 
-@pytest.mark.parametrize("has_bfloat16", [False, True])
-def test_auto_takes_bfloat16_where_it_pays_and_costs_little(monkeypatch, has_bfloat16):
-    monkeypatch.setattr(backends, "has_fast_bfloat16", lambda: has_bfloat16)
+@pytest.mark.parametrize(
+    ("features", "expected"),
+    [
+        (set(), "float32"),
+        ({"avx2", "avx512f"}, "float32"),
+        ({"avx512f", "avx512_bf16"}, "float32"),
+        ({"avx512f", "avx512_bf16", "amx_bf16"}, "bfloat16"),
+    ],
+)
+def test_auto_takes_bfloat16_where_it_pays_and_costs_little(monkeypatch, features, expected):
+    monkeypatch.setattr(machine, "cpu_features", lambda: frozenset(features))
     precision = lambda weights, name: backends.make(weights, name, 1).precision
     shipped = zoo.load("irn-x2")
-    assert precision(shipped, "auto") == ("bfloat16" if has_bfloat16 else "float32")
+    assert precision(shipped, "auto") == expected
     assert precision(shipped, "onnxruntime") == precision(shipped, "torch") == "float32"
     assert precision(dataclasses.replace(random_weights(2), graphs=shipped.graphs), "openvino") == "float32"
 

@@ -56,7 +56,7 @@ def load(
         threads: CPU threads; 0 for all cores.
         tile: see `Rescaler`.
         precision: "float32" for small pictures that are all but the same on all machines, "bfloat16" for speed, or
-            "auto" for bfloat16 where the processor multiplies in it.  Either restores what the other made, and bfloat16
+            "auto" for bfloat16 where the processor has AMX.  Either restores what the other made, and bfloat16
             is at most 0.02 dB worse.
 
     Raises:

@@ -3,8 +3,6 @@
 from functools import cache
 from pathlib import Path
 
-_BFLOAT16 = {"avx512_bf16", "amx_bf16"}
-
 
 @cache
 def cpu_features() -> frozenset[str]:
@@ -17,5 +15,8 @@ def cpu_features() -> frozenset[str]:
 
 
 def has_fast_bfloat16() -> bool:
-    """Whether products in bfloat16 take half the time of those in float32, or less; False where nobody tells."""
-    return bool(_BFLOAT16 & cpu_features())
+    """Whether products in bfloat16 take less time than in float32, on any processor that says so; False elsewhere.
+
+    In AMX, that is.  With AVX-512 BF16 alone the shipped networks took half as long again as in float32, on Intel's.
+    """
+    return "amx_bf16" in cpu_features()
