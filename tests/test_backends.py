@@ -53,7 +53,7 @@ def cut(photo, scale):
 def test_agrees_with_torch_on_a_photo(photo, name, kind):
     weights = portable_weights(kind)
     photo = cut(photo, weights.scale)
-    reference, backend = backends.make(weights, "torch", 1), backends.make(weights, name, 1)
+    reference, backend = (backends.make(weights, each, 1, precision="float32") for each in ("torch", name))
     wanted, met = (to_8_bit(down(weights, b, photo)) for b in (reference, backend))
     assert np.mean(met != wanted) <= 1e-4
     assert np.abs(met - wanted).max() <= 1

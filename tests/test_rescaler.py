@@ -340,6 +340,7 @@ def test_backends_make_the_same_pictures(scale, small_set):
 def test_values_that_are_not_numbers_are_an_error_not_a_black_picture():
     class Broken:
         name = "broken"
+        precision = "float32"
 
         def run(self, step: Step, x: np.ndarray) -> np.ndarray:
             return np.full((1, step.channels[1], x.shape[2] // 2, x.shape[3] // 2), np.nan, np.float32)

@@ -125,6 +125,7 @@ class Tight:
     """A backend with too little memory for more than ``most`` pixels."""
 
     name = "tight"
+    precision = "float32"
 
     def __init__(self, most: int) -> None:
         self.most, self.backend = most, rescaler(2, "torch").backend
