@@ -34,6 +34,8 @@ README_ROWS = (  # photos and screens; docs/results.md has all
     ("irn-x4", "Set5"),
     ("irn-x4", "Screens"),
     ("irn-x8", "Set5"),
+    ("irn-x2-jpeg", "Set5"),
+    ("irn-x4-jpeg", "Set5"),
 )
 DECIBELS = ("PSNR-Y", "RGB", "chroma", "LR", "LR chroma")  # of validations and trials
 TRIALS = ("trial", "what and why", "steps", *DECIBELS)
