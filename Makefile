@@ -41,7 +41,7 @@ check: lint types docs test
 eval: eval-weights eval-codecs eval-older eval-sites eval-invertibility eval-flat eval-latent eval-guidance pages
 
 eval-weights: $(VENV)/dev
-	$(BIN)/unshrink eval $(MODELS) --data $(SETS) $(MEASURED)
+	$(BIN)/unshrink eval $(MODELS) --data $(SETS) $(MEASURED) --precision float32
 
 eval-codecs: CODECS ?= '*-irn-*-png' '*-irn-*-webp'
 eval-codecs: $(VENV)/dev
