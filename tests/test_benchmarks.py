@@ -312,9 +312,10 @@ def test_sites_are_measured_once_and_a_door_brings_back_more_than_the_site(one_p
     asked = ["--data", str(one_photo), "--scales", "2", "--out", str(tmp_path / "sites.json")]
     sites.main([*asked, "--sites", "mastodon", "deltachat", "whatsapp", "pixelfed"])
     rows = {row["site"]: row for row in json.loads((tmp_path / "sites.json").read_text())["rows"]}
-    assert rows["mastodon"]["psnr_y"] > rows["deltachat"]["psnr_y"] > rows["deltachat"]["site_psnr_y"]
+    assert rows["mastodon"]["psnr_y"] > rows["deltachat"]["psnr_y"] > rows["deltachat"]["site_psnr_y"] + 1
     assert rows["whatsapp"]["site_psnr_y"] == rows["deltachat"]["site_psnr_y"]  # both take quality 75
-    assert [row["passed"] for row in rows.values()] == [1, 1, 0, 0]
+    assert rows["mastodon"]["passed"] == 1
+    assert rows["whatsapp"]["passed"] == rows["pixelfed"]["passed"] == 0
     assert [row["site_resized"] for row in rows.values()] == [1, 1, 1, 0]  # pixelfed has no cap
     monkeypatch.setattr(sites, "trip", lambda *_: pytest.fail("measured again"))
     sites.main([*asked, "--sites", "mastodon", "whatsapp"])

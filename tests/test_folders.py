@@ -129,7 +129,7 @@ def test_a_picture_alone_fails_as_an_outcome_too(photos):
         ("photos", None, {}, UsageError, "photos is a folder: name the folder"),
         ([], "small", {}, UsageError, "no inputs"),
         ("photos", "small", {"format": "gif"}, UsageError, "format is 'gif': allowed are None, png"),
-        ("photos", "small", {"format": "jpeg"}, ImageError, "only the exact values"),
+        ("photos", "small", {"format": "jpeg", "scale": 8}, ImageError, "only the exact values"),
         ("photos", "small", {"scale": 4, "model": "irn-x2"}, UsageError, "scale 4 contradicts the model"),
         ("photos", "small", {"name": "same{ext}"}, UsageError, "would both become"),
         ("photos/*.gif", "small", {}, NothingMatchedError, "no pictures in"),
