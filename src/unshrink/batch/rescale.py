@@ -28,7 +28,7 @@ from unshrink.pictures.image import Image, PassingImage
 from unshrink.pictures.mark import Mark
 from unshrink.pictures.record import Record
 from unshrink.pictures.sizes import MOST_REDUCED, Goal, Size
-from unshrink.runtime import backends, rescaler
+from unshrink.runtime.computing import about, ready
 from unshrink.runtime.rescaler import Rescaler
 from unshrink.runtime.search import Refined
 from unshrink.runtime.streaming import Progress
@@ -239,18 +239,6 @@ def _time_of(source: str) -> int | None:
         return None
 
 
-def about(model: Rescaler, began: float) -> dict[str, Any]:
-    """What made a picture, and in how many seconds since ``began``, a time of `time.perf_counter`."""
-    return {
-        "model": model.weights.name,
-        "weights": model.weights.identity[: zoo.IDENTITY_DIGITS],
-        "scale": model.scale,
-        "backend": model.backend.name,
-        "precision": model.backend.precision,
-        "seconds": round(time.perf_counter() - began, 3),
-    }
-
-
 # -- weights -------------------------------------------------------------------------------------------------------
 
 
@@ -287,21 +275,13 @@ def named_model(model: str | None, scale: int | None, load: Callable[[str], Resc
 
 def load(options: BatchOptions, name: str) -> Rescaler:
     """Weights by name or path, ready to run as the options say."""
-    return rescaler.load(
-        name,
-        backend=options.backend,
-        device=options.device,
-        threads=options.threads,
-        tile=options.tile,
-        precision=options.precision,
-    )
+    return ready(zoo.load(name), options)
 
 
 def _recorded(options: UpscaleOptions, name: str, identity: str) -> Rescaler:
     with _naming_the_option():
         weights = zoo.find(name, identity)
-    backend = backends.make(weights, options.backend, options.threads, options.device, options.precision)
-    return Rescaler(weights, backend, options.tile)
+    return ready(weights, options)
 
 
 def _marked_by(mark: Mark) -> zoo.Entry:

@@ -26,6 +26,7 @@ from unshrink.evaluation.protocol import Distance
 from unshrink.evaluation.run import load_lpips
 from unshrink.files import sweep
 from unshrink.pictures import formats
+from unshrink.runtime.computing import about
 from unshrink.runtime.rescaler import Rescaler
 from unshrink.text import decibels, human_bytes
 from unshrink.weights import catalogue
@@ -187,7 +188,7 @@ def _compare(item: Item, model: Rescaler, max_pixels: int | None, lpips: Distanc
         result = comparison.compare(source.image.whole(), model, source.bytes, lpips)
         figure(result).save(stream, format=item.form)
     logger.info(f"the figure is {item.target}")
-    facts = rescale.about(model, began)
+    facts = about(model, began)
     _say_seconds(item.source, facts)
     names = {"input": item.source, "output": item.target}
     return Result({**names, **facts, **comparison.as_json(result)}, comparison.table(result))

@@ -12,7 +12,7 @@ from unshrink.pictures.image import Image
 from unshrink.pictures.io import MAX_PIXELS
 from unshrink.pictures.record import Record, checksum, extract
 from unshrink.pictures.sizes import MOST_REDUCED, Size
-from unshrink.runtime import backends, rescaler
+from unshrink.runtime.computing import about, ready
 from unshrink.runtime.rescaler import Rescaler
 from unshrink.video import tags
 from unshrink.video.colour import FULL, RGB, Colour, Pixels
@@ -126,12 +126,7 @@ def _done(
     facts = {
         "input": making.clip.name,
         "output": target,
-        "model": model.weights.name,
-        "weights": model.weights.identity[: zoo.IDENTITY_DIGITS],
-        "scale": model.scale,
-        "backend": model.backend.name,
-        "precision": model.backend.precision,
-        "seconds": round(time.perf_counter() - began, 3),
+        **about(model, began),
         "network_seconds": round(making.seconds, 3),
         "frames": frames,
         "from_size": making.clip.looks.size,
@@ -152,8 +147,8 @@ def model_for(asked: VideoOptions, large: Size, codec: Codec) -> Rescaler:
     """
     if not asked.model:
         ratio = asked.goal.ratio(large, zoo.DEFAULT_SCALE)
-        return _load(asked, zoo.for_ratio(ratio, lossy=not codec.exact).name)
-    named = _load(asked, asked.model)
+        return ready(zoo.load(zoo.for_ratio(ratio, lossy=not codec.exact).name), asked)
+    named = ready(zoo.load(asked.model), asked)
     if asked.scale and asked.scale > named.scale * MOST_REDUCED:
         most = f"{named.name} makes clips {float(named.scale * MOST_REDUCED):g} times smaller at most"
         raise UsageError(f"scale {asked.scale:g} contradicts the model: {most}")
@@ -171,7 +166,7 @@ def _refuse_loss(codec: Codec, model: Rescaler, allowed: bool) -> None:
 def _model_of(asked: VideoOptions, clip: Clip) -> Rescaler:
     """The weights that made a small clip, or those that are asked for."""
     if asked.model:
-        return _load(asked, asked.model)
+        return ready(zoo.load(asked.model), asked)
     if not clip.record:
         raise ProvenanceError(
             clip.fault
@@ -182,19 +177,7 @@ def _model_of(asked: VideoOptions, clip: Clip) -> Rescaler:
         weights = zoo.find(clip.record.model, clip.record.weights)
     except ModelNotFoundError as error:
         raise ModelNotFoundError(f"{error} (`model` FILE{zoo.SUFFIX})") from None
-    backend = backends.make(weights, asked.backend, asked.threads, asked.device, asked.precision)
-    return Rescaler(weights, backend, asked.tile)
-
-
-def _load(asked: VideoOptions, name: str) -> Rescaler:
-    return rescaler.load(
-        name,
-        backend=asked.backend,
-        device=asked.device,
-        threads=asked.threads,
-        tile=asked.tile,
-        precision=asked.precision,
-    )
+    return ready(weights, asked)
 
 
 def _fitting(clip: Clip, named: bool) -> Record | None:
