@@ -24,7 +24,7 @@ ROOMS: dict[str, set[str]] = {  # each may import from itself and from these
     "batch": {"runtime", "weights", "network", "sites", "pictures"} | BASE,
     "video": {"runtime", "weights", "network", "pictures", "text"} | BASE,
     "evaluation": {"runtime", "weights", "network", "pictures", "text"} | BASE,
-    "training": {"evaluation", "weights", "network", "pictures"} | BASE,
+    "training": {"evaluation", "video", "weights", "network", "pictures"} | BASE,
     "cli": {
         "server",
         "training",

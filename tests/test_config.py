@@ -59,7 +59,7 @@ def test_settings_of_the_command_line_win(write):
         ("[loss]\nlumas = 1", "unknown key loss.lumas: did you mean loss.luma?"),
         (
             "[degradation]\nname = 'noisy'",
-            "degradation.name is 'noisy': did you mean noise? allowed are none, noise, codecs",
+            "degradation.name is 'noisy': did you mean noise? allowed are none, noise, codecs, h264, recoding",
         ),
         ("[learned]\npatches = 1", "unknown key learned.patches: did you mean learned.patch?"),
         ("optim = 1", "optim must be a table, got 1"),

@@ -98,11 +98,11 @@ def test_what_arrives_has_the_values_of_the_files():
         1 - codecs.UNTOUCHED / 2: hr,
     }
     for what, expected in cases.items():
-        np.testing.assert_array_equal(pixels(codecs.codecs(small, drawn(what), 0.0)), expected)
-    whole = codecs.codecs(small.expand(4, -1, -1, -1), torch.cat([drawn(what) for what in cases]), 0.0)
+        np.testing.assert_array_equal(pixels(codecs.codecs(small, drawn(what), 0.0, None)), expected)
+    whole = codecs.codecs(small.expand(4, -1, -1, -1), torch.cat([drawn(what) for what in cases]), 0.0, None)
     for arrived, expected in zip(whole, cases.values(), strict=True):
         np.testing.assert_array_equal(pixels(arrived[None]), expected)
-    full = codecs.codecs(small, drawn(0.5, subsampled=0.9), 0.0)
+    full = codecs.codecs(small, drawn(0.5, subsampled=0.9), 0.0, None)
     np.testing.assert_array_equal(pixels(full), written(hr, quality=64, subsampling=0)[0])
 
 
@@ -113,5 +113,5 @@ def test_every_quality_is_drawn_and_the_gradient_goes_through_whatever_happens()
     assert (int(qualities.min()), int(qualities.max())) == codecs.QUALITIES
     small = tensor(picture(16, 16)).repeat(4, 1, 1, 1).requires_grad_()
     kinds = torch.cat([drawn(what) for what in (0.05, 0.15, 0.5, 0.99)])
-    (gradient,) = torch.autograd.grad(codecs.codecs(small, kinds, 0.0).square().sum(), small)
+    (gradient,) = torch.autograd.grad(codecs.codecs(small, kinds, 0.0, None).square().sum(), small)
     assert (gradient.flatten(1).abs().amax(dim=1) > 0).all()

@@ -156,7 +156,7 @@ def test_noise_on_the_small_picture_has_the_stated_size_and_reaches_the_restored
 
 def test_a_degradation_is_a_row_of_the_table(settings, monkeypatch):
     """One that rounds to a few levels, draws nothing, and passes the gradient straight."""
-    row = Degradation(nothing, lambda small, drawn, strength: quantize(small, int(strength)))
+    row = Degradation(nothing, lambda small, drawn, strength, moved: quantize(small, int(strength)))
     monkeypatch.setitem(DEGRADATIONS, "coarse", row)
     run = begin(settings(degradation={"name": "coarse", "strength": 7.0}))
     shake(run)
@@ -164,6 +164,27 @@ def test_a_degradation_is_a_row_of_the_table(settings, monkeypatch):
     assert losses[0] > losses[1]
     weight = run.network.get_parameter("layers.1.f.convs.0.weight")  # it works on the small picture alone
     assert weight.grad.abs().sum() > 0
+
+
+def test_a_degradation_can_ask_for_the_small_pictures_of_what_has_moved(settings, monkeypatch):
+    """Moved by a pixel of the small picture, the network's small picture moves as far; without a gradient."""
+    seen: list[Tensor] = []
+
+    def look(small, drawn, strength, moved):
+        last = torch.tensor([len(small) - 1])
+        seen.extend((small[-1:], moved(last, torch.tensor([[2, 0]])), moved(last, torch.tensor([[1, 0]]))))
+        return small
+
+    monkeypatch.setitem(DEGRADATIONS, "look", Degradation(nothing, look))
+    run = begin(settings(degradation={"name": "look"}, data={"crop": 40}))
+    shake(run)
+    advance(run)
+    small, even, odd = seen
+    inner = (..., slice(8, -8), slice(8, -8))
+    assert torch.equal(even[inner], small.roll(1, 2)[inner])
+    assert not torch.equal(odd[inner], small[inner])
+    assert small.requires_grad
+    assert not even.requires_grad
 
 
 def test_batches_one_after_the_other_do_what_one_large_batch_does(settings):

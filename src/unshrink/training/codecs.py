@@ -27,7 +27,7 @@ def draw_codecs(small: Tensor, generator: torch.Generator) -> Tensor:
     return torch.rand(len(small), 5, generator=generator, device=small.device)
 
 
-def codecs(small: Tensor, drawn: Tensor, strength: float) -> Tensor:
+def codecs(small: Tensor, drawn: Tensor, strength: float, moved: object) -> Tensor:
     """The small pictures as they arrive, on the 8-bit grid."""
     what, first, second = drawn[:, 0], drawn[:, 1:3], drawn[:, 3:]
     arrived = _coded(small, first, webp=what < WEBP)

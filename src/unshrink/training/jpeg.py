@@ -50,8 +50,12 @@ def jpeg(pictures: Tensor, quality: Tensor, subsampled: Tensor) -> Tensor:
         quality: of each (N,), 1 to 100.
         subsampled: whether its chroma is in 4:2:0 (N,), else in 4:4:4.
     """
+    return stepped(pictures, tables(quality), subsampled)
+
+
+def stepped(pictures: Tensor, table: Tensor, subsampled: Tensor) -> Tensor:
+    """The same with steps of one's own: of luma and of chroma by row and column (N, 2, 8, 8)."""
     height, width = pictures.shape[-2:]
-    table = tables(quality)
     luma, chroma = _planes(pictures)
     halved = _coded(avg_pool2d(chroma, 2), table[:, 1:])
     halved = interpolate(halved, scale_factor=2, mode="bilinear")

@@ -111,7 +111,7 @@ def start(config: TrainConfig, resume: bool, processes: Processes = ALONE, netwo
 
 
 def faster_precision(device: str) -> str:
-    """The precision in which a convolution is faster here: "bfloat16" needs matrix units, else it is emulated."""
+    """The precision in which a convolution is faster here: "bfloat16" is emulated by many processors."""
     conv = nn.Conv2d(96, 32, 3, padding=1).to(device)
     x = torch.rand(2, 96, 32, 32, device=device)
 

@@ -1,5 +1,6 @@
 """One step of a run: what is drawn for it, what the network makes of it, and what its optimisers do with that."""
 
+import functools
 import importlib.util
 import math
 from collections.abc import Callable
@@ -56,10 +57,18 @@ class TrainStep(nn.Module):
     def round_trip(self, hr: Tensor, reference: Tensor, z: Tensor, drawn: Tensor) -> RoundTrip:
         """Downscales, quantises, degrades and restores; arguments as for ``forward``."""
         degradation, device = self.config.degradation, hr.device.type
-        with torch.autocast(device, torch.bfloat16, enabled=self.config.run.precision == "bfloat16"):
+        half = functools.partial(torch.autocast, device, torch.bfloat16, self.config.run.precision == "bfloat16")
+
+        def moved(which: Tensor, shifts: Tensor) -> Tensor:
+            pairs = zip(hr[which], shifts.tolist(), strict=True)
+            with torch.no_grad(), half():
+                small, _ = self.network(torch.stack([picture.roll(shift, (1, 2)) for picture, shift in pairs]))
+            return quantize(small.float())
+
+        with half():
             lr, lost = self.network(hr)
             with torch.autocast(device, enabled=False):  # whatever it computes, levels of the picture stay exact
-                arrived = DEGRADATIONS[degradation.name].apply(quantize(lr), drawn, degradation.strength)
+                arrived = DEGRADATIONS[degradation.name].apply(quantize(lr), drawn, degradation.strength, moved)
             restored = self.network.decode(arrived, z)
         return RoundTrip(hr, reference, lr, lost, restored)
 
