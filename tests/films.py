@@ -4,6 +4,7 @@ from fractions import Fraction
 
 import av
 import numpy as np
+from av.stream import Disposition
 from av.subtitles.subtitle import SubtitleSet
 
 TIMES = (0, 1500, 4501, 9000, 10800, 15003, 15900, 21000)  # of frames, in ninety-thousandths: no two steps alike
@@ -50,6 +51,9 @@ def film(
     colour=(1, 1, 1, 1),  # matrix, range, primaries, transfer
     aspect=None,
     attachment=None,
+    cover=b"",
+    second=False,
+    tags=(("title", "A film"),),
     **options,
 ):
     """A clip in a file."""
@@ -74,7 +78,11 @@ def film(
             titles.time_base = Fraction(1, 1000)
         if attachment:
             out.add_attachment(*attachment)
-        out.metadata["title"] = "A film"
+        front = _still(out, "mjpeg", "yuvj420p") if cover else None
+        if front:
+            front.disposition = Disposition.attached_pic
+        other = _still(out, "libx264", "yuv420p") if second else None
+        out.metadata.update(tags)
         out.set_chapters(list(chapters))
         out.start_encoding()
         for picture, time in zip(frames, times, strict=False):
@@ -88,11 +96,24 @@ def film(
             frame.pts, frame.time_base = time, base
             out.mux(video.encode(frame))
         out.mux(video.encode(None))
+        if front:
+            packet = av.Packet(cover)
+            packet.stream, packet.pts, packet.dts, packet.time_base = front, 0, 0, Fraction(1, 90000)
+            out.mux(packet)
+        if other:
+            out.mux(other.encode(av.VideoFrame(64, 48, "yuv420p")))
+            out.mux(other.encode(None))
         if audio:
             _sound(out, audio)
         if titles:
             _title(out, titles)
     return str(path)
+
+
+def _still(out, codec, pixels):
+    stream = out.add_stream(codec, rate=30)
+    stream.width, stream.height, stream.pix_fmt = 64, 48, pixels
+    return stream
 
 
 def _sound(out, audio):

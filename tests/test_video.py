@@ -1,5 +1,6 @@
 """Clips: what comes back, what is carried, what is refused, and what is left when something goes wrong."""
 
+import io
 import json
 import resource
 import threading
@@ -10,6 +11,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from av.stream import Disposition
 
 import films
 from films import CHAPTERS, TIMES, film, frames_of, packets
@@ -18,6 +20,7 @@ from unshrink import video, weights
 from unshrink.cli import main as cli
 from unshrink.errors import ImageError, ProvenanceError, UnshrinkWarning, UsageError, VideoError
 from unshrink.pictures import io as images
+from unshrink.pictures.image import Image
 from unshrink.pictures.metrics import psnr, psnr_y, ssim_y
 from unshrink.pictures.record import checksum
 from unshrink.pictures.resize import resize
@@ -217,6 +220,58 @@ def test_attachments_go_along_in_matroska_and_are_named_where_they_cannot(tmp_pa
     assert kept == [b"not really"]
     with pytest.warns(UnshrinkWarning, match="not carried to .*: an attachment"):
         video.upscale(small, str(tmp_path / "back.mp4"), options())
+
+
+def covers_of(path):
+    with av.open(path) as clip:
+        streams = [stream for stream in clip.streams if stream.disposition & Disposition.attached_pic]
+        return [bytes(packet) for packet, _ in zip(clip.demux(streams), streams, strict=False)] if streams else []
+
+
+@pytest.fixture(scope="module")
+def covered(tmp_path_factory):
+    """A clip with a cover, and the cover."""
+    stream = io.BytesIO()
+    images.write(Image(films.pictures(1)[0]), stream, format="jpeg", lossy=True)
+    cover = stream.getvalue()
+    return film(tmp_path_factory.mktemp("films") / "film.mp4", films.pictures(2), cover=cover), cover
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_covers_go_along_untouched(tmp_path, covered, options, resume):
+    source, cover = covered
+    small, back, mkv = (str(tmp_path / name) for name in ("small.mkv", "back.mp4", "back.mkv"))
+    video.downscale(source, small, options(resume=resume))
+    for target in (back, mkv):
+        video.upscale(small, target, options(resume=resume))
+    assert [covers_of(path) for path in (source, small, back, mkv)] == [[cover]] * 4
+    assert [time for time, _ in frames_of(back)] == list(TIMES[:2])
+    assert Clip(back).tags["title"] == "A film"
+    assert "cover (mjpeg)" in video.describe(small)["others"]
+
+
+@pytest.mark.parametrize("extension", ["mp4", "mov"])  # in MP4 the record has the place
+def test_a_cover_is_named_where_there_is_no_place_for_it(tmp_path, covered, options, extension):
+    with pytest.warns(UnshrinkWarning, match="not carried to .*: a cover$"):
+        video.downscale(covered[0], str(tmp_path / f"small.{extension}"), options(lossy=True))
+
+
+def test_tags_that_have_no_place_beside_a_cover_are_named(tmp_path, covered, options):
+    front, tags = ("cover.jpg", "image/jpeg", covered[1]), {"title": "A film", "artist": "Me", "mood": "blue"}
+    source = film(tmp_path / "film.mkv", films.pictures(2), attachment=front, tags=tags)
+    small, back = str(tmp_path / "small.mkv"), str(tmp_path / "back.mp4")
+    video.downscale(source, small, options())
+    with pytest.warns(UnshrinkWarning, match="not carried to .*: the tag MOOD$"):
+        video.upscale(small, back, options())
+    assert {"title": "A film", "artist": "Me"}.items() <= Clip(back).tags.items()
+    assert covers_of(back) == [covered[1]]
+
+
+def test_further_video_streams_are_named(tmp_path, options):
+    source = film(tmp_path / "film.mkv", films.pictures(2), second=True)
+    with pytest.warns(UnshrinkWarning, match="not carried to .*: a further video stream$"):
+        video.downscale(source, str(tmp_path / "small.mkv"), options())
+    assert len(frames_of(tmp_path / "small.mkv")) == 2
 
 
 def test_what_is_open_about_colour_is_as_players_take_it():

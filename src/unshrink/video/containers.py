@@ -46,24 +46,24 @@ class Container:
         codec: how frames are encoded in it unless something else is asked for, a name of `CODECS`.
         text: the codec of its subtitles.
         options: of the muxer.
+        free_tags: of the muxer, what makes room for tags of any name; and none for covers.
     """
 
     muxer: str
     codec: str
     text: str
-    options: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str]
+    free_tags: Mapping[str, str] = field(default_factory=dict)
 
 
-_MP4 = {
-    "movflags": "use_metadata_tags",  # else there is room for a few keys alone, and the record is none of them
-    "movie_timescale": "90000",  # else a start is rounded to milliseconds
-}
+_TIMED = {"movie_timescale": "90000"}  # else a start is rounded to milliseconds
+_FREE = {"movflags": "use_metadata_tags"}
 
 CONTAINERS = {
     ".mkv": Container("matroska", "ffv1", "subrip", {"avoid_negative_ts": "disabled"}),
-    ".mp4": Container("mp4", "h264", "mov_text", _MP4),
-    ".m4v": Container("mp4", "h264", "mov_text", _MP4),
-    ".mov": Container("mov", "h264", "mov_text", _MP4),
+    ".mp4": Container("mp4", "h264", "mov_text", _TIMED, _FREE),
+    ".m4v": Container("mp4", "h264", "mov_text", _TIMED, _FREE),
+    ".mov": Container("mov", "h264", "mov_text", _TIMED, _FREE),
 }
 """What is written, by the extension."""
 

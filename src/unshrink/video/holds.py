@@ -4,7 +4,7 @@ import dataclasses
 from contextlib import closing
 from typing import Any
 
-from unshrink.video.source import Clip
+from unshrink.video.source import Clip, is_cover
 
 
 def describe(name: str) -> dict[str, Any]:
@@ -16,7 +16,7 @@ def describe(name: str) -> dict[str, Any]:
     clip = Clip(name)
     with closing(clip.inspect().container) as container:
         codec = container.streams[clip.place].codec_context.name
-        others = [f"{stream.type} ({_codec(stream)})" for stream in container.streams if stream.index != clip.place]
+        others = [f"{_kind(stream)} ({_codec(stream)})" for stream in container.streams if stream.index != clip.place]
         form = container.format.name
     clock = clip.clocks.get(clip.place)
     seconds = float((clock.stamps[-1] - clock.stamps[0]) * clock.base) if clock else 0.0
@@ -37,6 +37,10 @@ def describe(name: str) -> dict[str, Any]:
         "fault": clip.fault,
         "cut_off": clip.cut_off,
     }
+
+
+def _kind(stream: Any) -> str:
+    return "cover" if is_cover(stream) else str(stream.type)
 
 
 def _codec(stream: Any) -> str:

@@ -25,11 +25,6 @@ Progress = Callable[[int, int], object]
 _WAITING = 4  # frames and packets between two threads
 
 
-def no_tags(places: Mapping[int, int]) -> Mapping[str, str]:
-    """Nothing is said of the clip."""
-    return {}
-
-
 class NoFrameError(VideoError):
     """No frame of what is meant of a clip can be decoded."""
 
@@ -65,7 +60,7 @@ class Making:
     codec: Codec
     quality: int
     colour: Colour
-    tags: Callable[[Mapping[int, int]], Mapping[str, str]] = no_tags
+    tags: Callable[[Mapping[int, int]], Mapping[str, str]] | None = None
     size: Size = (0, 0)
     bytes: int = 0
     seconds: float = 0.0

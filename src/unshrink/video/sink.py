@@ -17,6 +17,12 @@ from unshrink.video.source import Clip, Inspection
 from unshrink.video.tags import others
 
 _TEXTS = ("srt", "subrip", "mov_text", "ass", "ssa", "webvtt", "text")  # subtitles that become one another
+_COVERS = {"mjpeg": ("cover.jpg", "image/jpeg"), "png": ("cover.png", "image/png")}  # by the codec
+_MP4_TAGS = (  # those that FFmpeg writes to MP4 where there is room for covers
+    *("title", "artist", "album_artist", "composer", "album", "date", "comment", "genre", "copyright", "grouping"),
+    *("lyrics", "description", "synopsis", "show", "episode_id", "network", "keywords", "track", "disc"),
+    *("creation_time", "season_number", "episode_sort", "media_type", "hd_video", "compilation", "gapless_playback"),
+)
 _NO_TIME = -(1 << 62)
 _KEPT = ("language", "title")  # tags of a stream
 
@@ -33,7 +39,8 @@ class Plan:
         colour: what their values mean.
         base: seconds of one unit of the timestamps.
         matrix: how players turn it.
-        tags: beside those of the source; made from the places of streams, those in the source to those in this clip.
+        tags: beside those of the source; made from the places of streams, those in the source to those in this clip;
+            None for none.
         start: seconds of the source at which this clip begins.
         in_order: whether each frame is encoded after those that are shown before it.
     """
@@ -45,7 +52,7 @@ class Plan:
     colour: Colour
     base: Fraction
     matrix: tuple[int, ...] | None
-    tags: Callable[[Mapping[int, int]], Mapping[str, str]]
+    tags: Callable[[Mapping[int, int]], Mapping[str, str]] | None
     start: Fraction = Fraction(0)
     in_order: bool = False
 
@@ -65,8 +72,11 @@ class Sink:
 
     def __init__(self, stream: BinaryIO, plan: Plan, clip: Clip, encoded: Clip | None = None) -> None:
         self._plan, self._clip = plan, clip
-        self._out = av.open(stream, "w", format=plan.container.muxer, container_options=dict(plan.container.options))
         self._source = clip.inspect()
+        covers, muxer = self._source.covers(), plan.container.muxer
+        holds_covers = muxer == "mp4" and bool(covers) and plan.tags is None
+        options = {**plan.container.options, **({} if holds_covers else plan.container.free_tags)}
+        self._out = av.open(stream, "w", format=muxer, container_options=options)
         self._encodes, self._last = encoded is None, _NO_TIME
         self._video = self._copied_video(encoded) if encoded else self._video_stream()
         self._copied: dict[int, Any] = {}  # by the places of the source
@@ -74,14 +84,19 @@ class Sink:
         self.left_out = self._source.left_out()
         for source in self._source.passed():
             self._add(source)
+        pictures = [packet for cover in covers for packet in self._add_cover(*cover, holds_covers)]
         self._attach(self._source)
         if plan.codec.encoder == "ffv1" and clip.aspect not in (None, 1):  # PyAV has no way to say it to Matroska
             self.left_out.append(f"that pixels are not square ({clip.aspect.numerator}:{clip.aspect.denominator})")
         places = {place: stream.index for place, stream in [(clip.place, self._video), *self._copied.items()]}
-        self._out.metadata.update({**others(clip.tags), **plan.tags(places)})
+        tags = others(clip.tags)
+        self._out.metadata.update({**tags, **(plan.tags(places) if plan.tags else {})})
+        if holds_covers:
+            self.left_out += [f"the tag {key:.40}" for key in tags if key.lower() not in _MP4_TAGS]
         self._out.set_chapters(_within(clip.chapters, plan.start, clip.end))
         with _refusing():
             self._out.start_encoding()
+            self._out.mux(pictures)
 
     def take(self, item: Frame | Coded | Passed) -> None:
         """Writes a frame, or a packet of a stream that goes along."""
@@ -152,6 +167,20 @@ class Sink:
             stream.time_base = source.time_base
             self._texts[source.index] = stream, source
         _named_alike(stream, source)
+
+    def _add_cover(self, source: Any, packet: Any, as_stream: bool) -> Iterator[Any]:
+        """A picture that stands for the clip, untouched: as a stream, whose packet comes, or attached."""
+        codec = source.codec_context.name
+        if as_stream and codec in _COVERS:
+            packet.stream = stream = self._out.add_stream_from_template(source, opaque=True)
+            _named_alike(stream, source)
+            packet.pts = packet.dts = 0
+            yield packet
+        elif self._plan.container.muxer == "matroska" and codec in _COVERS:
+            name, kind = _COVERS[codec]
+            self._out.add_attachment(source.metadata.get("filename", name), kind, bytes(packet))
+        else:
+            self.left_out.append("a cover")
 
     def _attach(self, source: Inspection) -> None:
         attached = source.attached()

@@ -290,13 +290,15 @@ class Inspection:
             if stream.type == "attachment"
         ]
 
+    def covers(self) -> list[tuple[Any, Any]]:
+        """The streams of pictures that stand for the clip, each with its one packet; that can be asked for once."""
+        streams = [stream for stream in self._others if is_cover(stream)]
+        packets = self.container.demux(streams) if streams else ()  # these come before all others
+        return [(packet.stream, packet) for packet, _ in zip(packets, streams, strict=False) if packet.size]
+
     def left_out(self) -> list[str]:
-        """What does not go along, in words: further videos, covers, and data but the text of chapters."""
-        kinds = [
-            "a cover" if stream.disposition & Disposition.attached_pic else "a further video stream"
-            for stream in self._others
-            if stream.type == "video"
-        ]
+        """What never goes along, in words: further videos, and data but the text of chapters."""
+        kinds = ["a further video stream" for stream in self._others if stream.type == "video" and not is_cover(stream)]
         data = [
             stream
             for stream in self._others
@@ -307,6 +309,11 @@ class Inspection:
     @property
     def _others(self) -> list[Any]:
         return [] if self.alone else [stream for stream in self.container.streams if stream.index != self.place]
+
+
+def is_cover(stream: Any) -> bool:
+    """Whether it is a picture that stands for the clip."""
+    return bool(stream.disposition & Disposition.attached_pic)
 
 
 @contextmanager
@@ -337,7 +344,7 @@ def _size_of(name: str) -> int:
 def _main(container: Any, name: str) -> int:
     """The place of the video: the first that is no cover."""
     for stream in container.streams:
-        if stream.type == "video" and not stream.disposition & Disposition.attached_pic:
+        if stream.type == "video" and not is_cover(stream):
             return int(stream.index)
     raise VideoError(f"cannot use {name}: there is no video in it")
 
