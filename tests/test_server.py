@@ -27,6 +27,7 @@ from unshrink.server import jobs as job_store
 from unshrink.server import shares, work
 from unshrink.server.app import create_app
 from unshrink.server.jobs import Full, Jobs
+from unshrink.server.options import Options
 from unshrink.server.pool import Pool
 from unshrink.server.refusal import Refusal
 from unshrink.server.service import DIED, STOPPING, Service, Settings
@@ -36,7 +37,7 @@ from unshrink.server.watch import BUG, JsonLines
 testclient = pytest.importorskip("fastapi.testclient")
 KEYS = ("first-key", "second-key")
 MAX_BODY, MAX_PIXELS = 100_000, 20_000
-OPTIONS = work.Options()
+OPTIONS = Options()
 
 pytestmark = pytest.mark.xdist_group("server")  # one worker, which starts the service once
 

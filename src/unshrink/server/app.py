@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import prometheus_client
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response, Security
@@ -12,7 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from fastapi.staticfiles import StaticFiles
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
 from unshrink import __version__
@@ -20,90 +20,19 @@ from unshrink import weights as zoo
 from unshrink.errors import UnshrinkError
 from unshrink.pictures.formats import FORMATS
 from unshrink.server import work
+from unshrink.server.answers import Action, Comparison, Error, JobStatus, Models, Status, Weights
 from unshrink.server.docs import docs_page
 from unshrink.server.guard import Hosts, Proxies, network, no_browser, same_site
 from unshrink.server.jobs import Job
+from unshrink.server.options import CompareOptions, DownscaleOptions, UpscaleOptions
 from unshrink.server.refusal import Refusal
 from unshrink.server.service import Service, Settings
 from unshrink.server.watch import Watch
-from unshrink.server.work import CompareOptions, DownscaleOptions, UpscaleOptions
 from unshrink.text import decibels
 from unshrink.weights import catalogue
 
 WEB = Path(__file__).parents[1] / "web"
-Action = Literal["downscale", "upscale"]
 DESCRIPTION = "Make a picture small in a way that can be undone. Pictures are sent as the body, and come back as it."
-
-
-class Error(BaseModel):
-    """Why there is no answer, in one sentence."""
-
-    error: str
-
-
-class Quality(BaseModel):
-    """How close one picture is to another: PSNR in dB (null: nothing differs), SSIM, CIEDE2000 of 4x4 block means."""
-
-    psnr_y: float | None
-    psnr_rgb: float | None
-    psnr_cb: float | None
-    psnr_cr: float | None
-    psnr_chroma: float | None
-    ssim_y: float
-    ssim_rgb: float
-    colour_error: float
-    colour_error_99: float
-
-
-class Comparison(BaseModel):
-    """A round trip beside ordinary resizing, each measured against the original."""
-
-    model: str
-    scale: int
-    size: tuple[int, int]
-    small_size: tuple[int, int]
-    bytes: int
-    small_bytes: int
-    unshrink: Quality
-    bicubic: Quality
-    lanczos: Quality
-    small_fidelity: Quality
-    seconds: float
-    notes: list[str]
-
-
-class Weights(BaseModel):
-    """Weights that are installed; lossy are those made for small pictures whose values change, as in JPEG."""
-
-    name: str
-    scale: int
-    default: bool
-    lossy: bool
-    licence: str
-    figures: dict[str, float]
-
-
-class Models(BaseModel):
-    """All weights that are installed."""
-
-    models: list[Weights]
-
-
-class Status(BaseModel):
-    """How the service is."""
-
-    status: str
-
-
-class JobStatus(BaseModel):
-    """How far a job is; the error of a failed one; where to ask."""
-
-    id: str
-    action: Action
-    status: Literal["queued", "running", "done", "failed"]
-    progress: float
-    error: str | None
-    links: dict[str, str]
 
 
 class JobOptions(DownscaleOptions, UpscaleOptions):

@@ -15,26 +15,24 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Gauge
 from starlette.requests import Request
 
-from unshrink.batch.worker import Bug, Worker, WorkerDied
+from unshrink.batch.worker import WorkerDied
 from unshrink.errors import ImageError, UnshrinkError
 from unshrink.runtime.backends import compiled
 from unshrink.server import weigh, work
 from unshrink.server.bodies import read_body
 from unshrink.server.guard import neighbourhood
-from unshrink.server.jobs import LEASE, Full, Job, Jobs
+from unshrink.server.jobs import Full, Job, Jobs
+from unshrink.server.options import Options, UpscaleOptions
 from unshrink.server.pool import Pool
 from unshrink.server.refusal import Refusal
+from unshrink.server.runner import DIED, JOB_SECONDS, Runner
 from unshrink.server.shares import Rate, Shares, Speed
-from unshrink.server.watch import BUG
-from unshrink.server.work import Answer, Bound, Limits, Options
+from unshrink.server.work import Answer, Bound, Limits
 
 STARTING_SECONDS = 120  # for a worker to import and read all that it needs
-JOB_SECONDS = 3600.0  # for one job
 WEIGHING_SECONDS = 5.0  # for the header of a job's picture to be read
 SWEEP_SECONDS = 60.0
-JOB_POLL_SECONDS = 0.5  # between looks at an empty queue: other services may share it
 STOPPING = "the service is stopping; try again in a moment"
-DIED = "the process that worked on this picture died; it may need more memory than there is"
 
 logger = logging.getLogger("unshrink.server")
 
@@ -178,7 +176,7 @@ class Service:
         """Seconds that a job will take, about, at least one.  Raises as `add_job`."""
         bound = self.bound(options, JOB_SECONDS, "ask for less effort, or send a smaller picture")
         worker = await self._scales.take(asker)
-        if isinstance(options, work.UpscaleOptions):
+        if isinstance(options, UpscaleOptions):
             weighing: tuple[Any, ...] = weigh.upscaled, body, options.model, bound.pixels
         else:
             weighing = weigh.downscaled, body
@@ -279,7 +277,7 @@ class Service:
     def note(self, facts: dict[str, Any], options: Options) -> None:
         """Learns how fast the workers are."""
         width, height = facts["size"]
-        enlarged = facts["scale"] ** 2 if isinstance(options, work.UpscaleOptions) else 1
+        enlarged = facts["scale"] ** 2 if isinstance(options, UpscaleOptions) else 1
         self.speed.note(width * height * enlarged * options.passes, facts["seconds"])
 
     @contextlib.contextmanager
@@ -310,86 +308,3 @@ class Service:
 def _asker(request: Request, owner: str) -> str:
     """On whose share a request is: the key's, or the address's."""
     return owner or (neighbourhood(request.client.host) if request.client else "")
-
-
-class Runner:
-    """Does jobs, one after the other, on one worker at a time.
-
-    Args:
-        service: where they are, and who does them.
-    """
-
-    def __init__(self, service: Service) -> None:
-        self._service, self._jobs, self._pool = service, service.jobs, service.pool
-        self._working: tuple[str, Worker] | None = None
-
-    async def run(self) -> None:
-        """Does jobs until it is cancelled."""
-        while True:
-            try:
-                if await self._next():
-                    continue
-            except Exception:  # a full disk, for one: it may have room again
-                logger.exception("bug")
-            await asyncio.sleep(JOB_POLL_SECONDS)
-
-    async def _next(self) -> bool:
-        """Does a job, if there is one; when cancelled, it goes back into the queue."""
-        job = await asyncio.to_thread(self._jobs.claim)
-        if job is None:
-            return False
-        beat = asyncio.ensure_future(self._renew(job))
-        try:
-            await self._do(job)
-        except asyncio.CancelledError:
-            self._jobs.release(job)
-            raise
-        finally:
-            beat.cancel()
-        return True
-
-    def stop(self, job_id: str) -> None:
-        """Stops working on a job that was deleted, if it is the one."""
-        if self._working and self._working[0] == job_id:
-            self._working[1].kill()
-
-    async def _do(self, job: Job) -> None:
-        try:
-            facts = await self._work(job)
-        except (UnshrinkError, WorkerDied, TimeoutError, Bug) as fault:
-            await asyncio.to_thread(self._jobs.fail, job, _sentence(fault))
-            status = "failed"
-        else:
-            await asyncio.to_thread(self._jobs.finish, job, facts)
-            status = "done"
-        logger.info("job", extra={"about": {"job": job.id[:8], "attempt": job.attempt, "status": status}})
-
-    async def _work(self, job: Job) -> dict[str, Any]:
-        options = work.ACTIONS[job.action][1](**job.options)
-        bound = self._service.bound(options, JOB_SECONDS, "ask for less effort, or send a smaller picture")
-        worker = await self._pool.take(job.asker)
-        self._working = job.id, worker
-        try:
-            facts: dict[str, Any] = await self._pool.run(worker, JOB_SECONDS, work.do_job, self._jobs, job, bound)
-        finally:
-            self._working = None
-        self._service.note(facts, options)
-        return facts
-
-    async def _renew(self, job: Job) -> None:
-        while True:
-            await asyncio.sleep(LEASE / 3)
-            await asyncio.to_thread(self._jobs.renew, job)
-
-
-def _sentence(fault: Exception) -> str:
-    """What is told of a job that failed."""
-    match fault:
-        case Bug():
-            logger.error("bug", extra={"about": {"traceback": str(fault)}})
-            return BUG
-        case WorkerDied():
-            return DIED
-        case TimeoutError():
-            return f"it took longer than {JOB_SECONDS:g} seconds"
-    return str(fault)
