@@ -40,7 +40,7 @@ ROOMS: dict[str, set[str]] = {  # each may import from itself and from these
         "files",
         "errors",
     },
-    "server": {"evaluation", "batch", "runtime", "weights", "network", "sites", "pictures", "text"} | BASE,
+    "server": {"evaluation", "batch", "video", "runtime", "weights", "network", "sites", "pictures", "text"} | BASE,
     "cluster": {"batch"},
     "__main__": {"cli"},
 }

@@ -46,6 +46,8 @@ def settings(folder, **changes):
     values = {
         "max_body": MAX_BODY,
         "max_pixels": MAX_PIXELS,
+        "max_clip": 4 * MAX_BODY,
+        "max_seconds": 10,
         "queue": 2,
         "concurrency": 1,
         "threads": 1,
@@ -235,8 +237,11 @@ def test_what_is_wrong_is_said_in_the_words_of_the_library(client):
 
 def test_a_clip_is_refused_in_one_line(client):
     for start in (b"\0\0\0\x20ftypisom", b"\x1aE\xdf\xa3\x93B\x82\x88matroska"):
-        said = error(ask(client, "downscale", start + bytes(100), 422))
-        assert said.startswith("cannot read the picture: it is a video clip and not a picture")
+        for size, place in ((100, "downscale"), (100, "upscale"), (100, "compare"), (MAX_BODY, "downscale")):
+            said = error(ask(client, place, start + bytes(size), 422))
+            assert said.startswith(
+                "it is a video clip and not a picture; clips are done as jobs: POST /v1/jobs?action="
+            )
 
 
 def test_pixels_that_would_come_out_are_counted_too(client):
@@ -491,8 +496,10 @@ def test_a_result_is_there_when_the_job_is_done(client, service, monkeypatch):
 
 
 def test_a_job_takes_the_options_of_its_action(client):
-    assert "seed: Extra" in error(ask(client, "jobs", b"", 422, action="downscale", seed=1))
-    assert "effort: Extra" in error(ask(client, "jobs", b"", 422, action="upscale", effort=1))
+    for action, option in (("downscale", "seed"), ("upscale", "effort"), ("downscale", "frames"), ("upscale", "codec")):
+        value = {"frames": "0:1", "codec": "h264"}.get(option, 1)
+        said = error(ask(client, "jobs", b"", 422, action=action, **{option: value}))
+        assert said == f"{option}: there is no such option to {action} a picture"
     assert "action: Field required" in error(ask(client, "jobs", b"", 422))
 
 

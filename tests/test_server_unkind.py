@@ -42,7 +42,15 @@ SPEED = 500_000  # pixels a second
 
 
 def settings(folder, **changes):
-    values = {"max_body": 1 << 20, "max_pixels": 50_000_000, "queue": 16, "concurrency": 2, "threads": 1}
+    values = {
+        "max_clip": 1 << 20,
+        "max_seconds": 60,
+        "max_body": 1 << 20,
+        "max_pixels": 50_000_000,
+        "queue": 16,
+        "concurrency": 2,
+        "threads": 1,
+    }
     values |= {"timeout": 60, "keys": KEYS, "rate": 0, "jobs": folder / "state/jobs.sqlite3", "keep": 60}
     return Settings(**values | {"allow_hosts": ("testserver",)} | changes)
 
@@ -176,8 +184,9 @@ def test_who_drips_takes_no_place_and_is_let_go(tmp_path, monkeypatch):
 def test_bodies_are_bounded_together_and_by_asker():
     async def read(shares):
         with shares.hold("greedy") as take:
+            memory = bodies.Memory(1 << 20, take)
             with pytest.raises(Refusal) as refused:
-                await bodies.read_body(dripping(bytes(1000), 0), 1 << 20, take)
+                await bodies.read_body(dripping(bytes(1000), 0), memory, lambda start: memory, 1 << 20)
             assert refused.value.status == 429
             assert shares.held == 5000
             assert shares.room("other", 2000)
@@ -403,7 +412,7 @@ def test_a_form_is_told_what_to_send(app):
 def sentences_of_the_library():
     """All texts with an option in them, of the rooms that the workers of the service use."""
     source = Path(unshrink.__file__).parent
-    rooms = [path for room in ("pictures", "weights", "runtime") for path in (source / room).rglob("*.py")]
+    rooms = [path for room in ("pictures", "weights", "runtime", "video") for path in (source / room).rglob("*.py")]
     for path in (*rooms, source / "files.py", source / "batch/rescale.py"):
         tree = ast.parse(path.read_text())
         documented = ast.Module | ast.ClassDef | ast.FunctionDef

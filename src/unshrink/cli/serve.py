@@ -23,6 +23,8 @@ def serve(args: Namespace) -> list[Task]:
     settings = Settings(
         max_body=args.max_body << 20,
         max_pixels=args.max_pixels,
+        max_clip=args.max_clip << 20,
+        max_seconds=args.max_seconds,
         queue=args.queue,
         concurrency=args.concurrency,
         threads=args.threads,

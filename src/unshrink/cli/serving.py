@@ -31,7 +31,11 @@ def serve(parser: ArgumentParser) -> None:
         type=count,
         default=50_000_000,
         metavar="N",
-        help="of a picture, in or out (default: 50 million)",
+        help="of a picture, or a frame of a clip, in or out (default: 50 million)",
+    )
+    limits.add_argument("--max-clip", type=count, default=256, metavar="MIB", help="of a clip (default: %(default)s)")
+    limits.add_argument(
+        "--max-seconds", type=count, default=600, metavar="S", help="that a clip may last (default: %(default)s)"
     )
     limits.add_argument(
         "--queue", type=count, default=16, metavar="N", help="requests of one key that may wait (default: %(default)s)"

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-Action = Literal["downscale", "upscale"]
+from unshrink.server.options import Action, Kind
 
 
 class Error(BaseModel):
@@ -68,11 +68,15 @@ class Status(BaseModel):
 
 
 class JobStatus(BaseModel):
-    """How far a job is; the error of a failed one; where to ask."""
+    """How far a job is, with the frames of a clip and the seconds left, if known; the error of a failed one; links."""
 
     id: str
+    kind: Kind
     action: Action
     status: Literal["queued", "running", "done", "failed"]
     progress: float
+    frames: int | None
+    frames_done: int | None
+    seconds_left: float | None
     error: str | None
     links: dict[str, str]

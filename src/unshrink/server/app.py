@@ -18,13 +18,12 @@ from starlette.exceptions import HTTPException
 from unshrink import __version__
 from unshrink import weights as zoo
 from unshrink.errors import UnshrinkError
-from unshrink.pictures.formats import FORMATS
 from unshrink.server import work
-from unshrink.server.answers import Action, Comparison, Error, JobStatus, Models, Status, Weights
+from unshrink.server.answers import Comparison, Error, JobStatus, Models, Status, Weights
 from unshrink.server.docs import docs_page
 from unshrink.server.guard import Hosts, Proxies, network, no_browser, same_site
 from unshrink.server.jobs import Job
-from unshrink.server.options import CompareOptions, DownscaleOptions, UpscaleOptions
+from unshrink.server.options import OF, CompareOptions, DownscaleOptions, FileOptions, JobOptions, Kind, UpscaleOptions
 from unshrink.server.refusal import Refusal
 from unshrink.server.service import Service, Settings
 from unshrink.server.watch import Watch
@@ -32,13 +31,10 @@ from unshrink.text import decibels
 from unshrink.weights import catalogue
 
 WEB = Path(__file__).parents[1] / "web"
-DESCRIPTION = "Make a picture small in a way that can be undone. Pictures are sent as the body, and come back as it."
-
-
-class JobOptions(DownscaleOptions, UpscaleOptions):
-    """What to do, and all options of it."""
-
-    action: Action
+DESCRIPTION = (
+    "Make a picture small in a way that can be undone. Pictures are sent as the body, and come back as it; "
+    "clips likewise, as jobs."
+)
 
 
 def of_request(request: Request) -> Service:
@@ -68,7 +64,8 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
     421: {"model": Error, "description": "Asked for under a name that is not the service's"},
     422: {
         "model": Error,
-        "description": "Not a picture, more pixels than can be done in time, or options that there are not",
+        "description": "Not a picture, more than can be done in time, or options that there are not; "
+        "a clip that is too long, or not sent as a job",
     },
     429: {"model": Error, "description": "Too many of yours are waiting; Retry-After says when to come again"},
     503: {"model": Error, "description": "It took too long, or the service is stopping"},
@@ -76,12 +73,13 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
 MISSING = "there is no such job, or no longer"
 NO_JOB: dict[int | str, dict[str, Any]] = {404: {"model": Error, "description": "No such job of this key"}}
 NO_RESULT: dict[int | str, dict[str, Any]] = {409: {"model": Error, "description": "The job is not done yet"}}
-PICTURE = {
-    "requestBody": {"required": True, "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}}
-}
-PICTURE_BACK: dict[int | str, dict[str, Any]] = {
-    200: {"description": "The picture", "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}}
-}
+BINARY = {"schema": {"type": "string", "format": "binary"}}
+PICTURES = {"image/*": BINARY}
+PICTURE = {"requestBody": {"required": True, "content": PICTURES}}
+PICTURE_BACK: dict[int | str, dict[str, Any]] = {200: {"description": "The picture", "content": PICTURES}}
+EITHER = PICTURES | {"video/*": BINARY}
+PICTURE_OR_CLIP = {"requestBody": {"required": True, "content": EITHER}}
+EITHER_BACK: dict[int | str, dict[str, Any]] = {200: {"description": "The picture or the clip", "content": EITHER}}
 
 public = APIRouter()
 v1 = APIRouter(prefix="/v1", dependencies=[Depends(same_site), Depends(owner)], responses=REFUSALS)
@@ -93,8 +91,7 @@ async def downscale(
 ) -> Response:
     """Make a picture small, so that it can be restored."""
     answer = await service.answer(request, asker, work.downscale, options)
-    headers = about("downscale", options.form, answer.facts)
-    return Response(answer.data, headers=headers, media_type=FORMATS[options.form].media_type)
+    return Response(answer.data, headers=about(options, answer.facts), media_type=options.media_type)
 
 
 @v1.post("/upscale", response_class=Response, responses=PICTURE_BACK, openapi_extra=PICTURE)
@@ -103,8 +100,7 @@ async def upscale(
 ) -> Response:
     """Restore the large picture from a small one."""
     answer = await service.answer(request, asker, work.upscale, options)
-    headers = about("upscale", options.form, answer.facts)
-    return Response(answer.data, headers=headers, media_type=FORMATS[options.form].media_type)
+    return Response(answer.data, headers=about(options, answer.facts), media_type=options.media_type)
 
 
 @v1.post("/compare", openapi_extra=PICTURE)
@@ -134,18 +130,23 @@ async def models() -> Models:
     )
 
 
-@v1.post("/jobs", status_code=202, openapi_extra=PICTURE)
+@v1.post("/jobs", status_code=202, openapi_extra=PICTURE_OR_CLIP)
 async def add_job(
     request: Request, service: Serving, asker: Asker, options: Annotated[JobOptions, Query()]
 ) -> JobStatus:
-    """Have a picture made small or restored in the background: for large ones."""
+    """Have a picture or a clip made small or restored in the background: for large pictures, and for all clips."""
     given = options.model_dump(exclude_unset=True, exclude={"action"})
-    try:
-        allowed = work.ACTIONS[options.action][1](**given)
-    except ValidationError as invalid:
-        raise RequestValidationError(
-            [{**fault, "loc": ("query", *fault["loc"])} for fault in invalid.errors()]
-        ) from None
+
+    def allowed(kind: Kind) -> FileOptions:
+        try:
+            return OF[kind, options.action](**given)
+        except ValidationError as invalid:
+            faults = [{**fault, "loc": ("query", *fault["loc"])} for fault in invalid.errors()]
+            none = f"there is no such option to {options.action} a {kind}"
+            raise RequestValidationError(
+                [{**fault, "msg": none} if fault["type"] == "extra_forbidden" else fault for fault in faults]
+            ) from None
+
     return job_status(request, await service.add_job(request, asker, options.action, allowed))
 
 
@@ -155,23 +156,23 @@ async def see_job(request: Request, service: Serving, asker: Asker, job_id: str)
     return job_status(request, await job_of(service, asker, job_id))
 
 
-@v1.get("/jobs/{job_id}/result", response_class=Response, responses=PICTURE_BACK | NO_JOB | NO_RESULT)
+@v1.get("/jobs/{job_id}/result", response_class=Response, responses=EITHER_BACK | NO_JOB | NO_RESULT)
 async def job_result(service: Serving, asker: Asker, job_id: str) -> Response:
-    """The picture that came out of a job."""
+    """The picture or the clip that came out of a job."""
     job = await job_of(service, asker, job_id)
     if job.status == "failed":
         raise Refusal(422, str(job.error))
     path = service.jobs.result(job_id)
     if job.status != "done" or not path.exists():
         raise Refusal(409, f"the job is {job.status}; its result is there when it is done")
-    form = work.ACTIONS[job.action][1](**job.options).form
-    headers = about(job.action, form, job.facts) | {"Cache-Control": "no-store"}
-    return FileResponse(path, headers=headers, media_type=FORMATS[form].media_type)
+    options = OF[job.kind, job.action](**job.options)
+    headers = about(options, job.facts) | {"Cache-Control": "no-store"}
+    return FileResponse(path, headers=headers, media_type=options.media_type)
 
 
 @v1.delete("/jobs/{job_id}", status_code=204, responses=NO_JOB)
 async def delete_job(service: Serving, asker: Asker, job_id: str) -> None:
-    """Stop a job and remove its pictures."""
+    """Stop a job and remove its files."""
     if not await service.delete_job(job_id, asker):
         raise Refusal(404, MISSING)
 
@@ -187,7 +188,8 @@ async def job_of(service: Service, asker: str, job_id: str) -> Job:
 def job_status(request: Request, job: Job) -> JobStatus:
     """A job as it is told."""
     here = f"{request.scope.get('root_path', '')}/v1/jobs/{job.id}"
-    return JobStatus.model_validate({**vars(job), "links": {"self": here, "result": f"{here}/result"}})
+    told = {**vars(job), "frames_done": job.frames_done}
+    return JobStatus.model_validate({**told, "links": {"self": here, "result": f"{here}/result"}})
 
 
 @public.get("/health")
@@ -216,16 +218,18 @@ async def metrics(service: Serving) -> Response:
     return Response(text, media_type=prometheus_client.CONTENT_TYPE_LATEST)
 
 
-def about(action: str, form: str, facts: dict[str, Any]) -> dict[str, str]:
-    """What is to be known of a picture, as headers."""
-    stem = f"picture_x{facts['scale']}" if action == "downscale" else "picture_restored"
+def about(options: FileOptions, facts: dict[str, Any]) -> dict[str, str]:
+    """What is to be known of a picture or a clip, as headers."""
+    stem = f"{options.kind}_restored" if options.enlarges else f"{options.kind}_x{facts['scale']}"
     headers = {
         "X-Unshrink-Model": facts["model"],
         "X-Unshrink-Scale": str(facts["scale"]),
         "X-Unshrink-Size": "{}x{}".format(*facts["size"]),
         "X-Unshrink-Seconds": str(facts["seconds"]),
-        "Content-Disposition": f'attachment; filename="{stem}{FORMATS[form].extension}"',
+        "Content-Disposition": f'attachment; filename="{stem}{options.extension}"',
     }
+    if "frames" in facts:
+        headers["X-Unshrink-Frames"] = str(facts["frames"])
     if "psnr_y" in facts:
         headers["X-Unshrink-PSNR-Y"], headers["X-Unshrink-PSNR-RGB"] = map(
             decibels, (facts["psnr_y"], facts["psnr_rgb"])

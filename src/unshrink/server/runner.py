@@ -8,6 +8,7 @@ from unshrink.batch.worker import Bug, Worker, WorkerDied
 from unshrink.errors import UnshrinkError
 from unshrink.server import work
 from unshrink.server.jobs import LEASE, Job
+from unshrink.server.options import OF
 from unshrink.server.watch import BUG
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 JOB_SECONDS = 3600.0  # for one job
 JOB_POLL_SECONDS = 0.5  # between looks at an empty queue: other services may share it
-DIED = "the process that worked on this picture died; it may need more memory than there is"
+DIED = "the process that worked on it died; it may need more memory than there is"
 
 logger = logging.getLogger("unshrink.server")
 
@@ -73,12 +74,14 @@ class Runner:
         logger.info("job", extra={"about": {"job": job.id[:8], "attempt": job.attempt, "status": status}})
 
     async def _work(self, job: Job) -> dict[str, Any]:
-        options = work.ACTIONS[job.action][1](**job.options)
-        bound = self._service.bound(options, JOB_SECONDS, "ask for less effort, or send a smaller picture")
+        options = OF[job.kind, job.action](**job.options)
+        bound = self._service.job_bound(options)
         worker = await self._pool.take(job.asker)
         self._working = job.id, worker
         try:
-            facts: dict[str, Any] = await self._pool.run(worker, JOB_SECONDS, work.do_job, self._jobs, job, bound)
+            facts: dict[str, Any] = await self._pool.run(
+                worker, JOB_SECONDS, work.do_job, self._jobs, job, options, bound
+            )
         finally:
             self._working = None
         self._service.note(facts, options)

@@ -7,7 +7,7 @@ import logging
 import math
 import time
 import warnings
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,22 +16,26 @@ from prometheus_client import CollectorRegistry, Gauge
 from starlette.requests import Request
 
 from unshrink.batch.worker import WorkerDied
-from unshrink.errors import ImageError, UnshrinkError
+from unshrink.errors import ImageError, VideoError
+from unshrink.pictures.formats import is_clip
 from unshrink.runtime.backends import compiled
-from unshrink.server import weigh, work
-from unshrink.server.bodies import read_body
+from unshrink.server import clips, weigh, work
+from unshrink.server.bodies import Disk, Judge, Memory, read_body
 from unshrink.server.guard import neighbourhood
 from unshrink.server.jobs import Full, Job, Jobs
-from unshrink.server.options import Options, UpscaleOptions
+from unshrink.server.options import Action, Bound, FileOptions, Kind, Options, UpscaleOptions
 from unshrink.server.pool import Pool
 from unshrink.server.refusal import Refusal
 from unshrink.server.runner import DIED, JOB_SECONDS, Runner
 from unshrink.server.shares import Rate, Shares, Speed
-from unshrink.server.work import Answer, Bound, Limits
+from unshrink.server.work import Answer, Limits
 
 STARTING_SECONDS = 120  # for a worker to import and read all that it needs
 WEIGHING_SECONDS = 5.0  # for the header of a job's picture to be read
+WEIGHING_CLIP_SECONDS = 20.0  # for a clip to be looked through
+CLIPS_KEPT = 64  # of the largest: so many bytes may the files of all jobs take
 SWEEP_SECONDS = 60.0
+NO_PICTURE = "it is a video clip and not a picture; clips are done as jobs: POST /v1/jobs?action=downscale, or upscale"
 STOPPING = "the service is stopping; try again in a moment"
 
 logger = logging.getLogger("unshrink.server")
@@ -43,7 +47,9 @@ class Settings:
 
     Attributes:
         max_body: bytes of a request.
-        max_pixels: of a picture, in or out.
+        max_pixels: of a picture, or a frame of a clip, in or out.
+        max_clip: bytes of a clip, which comes as a job alone.
+        max_seconds: of a clip, from its beginning to its end.
         queue: requests of one asker that may wait while all workers are busy; of all together, about twice as many.
         concurrency: pictures worked on at once, each in a process of its own.
         threads: of one of them, to compute with; 0 for all cores.
@@ -58,6 +64,8 @@ class Settings:
 
     max_body: int
     max_pixels: int
+    max_clip: int
+    max_seconds: float
     queue: int
     concurrency: int
     threads: int
@@ -85,6 +93,7 @@ class Service:
         inside = settings.concurrency + settings.queue  # of one asker: half of what there is
         self.places = Shares(2 * inside)  # for requests whose body is there, until they are answered
         self.memory = Shares(max(2, inside) * settings.max_body)  # for bodies, from their first byte on
+        self.disk = Shares(max(2, inside) * settings.max_clip)  # for clips, until they are jobs
         self.speed = Speed()
         self._usual = 1.0  # seconds of a request at work, lately
         self.registry = CollectorRegistry()
@@ -92,7 +101,7 @@ class Service:
         inside_now.set_function(lambda: self.places.held)
         self.pool = Pool(settings.concurrency, work.prepare, Limits(settings.threads, settings.concurrency))
         self._scales = Pool(1, weigh.prepare)
-        self.jobs = Jobs(settings.jobs, settings.keep)
+        self.jobs = Jobs(settings.jobs, settings.keep, CLIPS_KEPT * settings.max_clip)
         # One worker is left to requests, if there are two: nobody waits for an hour
         self._runners = [Runner(self) for _ in range(max(1, settings.concurrency - 1))]
         self._tasks: list[asyncio.Future[None]] = []
@@ -143,25 +152,47 @@ class Service:
                 logger.exception("bug")
             await asyncio.sleep(SWEEP_SECONDS)
 
-    async def add_job(self, request: Request, owner: str, action: str, options: Options) -> Job:
-        """Reads the picture and puts a job into the queue.
+    async def add_job(
+        self, request: Request, owner: str, action: Action, allowed: Callable[[Kind], FileOptions]
+    ) -> Job:
+        """Reads the picture or the clip and puts a job into the queue.
+
+        Args:
+            request: whose body has not been read.
+            owner: whose job it is to be.
+            action: what to do.
+            allowed: gives the options of the action on a kind of file, or refuses what is asked for.
 
         Raises:
             Refusal: as `answer`; or the asker keeps as much as is left for others.
-            UnshrinkError: the picture is too large.
+            UnshrinkError: the picture is too large, or the clip too long or cannot be read.
         """
         asker = _asker(request, owner)
-        with self._body(request, asker) as body:
-            picture = await body
-            seconds = await self._weigh(picture, asker, options)
-            try:
-                values = owner, action, options.model_dump(), picture, asker, seconds
+        options: FileOptions
+        try:
+            with self._held(request, asker) as memory, self.disk.hold(asker) as take, contextlib.ExitStack() as stack:
+
+                def judge(start: bytes) -> Memory | Disk:
+                    nonlocal options
+                    options = allowed("clip" if is_clip(start) else "picture")
+                    if options.kind == "picture":
+                        return memory
+                    return Disk(self.settings.max_clip, take, stack.enter_context(self.jobs.arriving()))
+
+                kept = await self._read(request, memory, judge)
+                if isinstance(kept, Memory):
+                    body: bytes | Path = bytes(kept.body)
+                    seconds, frames = await self._weigh(bytes(kept.body), asker, options), None
+                else:
+                    body = await kept.settle()
+                    seconds, frames = await self._weigh_clip(body, asker, options)
+                values = owner, action, options.model_dump(), body, asker, seconds, frames
                 return await asyncio.to_thread(self.jobs.add, *values)
-            except Full as full:
-                raise self._too_many_jobs(full) from None
-            except UnshrinkError as fault:  # the message names a place that is nobody's business
-                logger.error(str(fault))
-                raise Refusal(503, "there is no room to keep another job; try again later") from None
+        except Full as full:
+            raise self._too_many_jobs(full) from None
+        except OSError as fault:  # the message names a place that is nobody's business
+            logger.error(str(fault))
+            raise Refusal(503, "there is no room to keep another job; try again later") from None
 
     def _too_many_jobs(self, full: Full) -> Refusal:
         if math.isinf(full.seconds):
@@ -172,27 +203,50 @@ class Service:
             what = f"as much work waits for you as there is room for; try again in {seconds:.0f} seconds"
         return Refusal(429, what, math.ceil(seconds))
 
-    async def _weigh(self, body: bytes, asker: str, options: Options) -> float:
+    async def _weigh(self, body: bytes, asker: str, options: FileOptions) -> float:
         """Seconds that a job will take, about, at least one.  Raises as `add_job`."""
-        bound = self.bound(options, JOB_SECONDS, "ask for less effort, or send a smaller picture")
-        worker = await self._scales.take(asker)
+        bound = self.job_bound(options)
         if isinstance(options, UpscaleOptions):
             weighing: tuple[Any, ...] = weigh.upscaled, body, options.model, bound.pixels
         else:
             weighing = weigh.downscaled, body
-        try:
-            pixels = await self._scales.run(worker, WEIGHING_SECONDS, *weighing)
-        except (TimeoutError, WorkerDied):
-            self._weighing_again = asyncio.ensure_future(self._ready_to_weigh())  # not in the time of the next picture
-            raise Refusal(422, f"the head of the picture cannot be read within {WEIGHING_SECONDS:g} seconds") from None
+        pixels = await self._on_scales(asker, "the head of the picture", WEIGHING_SECONDS, *weighing)
         if pixels > bound.pixels:
             raise ImageError(f"{pixels:,} pixels are more than the limit of {bound.pixels:,}; {bound.advice}")
         return max(1.0, self.speed.seconds(pixels * options.passes))
 
+    async def _weigh_clip(self, file: Path, asker: str, options: FileOptions) -> tuple[float, int]:
+        """Seconds that a job will take, about, at least one; and the frames of its clip.  Raises as `add_job`."""
+        weighing = clips.weigh, file, options, self.job_bound(options)
+        weight: clips.Weight = await self._on_scales(asker, "the clip", WEIGHING_CLIP_SECONDS, *weighing)
+        part = "send a shorter one, or ask for a part with the option frames"
+        if weight.seconds > self.settings.max_seconds:
+            most = f"{weight.seconds:.1f} seconds, more than the limit of {self.settings.max_seconds:g}"
+            raise VideoError(f"the clip lasts {most}; {part}")
+        seconds = self.speed.seconds(weight.pixels)
+        if seconds > JOB_SECONDS:
+            work = f"{weight.frames} frames take about {seconds:.0f} seconds here, and a job may take {JOB_SECONDS:g}"
+            raise VideoError(f"the clip is too much: its {work}; {part}")
+        return max(1.0, seconds), weight.frames
+
+    async def _on_scales(self, asker: str, what: str, seconds: float, function: Callable[..., Any], *args: Any) -> Any:
+        """What the process says that weighs files.  Raises Refusal if it takes too long."""
+        worker = await self._scales.take(asker)
+        try:
+            return await self._scales.run(worker, seconds, function, *args)
+        except (TimeoutError, WorkerDied):
+            self._weighing_again = asyncio.ensure_future(self._ready_to_weigh())  # not in the time of the next file
+            raise Refusal(422, f"{what} cannot be read within {seconds:g} seconds") from None
+
     async def _ready_to_weigh(self) -> None:
-        """Has the process that weighs pictures started, which takes longer than to weigh one."""
+        """Has the process that weighs files started, which takes longer than to weigh one."""
         with contextlib.suppress(TimeoutError, WorkerDied):
             await self._scales.run(await self._scales.take(), STARTING_SECONDS, weigh.downscaled, b"")
+
+    def job_bound(self, options: FileOptions) -> Bound:
+        """How large a picture, or a frame of a clip, may be that comes as a job."""
+        less = "send a smaller clip" if options.kind == "clip" else "ask for less effort, or send a smaller picture"
+        return self.bound(options, JOB_SECONDS, less)
 
     def bound(self, options: Options, seconds: float, otherwise: str) -> Bound:
         """How large a picture may be: what is allowed, and what can be done in time.
@@ -234,8 +288,15 @@ class Service:
             UnshrinkError: what is wrong with the picture or the options.
         """
         asker = _asker(request, owner)
-        with self._body(request, asker) as body, self.places.hold(asker) as place:
-            picture = await body
+        with self._held(request, asker) as memory, self.places.hold(asker) as place:
+
+            def judge(start: bytes) -> Memory:
+                if is_clip(start):
+                    raise Refusal(422, NO_PICTURE)
+                return memory
+
+            await self._read(request, memory, judge)
+            picture = bytes(memory.body)
             self._refuse_if_stopping()
             if not place(1):
                 raise self._no_place()
@@ -277,12 +338,17 @@ class Service:
     def note(self, facts: dict[str, Any], options: Options) -> None:
         """Learns how fast the workers are."""
         width, height = facts["size"]
-        enlarged = facts["scale"] ** 2 if isinstance(options, UpscaleOptions) else 1
-        self.speed.note(width * height * enlarged * options.passes, facts["seconds"])
+        enlarged = facts["scale"] ** 2 if options.enlarges else 1
+        pixels = width * height * enlarged * facts.get("frames", 1)
+        self.speed.note(pixels * options.passes, facts["seconds"])
+
+    async def _read(self, request: Request, memory: Memory, judge: Judge) -> Memory | Disk:
+        """`read_body`; even what is announced as too large for a picture is looked at: it may be a clip."""
+        return await read_body(request, memory, judge, max(self.settings.max_body, self.settings.max_clip))
 
     @contextlib.contextmanager
-    def _body(self, request: Request, asker: str) -> Iterator[Awaitable[bytes]]:
-        """Waits for the body of a request, which counts as held until the end.
+    def _held(self, request: Request, asker: str) -> Iterator[Memory]:
+        """Room for the body of a request, which counts as held until the end.
 
         Raises:
             Refusal: at once, where the request could not be taken in even with its body.
@@ -293,7 +359,7 @@ class Service:
         if seconds := self.rate.wait(asker):
             raise Refusal(429, f"more than {self.settings.rate} pictures a minute; try again in {seconds} s", seconds)
         with self.memory.hold(asker) as take:
-            yield read_body(request, self.settings.max_body, take)
+            yield Memory(self.settings.max_body, take)
 
     def _refuse_if_stopping(self) -> None:
         if self.stopping.is_set():

@@ -3,6 +3,7 @@
 Everything here runs in a process of its own (`unshrink.batch.worker`) and holds one picture at a time.
 """
 
+import functools
 import io
 import time
 import warnings
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,8 +28,17 @@ from unshrink.pictures.image import Image
 from unshrink.runtime import memory, rescaler
 from unshrink.runtime.backends import compiled
 from unshrink.runtime.rescaler import Rescaler
+from unshrink.server import clips
 from unshrink.server.jobs import Job, Jobs
-from unshrink.server.options import PARAMETERS, CompareOptions, DownscaleOptions, PictureOptions, UpscaleOptions
+from unshrink.server.options import (
+    PARAMETERS,
+    Bound,
+    ClipOptions,
+    CompareOptions,
+    DownscaleOptions,
+    FileOptions,
+    UpscaleOptions,
+)
 from unshrink.server.sentences import in_http
 
 _SIDE = 384  # pixels of the square that tells the speed
@@ -51,19 +62,6 @@ class Limits:
 
     threads: int
     workers: int
-
-
-@dataclass(frozen=True)
-class Bound:
-    """How large a picture may be.
-
-    Attributes:
-        pixels: of the one that comes in, or of the one that would come out.
-        advice: what is said of more.
-    """
-
-    pixels: int
-    advice: str
 
 
 @dataclass(frozen=True)
@@ -137,19 +135,27 @@ def compare(body: bytes, options: CompareOptions, bound: Bound) -> Answer:
         return Answer(figures, _facts(model, image, began, caught))
 
 
-ACTIONS: dict[str, tuple[Callable[..., Answer], type[PictureOptions]]] = {
-    "downscale": (downscale, DownscaleOptions),
-    "upscale": (upscale, UpscaleOptions),
-}
-
-
-def do_job(jobs: Jobs, job: Job, bound: Bound) -> dict[str, Any]:
+def do_job(jobs: Jobs, job: Job, options: FileOptions, bound: Bound) -> dict[str, Any]:
     """What a request asks for, from file to file; the facts come back."""
-    action, options = ACTIONS[job.action]
-    body = jobs.source(job.id).read_bytes()
-    answer = action(body, options(**job.options), bound, lambda progress: jobs.advance(job, progress))
+    tell = functools.partial(jobs.advance, job)
+    source, result = jobs.source(job.id), jobs.result(job.id)
+    match options:
+        case ClipOptions():
+            return _clip(source, result, options, bound, tell)
+        case DownscaleOptions():
+            answer = downscale(source.read_bytes(), options, bound, tell)
+        case UpscaleOptions():
+            answer = upscale(source.read_bytes(), options, bound, tell)
     jobs.write_result(job.id, answer.data)
     return answer.facts
+
+
+def _clip(source: Path, result: Path, options: ClipOptions, bound: Bound, tell: Tell) -> dict[str, Any]:
+    made = result.with_suffix(options.extension)  # which says the format
+    with _one_picture(bound):
+        facts = clips.make(source, made, options, bound, _limits.threads, tell)
+    made.replace(result)
+    return facts
 
 
 @contextmanager
