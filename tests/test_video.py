@@ -473,6 +473,16 @@ def test_of_a_file_that_was_cut_what_is_there_comes_back_and_what_is_lost_is_sai
     assert [time for time, _ in frames_of(back)] == [250 * n for n in range(there)]
 
 
+def test_frames_that_are_asked_for_may_be_among_those_that_are_lost(tmp_path, long, options):
+    cut, back, content = tmp_path / "cut.mkv", str(tmp_path / "back.mkv"), long[1].read_bytes()
+    cut.write_bytes(content[: len(content) // 2])
+    done = video.upscale(str(cut), back, options(frames=(1, 11)))
+    assert 0 < done.facts["frames"] < 10
+    assert f"{10 - done.facts['frames']} of 10 frames are lost" in done.lost
+    with pytest.raises(VideoError, match="no frame of it can be decoded"):
+        video.upscale(str(cut), back, options(frames=(11, 12), overwrite=True))
+
+
 def test_frames_that_are_damaged_are_counted(tmp_path, long, options):
     broken, content = tmp_path / "broken.mkv", bytearray(long[1].read_bytes())
     content[len(content) // 2 : len(content) // 2 + 40] = bytes(40)

@@ -186,12 +186,17 @@ class Clip:
             return None
         if first >= self._frames:
             raise VideoError(f"`frames` begins at {first}, and {self.name} has {self._frames} frames")
-        return int(self.clocks[self.place].stamps[first])
+        return self._stamp_of(first)
 
     @cached_property
     def _end(self) -> int | None:
         end = self.asked[1]
-        return None if end is None or end >= self._frames else int(self.clocks[self.place].stamps[end])
+        return None if end is None or end >= self._frames else self._stamp_of(end)
+
+    def _stamp_of(self, frame: int) -> int:
+        """When a frame is shown; after all others, where it is one of those that are lost."""
+        stamps = self.clocks[self.place].stamps
+        return int(stamps[frame] if frame < len(stamps) else stamps[-1] + 1)
 
     def _is_meant(self, stamp: int | None, base: Fraction) -> bool:
         if self.asked == (None, None) or stamp is None:
