@@ -6,6 +6,9 @@ import io
 import os
 import signal
 import sqlite3
+import struct
+import subprocess
+import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -175,6 +178,29 @@ def test_what_is_no_clip_that_can_be_read_is_refused_at_once(client, folder):
     for body in (MP4 + bytes(100), MP4 + bytes(MAX_BODY)):
         assert add(client, body, 422).startswith("cannot read the clip: it is no video that can be read, or damaged")
     assert set(folder.iterdir()) == before
+
+
+WEIGH = """
+import pathlib, resource, sys
+from unshrink.server import clips
+from unshrink.server.options import Bound, ClipDownscaleOptions
+try:
+    clips.weigh(pathlib.Path(sys.argv[1]), ClipDownscaleOptions(), Bound(10**6, ""))
+except clips.VideoError as error:
+    print(error)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory can be bounded on Linux alone")
+def test_some_bytes_that_say_millions_of_frames_take_little_memory(clip, tmp_path):
+    content = bytearray(clip.read_bytes())
+    struct.pack_into(">II", content, content.index(b"stsz") + 8, 1, 1 << 26)  # frames of one byte
+    (tmp_path / "bomb").write_bytes(content)
+    done = subprocess.run([sys.executable, "-c", WEIGH, tmp_path / "bomb"], capture_output=True, text=True, check=True)
+    said, mebibytes = done.stdout.splitlines()
+    assert said.startswith("cannot read the clip")
+    assert int(mebibytes) < 400
 
 
 def test_bytes_seconds_frames_and_pixels_are_limited(client, service, clip, tmp_path, monkeypatch, folder):

@@ -1,6 +1,7 @@
 """Clips, as the processes of the service see them: how much work one is, and the work itself, from file to file."""
 
 import os
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -10,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from unshrink import video
-from unshrink.errors import UnshrinkError, UnshrinkWarning
+from unshrink.errors import UnshrinkError, UnshrinkWarning, VideoError
 from unshrink.server.options import PARAMETERS, Bound, ClipOptions
 from unshrink.server.sentences import in_http
 from unshrink.weights import catalogue
 
 CLIP, MADE = "the clip", "the new clip"  # what messages call the files: the service is told no names
+WEIGHING_BYTES = 1 << 31  # of memory to look a clip through: some large frames, and millions of timestamps
 _TOLD_EVERY = 0.5  # seconds: each time is a write to the disk
 
 Progress = Callable[[float], object]
@@ -47,7 +49,7 @@ def weigh(source: Path, options: ClipOptions, bound: Bound) -> Weight:
     Raises:
         VideoError: it cannot be read or used.
     """
-    with _in_http({source: CLIP}, bound):
+    with _in_http({source: CLIP}, bound), _little_memory():
         return _weighed(source, options, bound.pixels)
 
 
@@ -103,6 +105,30 @@ def make(
             warnings.warn(done.lost, UnshrinkWarning, stacklevel=1)
     facts = {name: done.facts[name] for name in ("model", "scale", "frames", "seconds")}
     return {**facts, "size": done.facts["from_size"], "notes": notes}
+
+
+@contextmanager
+def _little_memory() -> Iterator[None]:
+    """Bounds what this process takes meanwhile, where it can (Linux): a few bytes of MP4 can say millions of frames.
+
+    Raises:
+        VideoError: it was too much.
+    """
+    if sys.platform != "linux":
+        yield
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    limits = [limit for limit in (soft, taken + WEIGHING_BYTES) if limit != resource.RLIM_INFINITY]
+    resource.setrlimit(resource.RLIMIT_AS, (min(limits), hard))
+    try:
+        yield
+    except MemoryError as error:
+        raise VideoError("cannot read the clip: it takes more memory than clips do; get the file again") from error
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 @contextmanager

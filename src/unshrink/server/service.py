@@ -32,7 +32,7 @@ from unshrink.server.work import Answer, Limits
 
 STARTING_SECONDS = 120  # for a worker to import and read all that it needs
 WEIGHING_SECONDS = 5.0  # for the header of a job's picture to be read
-WEIGHING_CLIP_SECONDS = 20.0  # for a clip to be looked through
+WEIGHING_CLIP_SECONDS = 10.0  # for a clip to be looked through
 CLIPS_KEPT = 64  # of the largest: so many bytes may the files of all jobs take
 SWEEP_SECONDS = 60.0
 NO_PICTURE = "it is a video clip and not a picture; clips are done as jobs: POST /v1/jobs?action=downscale, or upscale"
