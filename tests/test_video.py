@@ -337,6 +337,12 @@ def test_a_part_beyond_the_end_is_refused(tmp_path, whole, options):
         options(frames=(3, 3))
 
 
+@pytest.mark.parametrize("given", [{"threads": -1}, {"tile": 0.5}, {"max_pixels": 0}, {"quality": 101}, {"codec": "x"}])
+def test_values_that_there_are_not_are_refused_before_any_work(given):
+    with pytest.raises(UsageError, match=f"^{next(iter(given))} is .*: allowed are"):
+        VideoOptions(**given)
+
+
 # -- what is refused -----------------------------------------------------------------------------------------------
 
 

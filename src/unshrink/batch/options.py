@@ -7,9 +7,9 @@ pages read their defaults from it.
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from unshrink.errors import UsageError
 from unshrink.pictures.formats import CHROMA
 from unshrink.pictures.sizes import Goal, Size
+from unshrink.runtime.options import CommonOptions, is_whole
 from unshrink.sites.table import find
 
 Existing = Literal["refuse", "overwrite", "skip", "rename"]
@@ -19,7 +19,7 @@ _QUALITIES = range(1, 101)
 
 
 @dataclass(frozen=True, kw_only=True)
-class BatchOptions:
+class BatchOptions(CommonOptions):
     """What `downscale` and `upscale` take alike.
 
     Attributes:
@@ -48,31 +48,21 @@ class BatchOptions:
         UsageError: a value that there is not; the message names the option.
     """
 
-    model: str | None = None
     format: str | None = None
     name: str | None = None
     recursive: bool = False
     existing: Existing = "refuse"
     strip: bool = False
     times: bool = False
-    max_pixels: int | None = None
     dry_run: bool = False
     workers: int | None = None
     timeout: float = 3600
     shard: tuple[int, int] | None = None
-    backend: str = "auto"
-    device: str = "cpu"
-    threads: int = 0
-    tile: int = 0
-    precision: str = "auto"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         self._require("existing", self.existing in get_args(Existing), ", ".join(get_args(Existing)))
-        for field in ("max_pixels", "workers"):
-            value = getattr(self, field)
-            self._require(field, value is None or _is_whole(value, 1), "None and whole numbers from 1")
-        for field in ("threads", "tile"):
-            self._require(field, _is_whole(getattr(self, field), 0), "whole numbers from 0")
+        self._require_whole("workers", 1, optional=True)
         self._require("timeout", _is_positive(self.timeout), "numbers of seconds above 0")
         self._require("shard", self.shard is None or _is_share(self.shard), "None and (i, n) with 1 <= i <= n")
 
@@ -80,10 +70,6 @@ class BatchOptions:
     def usual_format(self) -> str:
         """The format where neither it nor the name of the output says one."""
         return "png"
-
-    def _require(self, field: str, met: bool, allowed: str) -> None:
-        if not met:
-            raise UsageError(f"{field} is {getattr(self, field)!r:.60}: allowed are {allowed}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +119,7 @@ class DownscaleOptions(BatchOptions):
             self._require("site", alone, "sites without another size of small pictures: it knows its own")
         self._require("quality", self.quality is None or self.quality in _QUALITIES, "None and whole numbers to 100")
         self._require("chroma", self.chroma in (None, *CHROMA), f"None, {', '.join(CHROMA)}")
-        self._require("max_bytes", self.max_bytes is None or _is_whole(self.max_bytes, 1), "None and numbers from 1")
+        self._require_whole("max_bytes", 1, optional=True)
         self._require("depth", self.depth in (None, 8, 16), "None, 8 and 16")
         self._require("mark", self.mark in (None, True, False), "None, True and False")
         self._require("effort", self.effort in _EFFORTS, f"whole numbers from 0 to {_EFFORTS[-1]}")
@@ -181,19 +167,15 @@ class UpscaleOptions(BatchOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._require("size", self.size is None or _is_size(self.size), "None and (width, height) in pixels")
-        self._require("seed", _is_whole(self.seed, 0), "whole numbers from 0")
-
-
-def _is_whole(value: Any, least: int) -> bool:
-    return isinstance(value, int) and value >= least
+        self._require_whole("seed", 0)
 
 
 def _is_size(value: Any) -> bool:
-    return isinstance(value, tuple) and len(value) == 2 and all(_is_whole(side, 1) for side in value)
+    return isinstance(value, tuple) and len(value) == 2 and all(is_whole(side, 1) for side in value)
 
 
 def _is_share(value: Any) -> bool:
-    return isinstance(value, tuple) and len(value) == 2 and _is_whole(value[0], 1) and _is_whole(value[1], value[0])
+    return isinstance(value, tuple) and len(value) == 2 and is_whole(value[0], 1) and is_whole(value[1], value[0])
 
 
 def _is_positive(value: Any) -> bool:

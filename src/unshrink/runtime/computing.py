@@ -1,38 +1,15 @@
 """Weights made ready as the options of pictures and of clips say, and what both say of what ran."""
 
 import time
-from typing import Any, Protocol
+from typing import Any
 
 from unshrink import weights as zoo
 from unshrink.runtime import backends
+from unshrink.runtime.options import CommonOptions
 from unshrink.runtime.rescaler import Rescaler
 
 
-class Computing(Protocol):
-    """Options of how the network is run: see `load`."""
-
-    @property
-    def backend(self) -> str:
-        """Its name, or "auto"."""
-
-    @property
-    def device(self) -> str:
-        """Where the torch backend runs."""
-
-    @property
-    def threads(self) -> int:
-        """Of the processor; 0 for all cores."""
-
-    @property
-    def tile(self) -> int:
-        """Longest side of what is run at once; 0 to choose by the free memory."""
-
-    @property
-    def precision(self) -> str:
-        """ "float32", "bfloat16" or "auto"."""
-
-
-def ready(weights: zoo.Weights, options: Computing) -> Rescaler:
+def ready(weights: zoo.Weights, options: CommonOptions) -> Rescaler:
     """Weights, ready to run as the options say."""
     backend = backends.make(weights, options.backend, options.threads, options.device, options.precision)
     return Rescaler(weights, backend, options.tile)

@@ -2,15 +2,15 @@
 
 from dataclasses import dataclass
 
-from unshrink.errors import UsageError
 from unshrink.pictures.sizes import Goal, Size
+from unshrink.runtime.options import CommonOptions, is_whole
 from unshrink.video.containers import CODECS
 
 _QUALITIES = range(1, 101)
 
 
 @dataclass(frozen=True, kw_only=True)
-class VideoOptions:
+class VideoOptions(CommonOptions):
     """What `downscale`, `upscale` and `compare` take; what does not concern one of them is left as it is.
 
     Attributes:
@@ -38,7 +38,6 @@ class VideoOptions:
         UsageError: a value that there is not; the message names the option.
     """
 
-    model: str | None = None
     scale: float | None = None
     fit: int | Size | None = None
     max_pixels_out: int | None = None
@@ -49,22 +48,13 @@ class VideoOptions:
     frames: tuple[int | None, int | None] = (None, None)
     resume: bool = False
     overwrite: bool = False
-    max_pixels: int | None = None
-    backend: str = "auto"
-    device: str = "cpu"
-    threads: int = 0
-    tile: int = 0
-    precision: str = "auto"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _ = self.goal  # refuses
         self._require("codec", self.codec in (None, *CODECS), f"None, {', '.join(CODECS)}")
         self._require("quality", self.quality is None or self.quality in _QUALITIES, "None and whole numbers to 100")
         self._require("frames", _is_range(self.frames), "(first, last + 1), whole numbers from 0 or None for the ends")
-
-    def _require(self, field: str, met: bool, allowed: str) -> None:
-        if not met:
-            raise UsageError(f"{field} is {getattr(self, field)!r:.60}: allowed are {allowed}")
 
     @property
     def goal(self) -> Goal:
@@ -76,5 +66,5 @@ def _is_range(frames: object) -> bool:
     if not (isinstance(frames, tuple) and len(frames) == 2):
         return False
     first, end = frames
-    whole = all(side is None or (isinstance(side, int) and side >= 0) for side in frames)
+    whole = all(side is None or is_whole(side, 0) for side in frames)
     return whole and (end is None or end > (first or 0))
