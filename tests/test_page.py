@@ -21,6 +21,7 @@ import pytest
 from PIL import Image as PIL
 
 import unshrink
+from films import film
 from unshrink.evaluation.compare import ordinary_round_trip
 from unshrink.pictures import metrics
 from unshrink.pictures.colour import to_uint8
@@ -472,6 +473,26 @@ def test_a_refusal_is_the_sentence_of_the_service(visit: Visit, tmp_path: Path, 
     visit.page.get_by_label("Model").select_option("irn-x2")  # as it is told; once there is a file, it is done again
     visit.wait("large")
     assert visit.text("#panel-large h2") == "194 × 126 pixels again"
+
+
+def test_of_a_clip_it_is_said_what_the_service_does(visit: Visit, tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (12, 240, 320, 3), np.uint8)
+    clip = Path(film(tmp_path / "clip.mp4", list(noise), times=range(0, 36_000, 3000), crf=0))
+    unknown = clip.rename(tmp_path / "clip.bin")
+    assert unknown.stat().st_size > 1e6, "so much goes as a job"
+    clip.write_bytes(b"whatever")
+    for tab, action in (("small", "downscale"), ("large", "upscale")):
+        visit.page.click(f"#tab-{tab}")
+        field, told = f"#panel-{tab} input[type=file]", f"#panel-{tab} .refusal:has-text('/v1/jobs?action={action}')"
+        before = len(visit.asked)
+        visit.page.set_input_files(field, clip)
+        visit.page.wait_for_selector(told)
+        assert not any(line.startswith("POST") for line in visit.asked[before:])
+        with visit.page.expect_request(lambda request: request.method == "DELETE"):
+            visit.page.set_input_files(field, unknown)
+        visit.page.wait_for_selector(told)
+        assert visit.text(told).startswith("It is a video clip; this page shows pictures")
+    assert visit.serious() == []
 
 
 def test_a_service_that_is_gone_and_one_that_wants_a_key(browser: "sync_api.Browser", service: Service) -> None:

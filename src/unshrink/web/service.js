@@ -30,10 +30,17 @@ export async function weights() {
  * @returns {blob, model, scale, seconds, notes}: the blob is byte for byte what the service made, notes a sentence or null.
  */
 export async function transform(action, file, options, { large, signal, progress }) {
+  if (file.type.startsWith("video/")) throw new Refusal(clips(action));
   const query = new URLSearchParams(options);
   const request = { method: "POST", body: file, signal };
   if (!large) return received(await ask(`v1/${action}?${query}`, request));
   return finished(await ask(`v1/jobs?action=${action}&${query}`, request), signal, progress);
+}
+
+/** What the service does with clips. */
+function clips(action) {
+  const url = new URL(`v1/jobs?action=${action}`, location.href);
+  return `it is a video clip; this page shows pictures, and programs have clips done as jobs: curl --data-binary @clip.mp4 '${url}' (see /docs)`;
 }
 
 async function received(response) {
@@ -49,9 +56,10 @@ async function received(response) {
 
 /** The result of a job, once it is there; the service keeps nothing of a job that was fetched or given up. */
 async function finished(created, signal, progress) {
-  const { id } = await created.json();
+  const { id, kind, action } = await created.json();
   const url = `v1/jobs/${id}`;
   try {
+    if (kind === "clip") throw new Refusal(clips(action)); // of a type that the browser does not know
     for (;;) {
       const job = await (await ask(url, { signal })).json();
       if (job.status === "failed") throw new Refusal(job.error);
