@@ -54,11 +54,12 @@ def film(
     cover=b"",
     second=False,
     tags=(("title", "A film"),),
+    movflags="",
     **options,
 ):
     """A clip in a file."""
     frames = pictures() if frames is None else frames
-    with av.open(str(path), "w") as out:
+    with av.open(str(path), "w", container_options={"movflags": movflags} if movflags else {}) as out:
         video = out.add_stream(codec, rate=30, options={key: str(value) for key, value in options.items()})
         video.height, video.width = frames[0].shape[:2]
         video.pix_fmt, video.time_base = pixels, base

@@ -5,6 +5,7 @@ import json
 import resource
 import threading
 import weakref
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
@@ -376,11 +377,17 @@ def hdr(path):
     film(path, films.pictures(2), colour=(9, 1, 9, 16))
 
 
+def halved(path):
+    film(path)  # MP4 has its index at the end
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
 def playlist(path):
     other = film(path.with_name("other.mp4"), films.pictures(2))
     path.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{other}\n#EXT-X-ENDLIST\n")
 
 
+@pytest.mark.parametrize("given", [[], ["--resume"]])
 @pytest.mark.parametrize(
     ("make", "said"),
     [
@@ -391,17 +398,17 @@ def playlist(path):
         (interlaced, "it is interlaced"),
         (deep, "high depth .10 bits"),
         (hdr, "HDR .*PQ"),
+        (halved, "no video that can be read, or damaged from its beginning"),
         (playlist, "no video that can be read"),
     ],
 )
-def test_what_cannot_be_used_is_refused_in_one_line_and_leaves_nothing(tmp_path, model, capsys, make, said):
+def test_what_cannot_be_used_is_refused_in_one_line_and_leaves_nothing(tmp_path, model, capsys, make, said, given):
     source, target = tmp_path / "clip.mp4", tmp_path / "out" / "small.mkv"
     target.parent.mkdir()
     make(source)
-    assert cli.main(["downscale", str(source), "-o", str(target), "-m", model]) == 1
-    message = capsys.readouterr().err
-    assert len(message.splitlines()) == 1
-    assert "clip.mp4" in message
+    assert cli.main(["downscale", str(source), "-o", str(target), "-m", model, *given]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "clip.mp4" in line
     with pytest.raises(VideoError, match=said):
         video.downscale(str(source), str(target), VideoOptions(model=model))
     assert list(target.parent.iterdir()) == []
@@ -489,6 +496,16 @@ def test_frames_that_are_asked_for_may_be_among_those_that_are_lost(tmp_path, lo
         video.upscale(str(cut), back, options(frames=(11, 12), overwrite=True))
 
 
+def test_of_an_mp4_that_was_cut_behind_its_index_what_is_there_comes_back(tmp_path, model, capsys):
+    cut, small = tmp_path / "film.mp4", tmp_path / "small.mkv"
+    film(cut, films.pictures(30), times=range(0, 30 * 22500, 22500), g=1, movflags="faststart")
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
+    assert cli.main(["downscale", str(cut), "-o", str(small), "-m", model, "--json"]) == 3
+    said = capsys.readouterr()
+    assert "it ends at" in said.err.splitlines()[-1]
+    assert 5 < json.loads(said.out)["frames"] == len(frames_of(small)) < 30
+
+
 def test_frames_that_are_damaged_are_counted(tmp_path, long, options):
     broken, content = tmp_path / "broken.mkv", bytearray(long[1].read_bytes())
     content[len(content) // 2 : len(content) // 2 + 40] = bytes(40)
@@ -514,15 +531,39 @@ def test_a_whole_clip_is_not_called_damaged(carried, long, options, tmp_path):
     assert video.upscale(str(long[1]), str(tmp_path / "back.mkv"), options()).lost == ""
 
 
-def test_a_full_disk_is_said_and_leaves_nothing(tmp_path, whole, options):
+@contextmanager
+def room_for(count):
+    """Of each file, no more bytes can be written: what comes then fails as on a full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))  # what is written beyond fails as on a full disk
+    resource.setrlimit(resource.RLIMIT_FSIZE, (count, before[1]))
     try:
-        with pytest.raises(VideoError, match=r"cannot write .*small\.mkv: File too large"):
-            video.downscale(whole, str(tmp_path / "small.mkv"), options())
+        yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("name", ["small.mkv", "small.mp4"])
+def test_a_full_disk_is_said_in_one_line_and_leaves_nothing(tmp_path, whole, model, capfd, name):
+    with room_for(4096):
+        asked = ["downscale", whole, "-o", str(tmp_path / name), "-m", model, "--lossy", "--quality", "100"]
+        assert cli.main(asked) == 1
+    (line,) = capfd.readouterr().err.splitlines()  # also what PyAV would print
+    assert f"{name}: File too large" in line
     assert list(tmp_path.iterdir()) == []
+
+
+def test_after_a_full_disk_the_parts_that_were_made_are_not_made_again(tmp_path, whole, options, monkeypatch):
+    monkeypatch.setattr(parts, "LENGTH", 3)
+    straight, target = tmp_path / "straight.mkv", tmp_path / "small.mkv"
+    size = video.downscale(whole, str(straight), options(resume=True)).facts["to_bytes"]
+    with room_for(size - 1), pytest.raises(VideoError, match=r"cannot write .*small\.mkv: File too large"):
+        video.downscale(whole, str(target), options(resume=True))  # each part has the room, and all together have not
+    assert {path.name for path in tmp_path.iterdir()} == {"straight.mkv", "small.mkv.parts"}
+    seen = []
+    video.downscale(whole, str(target), options(resume=True), progress=lambda *at: seen.append(at))
+    assert seen == []
+    assert [time for time, _ in frames_of(target)] == [time for time, _ in frames_of(straight)]
+    assert not (tmp_path / "small.mkv.parts").exists()
 
 
 def test_an_interruption_leaves_nothing_and_no_thread(tmp_path, whole, options):

@@ -76,7 +76,7 @@ class Sink:
         covers, muxer = self._source.covers(), plan.container.muxer
         holds_covers = muxer == "mp4" and bool(covers) and plan.tags is None
         options = {**plan.container.options, **({} if holds_covers else plan.container.free_tags)}
-        self._out = av.open(stream, "w", format=muxer, container_options=options)
+        self._out = av.open(_Target(stream), "w", format=muxer, container_options=options)
         self._encodes, self._last = encoded is None, _NO_TIME
         self._video = self._copied_video(encoded) if encoded else self._video_stream()
         self._copied: dict[int, Any] = {}  # by the places of the source
@@ -213,6 +213,38 @@ class Sink:
     def _moved(self, stamp: int, base: Fraction) -> int:
         """A timestamp of the source, counted from where this clip begins."""
         return stamp - round(self._plan.start / base)
+
+
+class _Target:
+    """What PyAV writes to: after the first refusal nothing is tried, for it would print every further one.
+
+    Args:
+        stream: the file.
+    """
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream, self._has_refused = stream, False
+
+    def write(self, content: bytes) -> int:
+        """Bytes that were written."""
+        return self._try(lambda: self._stream.write(content), len(content))
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """The new place."""
+        return self._try(lambda: self._stream.seek(offset, whence), offset)
+
+    def tell(self) -> int:
+        """The place."""
+        return self._try(self._stream.tell, 0)
+
+    def _try(self, do: Callable[[], int], otherwise: int) -> int:
+        if self._has_refused:
+            return otherwise
+        try:
+            return do()
+        except OSError:
+            self._has_refused = True
+            raise
 
 
 def _named_alike(stream: Any, source: Any) -> None:
