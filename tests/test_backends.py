@@ -146,16 +146,18 @@ def test_auto_takes_the_first_that_can(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("features", "expected"),
+    ("vendor", "features", "expected"),
     [
-        (set(), "float32"),
-        ({"avx2", "avx512f"}, "float32"),
-        ({"avx512f", "avx512_bf16"}, "float32"),
-        ({"avx512f", "avx512_bf16", "amx_bf16"}, "bfloat16"),
+        ("", "", "float32"),
+        ("AuthenticAMD", "avx2 avx512f", "float32"),
+        ("AuthenticAMD", "avx512f avx512_bf16", "bfloat16"),
+        ("GenuineIntel", "avx512f avx512_bf16", "float32"),
+        ("GenuineIntel", "avx512f avx512_bf16 amx_bf16", "bfloat16"),
     ],
 )
-def test_auto_takes_bfloat16_where_it_pays_and_costs_little(monkeypatch, features, expected):
-    monkeypatch.setattr(machine, "cpu_features", lambda: frozenset(features))
+def test_auto_takes_bfloat16_where_it_pays_and_costs_little(monkeypatch, vendor, features, expected):
+    monkeypatch.setattr(machine, "cpu_features", lambda: frozenset(features.split()))
+    monkeypatch.setattr(machine, "cpu_vendor", lambda: vendor)
     precision = lambda weights, name: backends.make(weights, name, 1).precision
     shipped = zoo.load("irn-x2")
     assert precision(shipped, "auto") == expected

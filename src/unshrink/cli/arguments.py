@@ -347,5 +347,5 @@ def _runtime(parser: argparse.ArgumentParser) -> None:
         choices=("auto", "float32", "bfloat16"),
         default="auto",
         help="float32 for small pictures that are the same on all machines but for one value in 10,000 (default: "
-        "bfloat16 where the processor has AMX, at most 0.02 dB worse)",
+        "bfloat16 where the processor is fast at it, at most 0.02 dB worse)",
     )

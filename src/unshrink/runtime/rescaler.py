@@ -56,8 +56,8 @@ def load(
         threads: CPU threads; 0 for all cores.
         tile: see `Rescaler`.
         precision: "float32" for small pictures that are all but the same on all machines, "bfloat16" for speed, or
-            "auto" for bfloat16 where the processor has AMX.  Either restores what the other made, and bfloat16
-            is at most 0.02 dB worse.
+            "auto" for bfloat16 where the processor is fast at it: with AMX, or AMD's AVX-512 BF16.  Either restores
+            what the other made, and bfloat16 is at most 0.02 dB worse.
 
     Raises:
         ConfigError: a scale that is not the model's, a backend, a device or a precision that there is not,

@@ -66,8 +66,8 @@ def make(
         name: one of `NAMES`, or "auto": the fastest that is installed and can run these weights on this device.
         threads: how many to compute with; 0 for as many as there are cores.
         device: where to compute: "cpu"; backend torch also takes "cuda", "cuda:1", "mps", ...
-        precision: of subnets, one of `PRECISIONS`, or "auto": bfloat16 with OpenVINO on a processor with AMX, of plain
-            subnets; float32 elsewhere.
+        precision: of subnets, one of `PRECISIONS`, or "auto": bfloat16 of plain subnets with OpenVINO, where the
+            processor is fast at it: `machine.has_fast_bfloat16`; float32 elsewhere.
 
     Raises:
         ConfigError: unknown backend or precision, or a device or a precision that the backend does not have.
