@@ -25,7 +25,7 @@ async function makeSmall(file, options, outcome, signal) {
   const progress = (fraction) => outcome.progress(fraction);
   const original = await decoded(file);
   const pixels = original ? original.naturalWidth * original.naturalHeight : file.size; // a guess by its bytes
-  const how = { large: pixels * (1 + 2 * options.effort) > LARGE, signal, progress };
+  const how = { large: pixels * (1 + 2 * (options.effort ?? 0)) > LARGE, signal, progress };
   const small = await transform("downscale", file, options, how);
   outcome.stage(`The small picture has ${humanBytes(small.blob.size)}. Bringing the large one back…`);
   const restored = await transform("upscale", small.blob, {}, { ...how, large: pixels > LARGE });
@@ -172,7 +172,7 @@ class Tab {
     return {
       ...(format?.value === "jpeg" && { format: "jpeg", lossy: true }),
       ...(scale?.value && { scale: scale.value }),
-      ...(effort && { effort: Number(effort.value) }),
+      ...(Number(effort?.value) && { effort: Number(effort.value) }),
       ...(model?.value && { model: model.value }),
     };
   }
