@@ -23,6 +23,7 @@ from unshrink.pictures.image import Image
 from unshrink.pictures.io import write
 from unshrink.server import bodies
 from unshrink.server import jobs as job_store
+from unshrink.server import service as service_module
 from unshrink.server.app import create_app
 from unshrink.server.bodies import Disk, Memory
 from unshrink.server.jobs import Full, Jobs
@@ -44,7 +45,9 @@ def settings(folder, **changes):
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory):
-    with testclient.TestClient(create_app(settings(tmp_path_factory.mktemp("state")))) as client:
+    app = create_app(settings(tmp_path_factory.mktemp("state")))
+    with pytest.MonkeyPatch.context() as patched, testclient.TestClient(app) as client:
+        patched.setattr(service_module, "WEIGHING_CLIP_SECONDS", 120)  # PyAV is loaded with the first clip
         yield client
 
 
