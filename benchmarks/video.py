@@ -2,9 +2,11 @@
 
     python benchmarks/video.py irn-x2 runs/irn-x2-jpeg/irn-x2-jpeg.safetensors
     python benchmarks/video.py irn-x2 --size 640x352 --frames 30
+    python benchmarks/video.py irn-x2 --clips bunny    # after tools/fetch_data.py BigBuckBunny
 
-Clips are made of shared photos: `CLIPS`.  Small ones go through FFV1, and through H.264 in 4:2:0 at `FACTORS`.  Luma of
-H.264 and H.265 of the large clip at the same bytes is read off the curve of each clip, between the factors in `GRID`.
+Clips are made of shared photos: `CLIPS`; real ones are cut out of films: `FILMS`.  Small ones go through FFV1, and
+through H.264 in 4:2:0 at `FACTORS`.  Luma of H.264 and H.265 of the large clip at the same bytes is read off the curve
+of each clip, between the factors in `GRID`.
 Rows go to results/video.json, beside those of other weights.
 """
 
@@ -14,7 +16,7 @@ import math
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +51,7 @@ Frames = list[Pixels]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="+", help="weights by name or file")
-    parser.add_argument("--clips", nargs="+", choices=tuple(CLIPS), default=list(CLIPS))
+    parser.add_argument("--clips", nargs="+", choices=(*CLIPS, *FILMS), default=list(CLIPS))
     parser.add_argument("--size", type=sides, default=(640, 352), help="of the clips (default: 640x352)")
     parser.add_argument("--frames", type=int, default=25, help="of each clip (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=0)
@@ -58,11 +60,11 @@ def main() -> None:
     models = [unshrink.load(name, threads=args.threads) for name in args.models]
     speeds = {row["model"]: row for row in (json.loads(OUT.read_text()).get("speed", []) if OUT.exists() else [])}
     for name in args.models:
-        row = speed(name, args.size, args.frames, args.threads)
+        row = speed(name, clip_of(args.clips[0], args.size, args.frames), args.threads)
         speeds[row["model"]] = row
         print(json.dumps(row), flush=True)
     for clip in args.clips:
-        large = CLIPS[clip](args.size, args.frames)
+        large = clip_of(clip, args.size, args.frames)
         for row in measured_rows(large, models):
             row |= {"clip": clip, "size": args.size, "frames": args.frames}
             rows[key(row)] = row
@@ -77,6 +79,11 @@ def key(row: dict[str, Any]) -> tuple[Any, ...]:
 
 
 # -- clips ---------------------------------------------------------------------------------------------------------
+
+
+def clip_of(name: str, size: tuple[int, int], count: int) -> Frames:
+    """A clip of that name."""
+    return CLIPS[name](size, count) if name in CLIPS else real(FILMS[name], size, count)
 
 
 def photo(place: str) -> Pixels:
@@ -125,6 +132,35 @@ def window(picture: Pixels, size: tuple[int, int], places: list[tuple[int, int]]
     return found
 
 
+@dataclass(frozen=True)
+class Film:
+    """Where a real clip is cut out.
+
+    Attributes:
+        place: of the file in UNSHRINK_DATA.
+        first: the frame with which it begins.
+    """
+
+    place: str
+    first: int
+
+
+def real(film: Film, size: tuple[int, int], count: int) -> Frames:
+    """The middle of some frames; as with photos, of two pixels one is kept each way."""
+    path = DATA.parent / film.place
+    if not path.exists():
+        raise SystemExit(f"there is no {path}: tools/fetch_data.py {path.parent.name} fetches it")
+    found = []
+    for item in Clip(str(path), frames=(film.first, film.first + count)).items():
+        if isinstance(item, Frame):
+            height, width = (side // 2 for side in item.pixels.shape[:2])
+            middle = (width - size[0]) // 2, (height - size[1]) // 2
+            found += window(rounded(resize(item.pixels, (width, height))), size, [middle])
+    return found
+
+
+FILMS = {"bunny": Film("clips/BigBuckBunny/video.mp4", 340)}
+
 CLIPS: dict[str, Callable[[tuple[int, int], int], Frames]] = {"pan": pan, "shaky": shaky, "text": text, "cut": cut}
 
 
@@ -161,18 +197,19 @@ def ways(
         yield row | {codec: at(curves[codec], count) for codec in curves if factor is not None}
 
 
-def speed(model: str, size: tuple[int, int], count: int, threads: int) -> dict[str, Any]:
+def speed(model: str, frames: Frames, threads: int) -> dict[str, Any]:
     """Frames a second of both commands, by the clock, and how much of that time the network was at work."""
     options = video.VideoOptions(model=model, threads=threads)
-    row: dict[str, Any] = {"size": size, "frames": count}
+    height, width = frames[0].shape[:2]
+    row: dict[str, Any] = {"size": (width, height), "frames": len(frames)}
     with tempfile.TemporaryDirectory() as folder:
         large, small, back = (str(Path(folder) / name) for name in ("large.mp4", "small.mkv", "back.mp4"))
-        write(large, CLIPS["pan"](size, count), "libx264", 18)
+        write(large, frames, "libx264", 18)
         for name, done in (
             ("down", video.downscale(large, small, options)),
             ("up", video.upscale(small, back, options)),
         ):
-            row |= {f"{name}_fps": count / done.facts["seconds"]}
+            row |= {f"{name}_fps": len(frames) / done.facts["seconds"]}
             row |= {f"{name}_network": done.facts["network_seconds"] / done.facts["seconds"]}
     return row | {"model": done.facts["model"], "backend": done.facts["backend"], "threads": threads}
 

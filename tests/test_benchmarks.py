@@ -14,6 +14,7 @@ import latent
 import mark
 import numpy as np
 import pytest
+import round_trip
 import scales
 import sites
 import torch
@@ -21,6 +22,7 @@ import video as clips
 from plain import Plain
 from super_resolution import BSRN, RLFN
 
+import films
 from networks import down, random_weights, up
 from unshrink.errors import ImageError
 from unshrink.evaluation.compare import compare
@@ -349,6 +351,41 @@ def test_clips_move_and_have_their_size(data, name, monkeypatch):
     frames = clips.CLIPS[name]((96, 64), 6)
     assert [frame.shape for frame in frames] == [(64, 96, 3)] * 6
     assert all((a != b).any() for a, b in itertools.pairwise(frames))
+
+
+def test_a_real_clip_is_the_middle_of_frames_of_a_film(tmp_path, monkeypatch):
+    frames = films.pictures(6, (128, 96))
+    times = range(0, 6 * 3000, 3000)
+    films.film(tmp_path / "film.mkv", frames, "ffv1", "bgr0", times=times, colour=(0, 2, 1, 1))
+    monkeypatch.setattr(clips, "DATA", tmp_path / "test")
+    found = clips.real(clips.Film("film.mkv", 2), (32, 16), 3)
+    assert len(found) == 3
+    for frame, large in zip(found, frames[2:5], strict=True):
+        assert (frame == clips.rounded(clips.resize(large, (64, 48)))[16:32, 16:48]).all()
+    with pytest.raises(SystemExit, match="fetch_data"):
+        clips.real(clips.Film("none/film.mkv", 0), (32, 16), 3)
+
+
+def test_a_whole_clip_goes_down_and_back_and_what_differs_is_said(tmp_path, data, monkeypatch):
+    monkeypatch.setattr(round_trip, "DATA", data / "test")
+    path, other = str(tmp_path / "clip.mp4"), str(tmp_path / "other.mp4")
+    round_trip.film(path, (64, 48), 8, 4)
+    round_trip.film(other, (64, 48), 8, 3)
+    there = round_trip.carried(path)
+    assert there["title"] == "A clip"
+    assert (there["rotation"], there["colour"]) == (90, (1, 1, 1, 1))
+    assert [len(there[part]) for part in ("times of frames", "chapters")] == [8, 3]
+    assert min(len(there[part]) for part in ("sound", "subtitles")) > 3
+    steps = {b - a for a, b in itertools.pairwise(there["times of frames"])}
+    assert len(steps) > 3
+    assert there == round_trip.carried(path)
+    assert there["times of frames"] != round_trip.carried(other)["times of frames"]
+    way = {"fps": 0.9, "network_fps": 1, "peak_mb": 500, "peak_mb_of_a_second": 400}
+    row = {"equal": {"sound": True}, "psnr_y": {"exact_as_single": True}, "ways": {"down": way, "up": way}}
+    assert round_trip.failures(row) == []
+    row["ways"] = {"down": way | {"fps": 0.8}, "up": way | {"peak_mb": 601}}
+    row |= {"equal": {"sound": False}, "psnr_y": {"exact_as_single": False}}
+    assert [said.split(" ")[0] for said in round_trip.failures(row)] == ["sound", "exact", "down:", "up:"]
 
 
 def test_an_exact_small_clip_measures_what_single_pictures_do_and_h264_costs_bytes_that_are_counted():

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from films import film
 from unshrink.evaluation.sets import find_set
 from unshrink.pictures.find import find_pictures
 
@@ -172,6 +173,21 @@ def test_another_set_is_refused(tmp_path, toy_set, files, message, capsys):
     assert left(tmp_path / "data") == []
 
 
+def test_a_set_of_clips_leaves_the_pictures_of_its_archive(tmp_path, monkeypatch, capsys):
+    clip = Path(film(tmp_path / "video.mp4", times=(0, 3000))).read_bytes()
+    made = fetch_data.PublicSet("clips/Toy", (), 1, (64, 64), "free", "clips")
+    monkeypatch.setattr(fetch_data, "SETS", {"Toy": made})
+    home = tmp_path / "data"
+    zipped(tmp_path / "own.zip", {"package/video.mp4": clip, "package/poster.png": png()})
+    assert fetch_data.main(["Toy", "--to", str(home), "--from", str(tmp_path / "own.zip")]) == 0
+    assert left(home) == ["clips/Toy/SOURCE.txt", "clips/Toy/video.mp4"]
+    assert "1 clips in" in capsys.readouterr().out
+    zipped(tmp_path / "cut.zip", {"video.mp4": clip[:200]})
+    assert fetch_data.main(["Toy", "--to", str(tmp_path / "new"), "--from", str(tmp_path / "cut.zip")]) == 1
+    assert "no video that can be read" in capsys.readouterr().err
+    assert left(tmp_path / "new") == []
+
+
 def test_an_archive_writes_nowhere_but_into_its_set(tmp_path, toy_set):
     toy_set(fetch_data.Source("https://nowhere.invalid/toy.zip"))
     zipped(tmp_path / "own.zip", {"../../a.png": png(seed=1), "/tmp/b.png": png(seed=2)})
@@ -191,6 +207,7 @@ def test_the_sets_of_the_field_are_listed_with_what_vouches_for_them(capsys):
         "BSD100",
         "Urban100",
         "Kodak",
+        "BigBuckBunny",
     }
     assert sum("no hash published" in line for line in lines) == 4
     with pytest.raises(SystemExit):

