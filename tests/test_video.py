@@ -496,14 +496,26 @@ def test_frames_that_are_asked_for_may_be_among_those_that_are_lost(tmp_path, lo
         video.upscale(str(cut), back, options(frames=(11, 12), overwrite=True))
 
 
+def test_of_a_file_that_was_cut_as_much_comes_back_in_parts(tmp_path, long, options, monkeypatch):
+    cut, content = tmp_path / "cut.mkv", long[1].read_bytes()
+    cut.write_bytes(content[: len(content) // 2])
+    monkeypatch.setattr(parts, "LENGTH", 3)
+    backs = [
+        video.upscale(str(cut), str(tmp_path / f"{resume}.mkv"), options(resume=resume)) for resume in (False, True)
+    ]
+    assert len({(back.facts["frames"], back.lost) for back in backs}) == 1
+    assert not list(tmp_path.glob("*.parts"))
+
+
 def test_of_an_mp4_that_was_cut_behind_its_index_what_is_there_comes_back(tmp_path, model, capsys):
     cut, small = tmp_path / "film.mp4", tmp_path / "small.mkv"
     film(cut, films.pictures(30), times=range(0, 30 * 22500, 22500), g=1, movflags="faststart")
     cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
     assert cli.main(["downscale", str(cut), "-o", str(small), "-m", model, "--json"]) == 3
     said = capsys.readouterr()
-    assert "it ends at" in said.err.splitlines()[-1]
-    assert 5 < json.loads(said.out)["frames"] == len(frames_of(small)) < 30
+    there = json.loads(said.out)["frames"]
+    assert f"is damaged: {30 - there} of 30 frames are lost, it ends at" in said.err.splitlines()[-1]
+    assert 5 < there == len(frames_of(small)) < 30
 
 
 def test_frames_that_are_damaged_are_counted(tmp_path, long, options):

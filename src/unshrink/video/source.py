@@ -54,6 +54,7 @@ class Clip:
             self._base = Fraction(stream.time_base or Fraction(1, 1000))
             self.rate = Fraction(stream.average_rate or stream.guessed_rate or 25)
             self.chapters, self.tags = container.chapters(), dict(container.metadata)
+            self._said_frames = int(stream.frames)  # 0 where the container does not say
             self._said_end = ((container.start_time or 0) + (container.duration or 0)) / 1e6
             _refuse(name, stream, max_pixels or MAX_PIXELS)
             aspect = stream.sample_aspect_ratio
@@ -169,15 +170,22 @@ class Clip:
     @property
     def cut_off(self) -> str:
         """Where the file ends before the time that it says, in words; "" where it does not."""
-        ends = max((float(clock.stamps[-1] * clock.base) for clock in self.clocks.values()), default=0.0)
-        missing = self._said_end - ends > _MOST_LEFT and self.asked[1] is None
-        return f"it ends at {ends:.2f} s of {self._said_end:.2f} s" if missing else ""
+        said = f"it ends at {self._real_end:.2f} s of {self._said_end:.2f} s"
+        return said if self._ends_early and self.asked[1] is None else ""
+
+    @property
+    def _real_end(self) -> float:
+        return max((float(clock.stamps[-1] * clock.base) for clock in self.clocks.values()), default=0.0)
+
+    @property
+    def _ends_early(self) -> bool:
+        return self._said_end - self._real_end > _MOST_LEFT
 
     @cached_property
     def _frames(self) -> int:
-        """In all; as many as there were when the clip was made, where it says so."""
+        """In all; as many as there were when the clip was made, or before it was cut off, where it says so."""
         found = [clocks[self.place] for clocks in (self.origin.clocks, self.clocks) if self.place in clocks]
-        return max((len(clock.stamps) for clock in found), default=0)
+        return max([len(clock.stamps) for clock in found] + [self._said_frames if self._ends_early else 0])
 
     @cached_property
     def _first(self) -> int | None:
