@@ -111,3 +111,8 @@ def test_public_names_are_exactly_these_and_all_documented():
 def test_the_base_never_imports_torch(module):
     code = f"import sys, {module}; assert not {{'torch', 'onnx', 'av'}} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_making_pictures_does_not_wait_for_what_measures_them():
+    code = "import sys, unshrink.cli.pictures; assert 'unshrink.evaluation' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -164,7 +164,7 @@ def _compare(commands: Commands) -> None:
     parser = _command(
         commands,
         "compare",
-        ("pictures", "compare"),
+        ("compare", "compare"),
         "make a round trip in memory and measure it beside ordinary resizing",
     )
     parser.add_argument("input", type=source, metavar="IN", help="a picture or a clip; - for standard input")

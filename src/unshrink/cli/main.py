@@ -4,6 +4,7 @@ Standard output carries results alone (tables, JSON, a picture); everything said
 Heavy modules are imported by the commands that use them, so that help answers at once.
 """
 
+import gc
 import logging
 import signal
 import sys
@@ -45,6 +46,7 @@ def run() -> None:
     except OSError:
         discard(sys.stdout)
         code = code or FAILED
+    gc.freeze()  # else the process looks through all its objects once more before it ends
     for number in heard:  # whoever has sent it sees that it ended by it
         signal.raise_signal(number)
     sys.exit(code)

@@ -1,32 +1,22 @@
 """The commands that make pictures: the calls of `unshrink.batch`, and what is said of each picture."""
 
 import dataclasses
-import functools
 import logging
-import os
 import sys
 import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any, TypeVar
 
 from unshrink import batch
 from unshrink import weights as zoo
-from unshrink.batch import files, rescale
-from unshrink.batch.items import STANDARD, Item, Outcome
+from unshrink.batch import rescale
+from unshrink.batch.items import STANDARD, Outcome
 from unshrink.batch.options import BatchOptions, DownscaleOptions, UpscaleOptions
-from unshrink.batch.plan import is_several, refuse_clashes
+from unshrink.batch.plan import is_several
 from unshrink.cli import clips, terminal
 from unshrink.cli.tasks import Result, Results, Task
 from unshrink.errors import UsageError
-from unshrink.evaluation import compare as comparison
-from unshrink.evaluation.drawing import figure
-from unshrink.evaluation.protocol import Distance
-from unshrink.evaluation.run import load_lpips
-from unshrink.files import sweep
-from unshrink.pictures import formats
-from unshrink.runtime.computing import about
 from unshrink.runtime.rescaler import Rescaler
 from unshrink.text import decibels, human_bytes
 from unshrink.weights import catalogue
@@ -57,7 +47,7 @@ def downscale(args: Namespace) -> Results | list[Task]:
     """Large pictures, or clips, to small ones."""
     if clips.are_clips(args, clips.inputs_of(args)):
         return clips.downscale(args)
-    _refuse_terminals(args.inputs, args.output, args.json)
+    refuse_terminals(args.inputs, args.output, args.json)
     options = options_of(args, DownscaleOptions)
     return _results(args, batch.downscale(args.inputs, args.output, options, progress=_progress(args)), _small)
 
@@ -68,12 +58,13 @@ def upscale(args: Namespace) -> Results | list[Task]:
         return clips.upscale(args)
     if args.quality:
         raise UsageError("`quality` is for clips: restored pictures are written at quality 95 at least")
-    _refuse_terminals(args.inputs, args.output, args.json)
+    refuse_terminals(args.inputs, args.output, args.json)
     options = options_of(args, UpscaleOptions)
     return _results(args, batch.upscale(args.inputs, args.output, options, progress=_progress(args)), _large)
 
 
-def _refuse_terminals(inputs: list[str], output: str | None, as_json: bool = False) -> None:
+def refuse_terminals(inputs: list[str], output: str | None, as_json: bool = False) -> None:
+    """An error where a picture would be read from a terminal, or written to one or between JSON."""
     if STANDARD in inputs and sys.stdin.isatty():
         raise UsageError("standard input is a terminal: pipe a picture in, or give a file")
     to_standard = output == STANDARD or (inputs == [STANDARD] and output is None)
@@ -123,7 +114,7 @@ def _say(outcome: Outcome, several: bool, done: Callable[[Facts], str]) -> None:
     names, facts = f"{outcome.input} -> {outcome.output}", outcome.facts
     if outcome.status == "done":
         logger.log(logging.DEBUG if several else logging.INFO, f"{names}: {done(facts)}")
-        _say_seconds(outcome.input, facts)
+        say_seconds(outcome.input, facts)
     elif outcome.status == "skipped" and not several:
         logger.info(f"{names}: skipped, {facts['skipped']}")
 
@@ -138,7 +129,8 @@ def _say_grown(args: Namespace, which: str) -> None:
     logger.info(f"{which} larger than before, since every value is kept{''.join(f'; {help}' for help in helps)}")
 
 
-def _say_seconds(name: str, facts: Facts) -> None:
+def say_seconds(name: str, facts: Facts) -> None:
+    """How long it took and what ran, for ``--verbose``."""
     logger.debug(f"{name}: {facts['seconds']:.2f} s with {facts['model']} on {facts['backend']}")
 
 
@@ -159,36 +151,3 @@ def _small(facts: Facts) -> str:
 
 def _large(facts: Facts) -> str:
     return "{}x{} -> {}x{} pixels, {}".format(*facts["small_size"], *facts["size"], facts["model"])
-
-
-# -- compare -------------------------------------------------------------------------------------------------------
-
-
-def compare(args: Namespace) -> list[Task]:
-    """A round trip in memory, its figures and a picture of them."""
-    if clips.are_clips(args, [args.input]):
-        return clips.compare(args)
-    model = rescale.named_model(args.model, args.scale, functools.partial(load_model, args))
-    if args.output == STANDARD:
-        raise UsageError("the table goes to standard output: give the figure the name of a file")
-    source = Path("stdin" if args.input == STANDARD else args.input)
-    target = args.output or str(source.with_name(f"{source.stem}_compare_x{model.scale}.png"))
-    _refuse_terminals([args.input], target)
-    item = Item(args.input, target, formats.of_path(target).name, args.overwrite)
-    refuse_clashes([item])
-    lpips = load_lpips(args.lpips) if args.lpips else None
-    return [Task(args.input, functools.partial(_compare, item, model, args.max_pixels, lpips))]
-
-
-def _compare(item: Item, model: Rescaler, max_pixels: int | None, lpips: Distance | None) -> Result:
-    began = time.perf_counter()
-    sweep(os.path.dirname(os.path.realpath(item.target)))
-    with files.opened(item.source, item.target, item.overwrite) as stream:
-        source = files.read(item.source, max_pixels)
-        result = comparison.compare(source.image.whole(), model, source.bytes, lpips)
-        figure(result).save(stream, format=item.form)
-    logger.info(f"the figure is {item.target}")
-    facts = about(model, began)
-    _say_seconds(item.source, facts)
-    names = {"input": item.source, "output": item.target}
-    return Result({**names, **facts, **comparison.as_json(result)}, comparison.table(result))
