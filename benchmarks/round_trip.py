@@ -59,18 +59,19 @@ def main() -> None:
     parser.add_argument("--size", type=sides, default=(1280, 720), help="of the clip (default: 1280x720)")
     parser.add_argument("--seconds", type=float, default=10, help="(default: %(default)s)")
     parser.add_argument("--rate", type=int, default=8, help="frames a second on average (default: %(default)s)")
+    parser.add_argument("--threads", type=int, default=0, help="of the network (default: all cores)")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        row = measured(args.model, args.size, args.seconds, args.rate, Path(folder))
+        row = measured(args.model, args.size, args.seconds, args.rate, args.threads, Path(folder))
     OUT.write_text(json.dumps({**row, **environment()}, indent=1) + "\n")
     print(json.dumps(row, indent=1))
     if wrong := failures(row):
         raise SystemExit("; ".join(wrong))
 
 
-def measured(name: str, size: Size, seconds: float, rate: int, folder: Path) -> dict[str, Any]:
+def measured(name: str, size: Size, seconds: float, rate: int, threads: int, folder: Path) -> dict[str, Any]:
     """A clip of that size and length by both commands, and beside it one of a second."""
-    model, count = unshrink.load(name), round(seconds * rate)
+    model, count = unshrink.load(name, threads=threads), round(seconds * rate)
     large, small, back = (str(folder / f"{part}") for part in ("large.mp4", "small.mkv", "back.mp4"))
     short, short_small, short_back = (str(folder / f"1s-{part}") for part in ("large.mp4", "small.mkv", "back.mp4"))
     film(large, size, count, rate)
@@ -88,6 +89,7 @@ def measured(name: str, size: Size, seconds: float, rate: int, folder: Path) -> 
         ("up", small, back, short_small, short_back),
     ):
         options = ["--model", name] if way == "down" or name.endswith(".safetensors") else []
+        options += ["--threads", str(threads)]
         networks = [timed(alone[way])]
         began = time.perf_counter()
         peak, processor = command(f"{way}scale", source, "-o", target, *options)
@@ -105,7 +107,7 @@ def measured(name: str, size: Size, seconds: float, rate: int, folder: Path) -> 
     before, after = carried(large), carried(back)
     return {
         **{"model": model.name, "backend": model.backend.name, "precision": model.backend.precision},
-        **{"size": size, "seconds": seconds, "frames": count, "ways": ways},
+        **{"threads": threads, "size": size, "seconds": seconds, "frames": count, "ways": ways},
         "counts": {part: len(found) for part, found in before.items() if isinstance(found, list)},
         "equal": {part: before[part] == after[part] for part in before},
         "psnr_y": closeness(model.scale, pictures, single, small, back, count, folder),

@@ -51,7 +51,7 @@ SERVICE = (
 )
 SPEED = ROOT / "docs" / "images" / "speed.svg"
 INK = "#808080"  # of the text in a drawing that is a file of its own: readable on white and on black
-PARTS = "figures|trials|scales|memory|precision|ratios|sites|generations"
+PARTS = "figures|trials|scales|memory|precision|ratios|sites|generations|round trip"
 MARKED = re.compile(rf"(<!-- ({PARTS}) -->\n).*?(<!-- /\2 -->)", re.DOTALL)
 Columns = tuple[tuple[str, str, int], ...]  # heading, figure, digits
 BRIEF: Columns = (  # of the README
@@ -236,7 +236,10 @@ def pages() -> dict[Path, str]:
     }
     shown[docs / "any-scale.md"] = {"ratios": benchmarks.ratios(load("results", "ratios.json"))}
     shown[docs / "effort.md"] = {"figures": benchmarks.effort(load("benchmarks", "effort.json"))}
-    shown[docs / "video.md"] = {"figures": video.everything(load("results", "video.json"))}
+    shown[docs / "video.md"] = {
+        "figures": video.everything(load("results", "video.json")),
+        "round trip": video.round_trip(load("results", "round_trip.json")),
+    }
     shown[docs / "recoded.md"] = {
         "figures": recoded.everything(load("results", "recoded.json")),
         "generations": sites.generations(load("results", "generations.json")),

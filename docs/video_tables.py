@@ -1,4 +1,4 @@
-"""What results/video.json holds, as the table of docs/video.md."""
+"""What results/video.json and results/round_trip.json hold, as the tables of docs/video.md."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -25,6 +25,36 @@ def everything(measured: Row) -> str:
         parts.append(f"### {clip}: {of_clip[0]['frames']} frames of {size}\n\n{markdown(HEADINGS, lines)}")
         parts += [f"- {sentence}\n" for sentence in leads(of_clip)]
     return "\n".join(parts)
+
+
+def round_trip(measured: Row) -> str:
+    """A whole clip down and back by the commands: what came back, how close, how fast, in how much memory."""
+    clip = "{} frames of {}x{} in {:g} s, with ".format(measured["frames"], *measured["size"], measured["seconds"])
+    same = [part for part, is_same in measured["equal"].items() if is_same]
+    other = [part for part, is_same in measured["equal"].items() if not is_same]
+    counts = "{sound} packets of sound, {subtitles} subtitles, {chapters} chapters".format(**measured["counts"])
+    psnr = {name: decibels(measured["psnr_y"][name]) for name in ("single", "exact", "mp4")}
+    headings = (
+        *("way", "whole command", "network alone", "share", "the same in processor time"),
+        *("peak memory", "of a clip of one second"),
+    )
+    lines = [
+        (
+            *(f"{way}scale", f"{of['fps']:.3f} frames/s", f"{of['network_fps']:.3f} frames/s"),
+            *(f"{of['fps'] / of['network_fps']:.0%}", f"{of['processor_fps'] / of['network_processor_fps']:.0%}"),
+            *(f"{of['peak_mb']} MB", f"{of['peak_mb_of_a_second']} MB"),
+        )
+        for way, of in measured["ways"].items()
+    ]
+    ran = f"{measured['backend']} in {measured['precision']}, {measured['threads'] or 'all'} threads"
+    said = f"{measured['model']} on {ran}: {clip}{counts}."
+    came = f"Equal after it came back: {', '.join(same)}." + (f" Not equal: {', '.join(other)}." if other else "")
+    exact = "byte for byte those of single pictures" if measured["psnr_y"]["exact_as_single"] else "not those of them"
+    close = (
+        f"PSNR-Y of some frames: {psnr['single']} as single pictures; {psnr['exact']} restored to .mkv, {exact}; "
+        f"{psnr['mp4']} restored to .mp4, which is H.264 again."
+    )
+    return f"{said}\n\n- {came}\n- {close}\n\n{markdown(headings, lines)}"
 
 
 def leads(rows: list[Row]) -> Iterator[str]:
