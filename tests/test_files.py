@@ -295,3 +295,14 @@ def test_a_new_file_swept_before_it_is_held_is_made_again(tmp_path, monkeypatch)
     put(tmp_path / "a.bin")
     assert len(calls) == 2
     assert names(tmp_path) == ["a.bin"]
+
+
+def test_a_signal_in_the_moment_of_creation_leaves_nothing(tmp_path, monkeypatch):
+    def ended(descriptor):
+        assert len(list(tmp_path.iterdir())) == 1
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("unshrink.files.hold", ended)
+    with pytest.raises(KeyboardInterrupt):
+        put(tmp_path / "a.png")
+    assert not list(tmp_path.iterdir())

@@ -65,9 +65,10 @@ def atomic_write(
         if os.path.islink(path) and not os.path.exists(path):
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
         before = _replaceable(target, overwrite)
-        temporary, descriptor = _temporary(target, 0o600 if before else _rights(origin))
-        with _still_held(descriptor):
-            try:
+        temporary = target.with_name(f".unshrink-{secrets.token_hex(8)}.part")
+        try:  # from before it is there: a signal may end this at any moment
+            descriptor = _created(temporary, 0o600 if before else _rights(origin))
+            with _still_held(descriptor):
                 with os.fdopen(descriptor, "wb") as stream:
                     if before:
                         _become(descriptor, temporary, target, before)
@@ -77,8 +78,8 @@ def atomic_write(
                     stream.flush()
                     os.fsync(descriptor)
                 _place(temporary, target, overwrite)
-            finally:
-                temporary.unlink(missing_ok=True)
+        finally:
+            temporary.unlink(missing_ok=True)
     except OSError as exc:
         reason = _ADVICE.get(exc.errno or 0, exc.strerror or str(exc))
         raise error(f"cannot write {os.fspath(path)}: {reason}") from exc
@@ -130,14 +131,14 @@ def _restrict(descriptor: int, temporary: Path, origin: str | os.PathLike[str]) 
             os.chmod(temporary, stat.S_IMODE(new.st_mode) & ~(~facts.st_mode << 3 & 0o070))
 
 
-def _temporary(target: Path, mode: int) -> tuple[Path, int]:
-    """A new file beside the target, open for writing and held, and its descriptor; the umask is taken from its mode."""
+def _created(path: Path, mode: int) -> int:
+    """The descriptor of a new file, open for writing and held; the umask is taken from its mode."""
     while True:
-        path = target.with_name(f".unshrink-{secrets.token_hex(8)}.part")
         descriptor = os.open(path, _CREATE, mode)
         if hold(descriptor) is not False and (sys.platform == "win32" or os.fstat(descriptor).st_nlink):
-            return path, descriptor
+            return descriptor
         os.close(descriptor)  # swept in the moment between its creation and being held
+        path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
