@@ -184,14 +184,15 @@ def test_what_is_no_clip_that_can_be_read_is_refused_at_once(client, folder):
 
 
 WEIGH = """
-import pathlib, resource, sys
+import pathlib, re, sys
 from unshrink.server import clips
 from unshrink.server.options import Bound, ClipDownscaleOptions
 try:
     clips.weigh(pathlib.Path(sys.argv[1]), ClipDownscaleOptions(), Bound(10**6, ""))
 except clips.VideoError as error:
     print(error)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)
+peak = re.search(r"VmHWM:\\s+(\\d+) kB", pathlib.Path("/proc/self/status").read_text())[1]
+print(int(peak) >> 10)
 """
 
 
