@@ -14,18 +14,22 @@ Row = dict[str, Any]
 def backends(measured: Row) -> str:
     """The plot and tables of backends.json, and the machine."""
     rows, machine = measured["rows"], measured["machine"]
-    features = " ".join(feature for feature in machine["instructions"] if "bf16" in feature) or "no bfloat16"
-    where = f"{machine['cores']} cores ({machine['cpu']}, {features}), at a load of {machine['load'][0]:.0f}"
     shown = [
         "![Megapixels per processor second by the size of the picture](images/speed.svg)\n",
         commands([r for r in rows if r["what"] == "command"]),
         starts(measured["starts"]),
         networks([r for r in rows if r["what"] == "network"]),
-        f"Measured on {where}, Python {machine['python']}. What is installed, and what the machine reached, GFLOP/s:\n",
+        f"Measured on {where(machine)}, Python {machine['python']}. "
+        "What is installed, and what the machine reached, GFLOP/s:\n",
         installed(machine),
         ceilings(measured["ceilings"]),
     ]
     return "\n".join(shown)
+
+
+def where(machine: Row) -> str:
+    features = " ".join(feature for feature in machine["instructions"] if "bf16" in feature) or "no bfloat16"
+    return f"{machine['cores']} cores ({machine['cpu']}, {features}), at a load of {machine['load'][0]:.0f}"
 
 
 def commands(rows: list[Row]) -> str:
@@ -121,6 +125,21 @@ def memory(measured: Row) -> str:
         for r in sorted(measured["rows"], key=lambda r: [r[key] for key in keys])
     ]
     return markdown(headings, lines)
+
+
+def page(measured: Row) -> str:
+    """The table of page.json, and the machine."""
+    headings = ("weights", "size", "way", "page, seconds", "of which the worker", "command, seconds")
+    lines = [
+        (
+            r["weights"],
+            "{}x{}".format(*r["size"]),
+            r["action"],
+            *(f"{r[key]:.1f}" for key in ("page_seconds", "worker_seconds", "command_seconds")),
+        )
+        for r in measured["rows"]
+    ]
+    return f"{markdown(headings, lines)}\n\nMeasured on {where(measured['machine'])}."
 
 
 def precision(measured: Row) -> str:

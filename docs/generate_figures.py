@@ -228,6 +228,7 @@ def pages() -> dict[Path, str]:
     shown[docs / "performance.md"] = {
         "figures": benchmarks.backends(load("benchmarks", "backends.json")),
         "memory": benchmarks.memory(load("benchmarks", "memory.json")),
+        "page": benchmarks.page(load("benchmarks", "page.json")),
         "precision": benchmarks.precision(load("benchmarks", "precision.json")),
     }
     shown[docs / "sites.md"] = {
