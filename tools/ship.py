@@ -1,6 +1,7 @@
 """Puts trained weights into the package: their file, their row in the catalogue, and the log of their run.
 
     python tools/ship.py runs/irn-x2/irn-x2.safetensors
+    python tools/ship.py runs/irn-x2-jpeg/irn-x2-jpeg.safetensors --lossy --mean before.safetensors
 
 Adds the ONNX graphs, the licence and the commit, writes src/unshrink/weights/zoo/<name>.safetensors in float16,
 measures Set5 with it for its row of ``catalogue.ENTRIES``, and copies the log of the run to
@@ -17,6 +18,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+
 from unshrink import weights
 from unshrink.weights import Weights, catalogue
 from unshrink.weights.export import export
@@ -32,9 +35,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path, help="as training wrote it")
     parser.add_argument("--lossy", action="store_true", help="made for formats that change values: JPEG, lossy WebP")
+    parser.add_argument("--mean", type=Path, metavar="FILE", help="weights that the run began with: ship their mean")
     options = parser.parse_args()
-    file = options.file
-    made = finished(weights.load(file))
+    file, made = options.file, weights.load(options.file)
+    made = finished(mean(weights.load(options.mean), made) if options.mean else made)
     path = ZOO / f"{made.name}.safetensors"
     weights.save(path, made)
     install(made, path, {}, options.lossy)
@@ -43,6 +47,19 @@ def main() -> None:
     )  # with its row: weights for lossy formats mark what they make
     if (log := file.with_name("log.jsonl")).exists():
         shutil.copyfile(log, RESULTS / made.name / "training.jsonl")
+
+
+def mean(before: Weights, after: Weights) -> Weights:
+    """The weights halfway between those that a run began with and those that it made.
+
+    What was learned before is kept, and most of what is new.  Reference: Wortsman et al., Robust fine-tuning of
+    zero-shot models, CVPR 2022.
+    """
+    between = {
+        name: ((before.tensors[name].astype(np.float32) + value) / 2).astype(value.dtype)
+        for name, value in after.tensors.items()
+    }
+    return dataclasses.replace(after, tensors=between)
 
 
 def finished(made: Weights) -> Weights:
