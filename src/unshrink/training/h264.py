@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from unshrink.training.jpeg import stepped
+from unshrink.training.jpeg import FULL_RANGE, stepped
 
 FRAMES = 3
 """Of each clip; the one that is restored is any of them."""
@@ -27,8 +27,6 @@ STILL, CUT = 0.25, 0.1
 """Shares of clips that stand still, and whose other frames show another place; all others move steadily."""
 SPEED = 3.0
 """Standard deviation of the movement both ways, in pixels of the large picture for each frame."""
-FULL_RANGE = 255 / 219
-_BT709, _LIMITED = 1, 1
 
 
 def draw_h264(small: Tensor, generator: torch.Generator) -> Tensor:
@@ -46,7 +44,7 @@ def h264(small: Tensor, drawn: Tensor, strength: float, moved: Callable[[Tensor,
         others = (places + ahead) % FRAMES
         clips[each, others] = moved(each, (others - places)[:, None] * step)
     values = torch.stack([coded(*clip) for clip in zip(clips, factors.tolist(), places.tolist(), strict=True)])
-    steps = FULL_RANGE * 2 ** ((factors - 4) / 6)  # of the transform, ITU-T H.264, 8.5.9
+    steps = FULL_RANGE[0, 0] * 2 ** ((factors - 4) / 6)  # of the transform, ITU-T H.264, 8.5.9
     imitated = stepped(small, steps[:, None, None, None].expand(-1, 2, 8, 8), torch.ones_like(places, dtype=torch.bool))
     return imitated + (values.to(small) - imitated).detach()
 
@@ -63,14 +61,14 @@ def coded(clip: Tensor, factor: float, place: int) -> Tensor:
     """A frame of a clip as a player shows it: (F, 3, h, w) in [0, 1] -> (3, h, w)."""
     import av  # only who trains for clips needs it
 
-    from unshrink.video.colour import Colour, to_frame, to_rgb
-    from unshrink.video.containers import CODECS
+    from unshrink.video.colour import BT709, LIMITED, Colour, to_frame, to_rgb
+    from unshrink.video.containers import CODECS, evened
 
-    codec, colour = CODECS["h264"], Colour(_BT709, _LIMITED)
+    codec, colour = CODECS["h264"], Colour(BT709, LIMITED)
     encoder: Any = av.CodecContext.create(codec.encoder, "w")
     decoder: Any = av.CodecContext.create("h264", "r")
     encoder.thread_count = decoder.thread_count = 1
-    encoder.height, encoder.width = (side + side % 2 for side in clip.shape[2:])
+    encoder.width, encoder.height = evened((clip.shape[3], clip.shape[2]))
     encoder.pix_fmt, encoder.framerate = codec.pixels, 25
     encoder.options = {"crf": f"{factor:g}", "x264-params": "log-level=none"}
     packets = []
