@@ -26,6 +26,7 @@ test: $(VENV)/dev
 lint: $(VENV)/dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/clang-format --dry-run --Werror kernels/src/*
 
 types: $(VENV)/dev
 	$(BIN)/mypy
@@ -92,9 +93,11 @@ effort: $(VENV)/dev
 	$(BIN)/python benchmarks/effort.py
 	$(BIN)/python docs/generate_figures.py
 
-$(VENV)/base: pyproject.toml
+# The kernels need a C++ compiler; without them, OpenVINO runs the networks, in twice the time.
+$(VENV)/base: pyproject.toml $(wildcard kernels/*.toml kernels/CMakeLists.txt kernels/*/*)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check ./kernels || echo "going on without kernels/"
 	touch $@
 
 # torch first and pinned: on Linux any other version brings gigabytes of CUDA where only a CPU is needed.

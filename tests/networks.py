@@ -80,6 +80,7 @@ class Samples:
 
     name = "samples"
     precision = "float32"
+    bytes_per_feature = 16
 
     def run(self, step: Step, x: np.ndarray) -> np.ndarray:
         """The first band alone beside zeros on the way down; the first bands, repeated, on the way up."""

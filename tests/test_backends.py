@@ -138,9 +138,9 @@ def test_a_direction_is_prepared_when_first_used(name):
 
 
 def test_auto_takes_the_first_that_can(monkeypatch):
-    assert backends.make(portable_weights(2)).name == backends.available()[0]
+    assert backends.make(portable_weights(2)).name == next(name for name in backends.available() if name != "kernels")
     assert backends.make(random_weights(2)).name == "torch"
-    monkeypatch.setattr(backends, "find_spec", lambda name: name != "openvino")
+    monkeypatch.setattr(backends, "find_spec", lambda name: name not in ("openvino", "unshrink_kernels"))
     assert backends.available() == ("onnxruntime", "torch")
     assert backends.make(portable_weights(2)).name == "onnxruntime"
 
@@ -167,7 +167,7 @@ def test_auto_takes_bfloat16_where_it_pays_and_costs_little(monkeypatch, vendor,
 
 def test_what_cannot_be_made():
     weights = portable_weights(2)
-    with pytest.raises(ConfigError, match="unknown backend 'tpu': known are auto, openvino"):
+    with pytest.raises(ConfigError, match="unknown backend 'tpu': known are auto, kernels, openvino"):
         backends.make(weights, "tpu")
     with pytest.raises(ConfigError, match="openvino runs on the cpu only, not on 'cuda'"):
         backends.make(weights, "openvino", device="cuda")
@@ -183,7 +183,7 @@ def test_what_cannot_be_made():
 
 @pytest.mark.parametrize("name", backends.NAMES)
 def test_an_absent_runtime_is_named(monkeypatch, name):
-    monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setitem(sys.modules, "unshrink_kernels" if name == "kernels" else name, None)
     monkeypatch.delitem(sys.modules, f"unshrink.runtime.backends.{name}", raising=False)
     with pytest.raises(MissingDependencyError, match=f"backend {name} is not installed .*pip install"):
         backends.make(portable_weights(2), name)

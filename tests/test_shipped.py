@@ -265,7 +265,7 @@ def test_backends_agree_on_shipped_weights(row):
     made = weights.load(row.name)
     photos = [read_rgb(path) for path in sorted((ROOT / "examples").glob("*.[jp][pn]g"))]
     rescalers = {
-        name: unshrink.Rescaler(made, backends.make(made, name, precision="float32")) for name in backends.NAMES
+        name: unshrink.Rescaler(made, backends.make(made, name, precision="float32")) for name in backends.available()
     }
     small = {name: [r.downscale(photo) for photo in photos] for name, r in rescalers.items()}
     hr, lr = photos[0][: row.scale * 48, : row.scale * 64], small["torch"][0][:48, :64]

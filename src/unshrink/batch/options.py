@@ -38,7 +38,7 @@ class BatchOptions(CommonOptions):
         workers: pictures worked on at once, each by a process; None for as many as there are cores, at most 4.
         timeout: seconds after which a picture is given up; of several.
         shard: (i, n) to do share i of n alone, i from 1, as one of n processes or machines.
-        backend: "openvino", "onnxruntime", "torch", or "auto" for the fastest one that is installed.
+        backend: "kernels", "openvino", "onnxruntime", "torch", or "auto" for the fastest that is installed.
         device: where the torch backend runs: "cpu", "cuda", ...
         threads: CPU threads of each worker; 0 for its share of the cores.
         tile: longest side, in pixels of the large picture, of what is run at once; 0 to choose by the free memory.

@@ -69,7 +69,8 @@ def _cpu_features() -> list[str]:
 def _backends() -> Iterator[Check]:
     available = backends.available()
     for name in backends.NAMES:
-        yield Check(name, importlib.metadata.version(name) if name in available else "not installed (optional)")
+        version = importlib.metadata.version(backends.distribution(name)) if name in available else ""
+        yield Check(name, version or "not installed (optional)")
     remedy = "" if available else "pip install onnxruntime"
     yield Check("backend", f"auto takes {available[0]}" if available else "none is installed", bool(available), remedy)
 

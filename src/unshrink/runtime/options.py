@@ -16,7 +16,7 @@ class CommonOptions:
     Attributes:
         model: weights, a name or the path of a file; None for those that fit.
         max_pixels: the most that are read or restored at once, in one picture or frame; None for 178,956,970.
-        backend: "openvino", "onnxruntime", "torch", or "auto" for the fastest one that is installed.
+        backend: "kernels", "openvino", "onnxruntime", "torch", or "auto" for the fastest that is installed.
         device: where the torch backend runs: "cpu", "cuda", ...
         threads: CPU threads; 0 for all cores.
         tile: longest side, in large pixels, of what is run at once; 0 to choose by the free memory.

@@ -37,7 +37,7 @@ class Stage:
         scale: how many pixels of the large picture, along a side, make one of its pixels.
         shrinks: how many pixels of each input make one.
         grows: how many pixels of the result make one.
-        reach: how many pixels around a piece its result depends on: the halo of each piece.
+        reach: how many pixels around a piece its result depends on, an even number: the halo of each piece.
         bytes_per_pixel: memory that a run takes for each pixel.
         bytes_per_pixel_of_strip: and for each of a strip across the whole width: what comes in, is made, and is joined.
         bytes_at_once: that a piece and its strip may take.
@@ -122,12 +122,12 @@ class Pieces:
 
 
 def to_planes(pixels: Pixels) -> Planes:
-    """(H, W, C) -> (C, H, W) float32; of integers in [0, 1], and grey is repeated to three."""
+    """(H, W, C) -> (C, H, W) float32, rows contiguous; of integers in [0, 1], and grey is repeated to three."""
     planes = pixels.transpose(2, 0, 1)
     if planes.dtype != np.float32:
-        planes = planes.astype(np.float32) / np.float32(np.iinfo(planes.dtype).max)
+        planes = planes.astype(np.float32, order="C") / np.float32(np.iinfo(planes.dtype).max)
         planes = np.broadcast_to(planes, (3, *planes.shape[1:]))
-    return np.ascontiguousarray(planes)
+    return planes if planes.strides[2] == planes.itemsize else np.ascontiguousarray(planes)
 
 
 def to_pixels(planes: Planes, channels: int, depth: int) -> Pixels:

@@ -51,7 +51,7 @@ def load(
         model: the name of installed weights, such as "irn-x4", or the path of a weights file.  Default: the weights
             for the scale.
         scale: how many times smaller each side becomes.  Default: that of the model; without a model, 2.
-        backend: "openvino", "onnxruntime", "torch", or "auto" for the fastest one that is installed.
+        backend: "kernels", "openvino", "onnxruntime", "torch", or "auto" for the fastest that is installed.
         device: where the torch backend runs: "cpu", "cuda", ...
         threads: CPU threads; 0 for all cores.
         tile: see `Rescaler`.

@@ -20,10 +20,9 @@ from unshrink.errors import ConfigError, UnshrinkError
 from unshrink.network.layers import Step, z_channels
 from unshrink.pictures.strips import Strips, strips_of
 from unshrink.runtime import backends, search
+from unshrink.runtime.backends import parts
 from unshrink.runtime.pieces import Pieces, Pixels, Planes, Shape, Stage, as_values, to_planes
 
-# At the peak of a run, measured with OpenVINO, the hungriest backend: four copies of a feature in float32
-BYTES_PER_FEATURE = 16
 BYTES_PER_VALUE = 4
 BYTES_PER_VALUE_OF_STRIP = 12  # what comes in, what is made, and what is joined
 BYTES_AT_ONCE_OF_GRADIENT = 1_500_000_000  # twice as much takes a tenth less time
@@ -49,7 +48,7 @@ class Pipeline:
         self.scale = weights.scale
         self._pieces = Pieces(tile)
         reach = max(stage.reach for direction in weights.steps for stage in self._stages(direction))
-        least = (2 * max(reach, search.HALO) + 1) * self.scale
+        least = (2 * max(reach, search.HALO) + 2) * self.scale
         if tile and tile < least:
             raise ConfigError(f"tile is {tile}: {weights.name} needs {least} or more, or 0 for what is fast")
 
@@ -78,7 +77,7 @@ class Pipeline:
             shrinks=(1, 1, self.scale),
             grows=1,
             reach=search.HALO,
-            bytes_per_pixel=math.ceil(BYTES_PER_FEATURE * features * self.scale**2),
+            bytes_per_pixel=math.ceil(parts.BYTES_PER_FEATURE * features * self.scale**2),
             bytes_at_once=BYTES_AT_ONCE_OF_GRADIENT,
         )
         z = self._drawn(small, 0) or [np.zeros((*small, self._z_channels), np.float32)]
@@ -90,7 +89,11 @@ class Pipeline:
         first, *others = together(self.weights.steps[direction])
         run = partial(self._run, first) if direction == "down" else partial(self._run_with_z, first)
         inputs = 1 if direction == "down" or self.weights.latent == "zero" else 2
-        return [stage_of(run, first, inputs), *(stage_of(partial(self._run, steps), steps) for steps in others)]
+        each = self.backend.bytes_per_feature
+        return [
+            stage_of(run, first, each, inputs),
+            *(stage_of(partial(self._run, steps), steps, each) for steps in others),
+        ]
 
     def _run(self, steps: list[Step], x: Planes) -> Planes:
         for step in steps:
@@ -161,7 +164,7 @@ def together(steps: Iterable[Step]) -> list[list[Step]]:
     return groups
 
 
-def stage_of(run: Callable[..., Planes], steps: list[Step], inputs: int = 1) -> Stage:
+def stage_of(run: Callable[..., Planes], steps: list[Step], bytes_per_feature: int, inputs: int = 1) -> Stage:
     """A group of steps as one stage, with so many inputs of one size."""
     scale = max(step.scale for step in steps)
     values = [step.channels[0] * step.shrinks**2 + step.channels[1] * step.grows**2 for step in steps]
@@ -171,10 +174,15 @@ def stage_of(run: Callable[..., Planes], steps: list[Step], inputs: int = 1) -> 
         scale,
         shrinks=(math.prod(step.shrinks for step in steps),) * inputs,
         grows=math.prod(step.grows for step in steps),
-        reach=sum(-(-step.layer.reach * step.scale // scale) for step in steps),
-        bytes_per_pixel=max(BYTES_PER_FEATURE * max(features), BYTES_PER_VALUE * max(values)),
+        reach=_even(sum(-(-step.layer.reach * step.scale // scale) for step in steps)),
+        bytes_per_pixel=max(bytes_per_feature * max(features), BYTES_PER_VALUE * max(values)),
         bytes_per_pixel_of_strip=BYTES_PER_VALUE_OF_STRIP * max(max(step.layer.channels) for step in steps),
     )
+
+
+def _even(reach: int) -> int:
+    """As pieces begin at even rows, their surroundings are even."""
+    return reach + reach % 2
 
 
 def padded_strips(pixels: Pixels | Strips, scale: int) -> Iterator[Pixels]:

@@ -28,7 +28,7 @@ class VideoOptions(CommonOptions):
             call then goes on after the last of them.
         overwrite: whether a file that exists is replaced.
         max_pixels: pixels of the largest frame that is read or restored; None for 178,956,970.
-        backend: "openvino", "onnxruntime", "torch", or "auto" for the fastest one that is installed.
+        backend: "kernels", "openvino", "onnxruntime", "torch", or "auto" for the fastest that is installed.
         device: where the torch backend runs: "cpu", "cuda", ...
         threads: CPU threads of the network; 0 for all cores.
         tile: longest side, in pixels of the large frame, of what is run at once; 0 to choose by the free memory.

@@ -4,6 +4,7 @@ In float32 small pictures agree between them to at most one value in 10,000, by 
 bfloat16, one in thirty is a level off; what comes back, here or elsewhere, is less than 0.02 dB worse.
 """
 
+from functools import partial
 from importlib.util import find_spec
 from typing import Protocol
 
@@ -11,25 +12,33 @@ import numpy as np
 
 from unshrink.errors import ConfigError, MissingDependencyError, WeightsError, not_installed
 from unshrink.network.layers import Coupling, Residual, Step
-from unshrink.runtime.backends.machine import has_fast_bfloat16
+from unshrink.runtime.backends.machine import has_amx, has_fast_bfloat16, has_kernels
 from unshrink.weights import Weights
 
-__all__ = ["NAMES", "PRECISIONS", "Backend", "available", "make"]
+__all__ = ["NAMES", "PRECISIONS", "Backend", "available", "distribution", "make"]
 
-NAMES = ("openvino", "onnxruntime", "torch")  # fastest first, by `make bench`
+NAMES = ("kernels", "openvino", "onnxruntime", "torch")  # fastest first, by `make bench`
 PRECISIONS = ("float32", "bfloat16")  # of subnets: the picture and the couplings are float32 in both
+_OF_GRAPHS = ("openvino", "onnxruntime")
 _EXTRAS = {"onnxruntime": "ort", "torch": "torch"}
 
 
 class Backend(Protocol):
     """A network ready to run, step by step of `weights.Weights.steps`.
 
-    Arrays are float32, NCHW, C-contiguous; RGB is in [0, 1], neither clamped nor rounded.  Threads may share it.
+    Arrays are float32, NCHW; results are C-contiguous, of the others the values of a row lie side by side.  RGB is in
+    [0, 1], neither clamped nor rounded.  Threads may share it.
     Pickled, it is made anew from its arguments.
+
+    Attributes:
+        name: one of `NAMES`.
+        precision: of subnets, one of `PRECISIONS`.
+        bytes_per_feature: memory that a run takes for each feature of each pixel at its peak.
     """
 
     name: str
     precision: str
+    bytes_per_feature: int
 
     def run(self, step: Step, x: np.ndarray) -> np.ndarray:
         """x (1, C, H, W) through one of the network's steps; their channels and sides are those that it says."""
@@ -52,8 +61,17 @@ class Backend(Protocol):
 
 
 def available() -> tuple[str, ...]:
-    """The names of the backends whose runtime is installed, fastest first."""
-    return tuple(name for name in NAMES if find_spec(name))
+    """The names of the backends that are installed and that this processor can run, fastest first."""
+    return tuple(name for name in NAMES if find_spec(_module(name)) and (name != "kernels" or has_kernels()))
+
+
+def distribution(name: str) -> str:
+    """What a backend is installed as."""
+    return _module(name).replace("_", "-")
+
+
+def _module(name: str) -> str:
+    return "unshrink_kernels" if name == "kernels" else name
 
 
 def make(
@@ -66,8 +84,8 @@ def make(
         name: one of `NAMES`, or "auto": the fastest that is installed and can run these weights on this device.
         threads: how many to compute with; 0 for as many as there are cores.
         device: where to compute: "cpu"; backend torch also takes "cuda", "cuda:1", "mps", ...
-        precision: of subnets, one of `PRECISIONS`, or "auto": bfloat16 of plain subnets with OpenVINO, where the
-            processor is fast at it: `machine.has_fast_bfloat16`; float32 elsewhere.
+        precision: of subnets, one of `PRECISIONS`, or "auto": bfloat16 of plain subnets with the kernels and OpenVINO,
+            where the processor is fast at it: `machine.has_fast_bfloat16`; float32 elsewhere.
 
     Raises:
         ConfigError: unknown backend or precision, or a device or a precision that the backend does not have.
@@ -75,18 +93,19 @@ def make(
         WeightsError: the weights carry no graphs, and the backend needs them.
     """
     if name == "auto":
-        name = _choose(weights, device)
+        name = _choose(weights, device, precision)
     if name not in NAMES:
         raise ConfigError(f"unknown backend {name!r}: known are auto, {', '.join(NAMES)}")
     if name != "torch" and device != "cpu":
         raise ConfigError(f"backend {name} runs on the cpu only, not on {device!r}: use backend torch")
-    if name != "torch" and not weights.graphs:
+    if name in _OF_GRAPHS and not weights.graphs:
         raise WeightsError(
             f"weights {weights.name} carry no ONNX graphs, which backend {name} needs: "
             "add them with `unshrink export FILE`, or use backend torch"
         )
     if precision == "auto":
-        precision = "bfloat16" if name == "openvino" and has_fast_bfloat16() and _is_plain(weights) else "float32"
+        fast = name in ("kernels", "openvino") and has_fast_bfloat16() and _is_plain(weights)
+        precision = "bfloat16" if fast else "float32"
     if precision not in PRECISIONS:
         raise ConfigError(f"unknown precision {precision!r}: known are auto, {', '.join(PRECISIONS)}")
     if name == "onnxruntime" and precision != "float32":
@@ -97,7 +116,7 @@ def make(
         what = f"backend {name} is not installed or broken ({exc})"
         if name in _EXTRAS:
             raise not_installed(what, _EXTRAS[name]) from exc
-        raise MissingDependencyError(f"{what}: pip install {name}") from exc
+        raise MissingDependencyError(f"{what}: pip install {distribution(name)}") from exc
 
 
 def _is_plain(weights: Weights) -> bool:
@@ -106,13 +125,24 @@ def _is_plain(weights: Weights) -> bool:
     return not any(layer.subnet.dense for layer in layers if isinstance(layer, Coupling | Residual))
 
 
-def _choose(weights: Weights, device: str) -> str:
-    portable = weights.graphs and device == "cpu"
-    return next((name for name in available() if name == "torch" or portable), "torch")
+def _choose(weights: Weights, device: str, precision: str = "auto", besides: str = "") -> str:
+    """The fastest backend for these weights on this device, in this precision."""
+    # In bfloat16, OpenVINO computes with AMX, and the kernels do not.
+    may = {
+        "kernels": device == "cpu" and _is_plain(weights) and (precision == "float32" or not has_amx()),
+        **dict.fromkeys(_OF_GRAPHS, bool(weights.graphs) and device == "cpu"),
+    }
+    return next((name for name in available() if name != besides and may.get(name, True)), "torch")
 
 
 def _make(weights: Weights, name: str, threads: int, device: str, precision: str) -> Backend:
     # Imported here: each brings a runtime that may be absent, and takes up to seconds.
+    if name == "kernels":
+        from unshrink.runtime.backends.kernels import Kernels
+
+        other = _choose(weights, device, precision, besides=name)
+        of_other = precision if other != "onnxruntime" else "float32"
+        return Kernels(weights, threads, precision, partial(make, weights, other, threads, precision=of_other))
     if name == "openvino":
         from unshrink.runtime.backends.openvino import OpenVINO
 

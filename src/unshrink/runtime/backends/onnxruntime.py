@@ -30,6 +30,7 @@ class OnnxRuntime:
 
     name = "onnxruntime"
     precision = "float32"  # its convolutions know no bfloat16
+    bytes_per_feature = parts.BYTES_PER_FEATURE
 
     def __init__(self, weights: Weights, threads: int = 0) -> None:
         self._weights = weights

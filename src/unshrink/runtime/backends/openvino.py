@@ -54,6 +54,7 @@ class OpenVINO:
     """
 
     name = "openvino"
+    bytes_per_feature = parts.BYTES_PER_FEATURE
 
     def __init__(self, weights: Weights, threads: int = 0, precision: str = "float32") -> None:
         self._weights, self.precision = weights, precision

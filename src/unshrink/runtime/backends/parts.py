@@ -12,6 +12,9 @@ from unshrink.network.layers import COLOURS, SEEN, Coupling, Head, Step
 
 Planes = NDArray[np.float32]
 
+# At the peak of a run, measured with OpenVINO, the hungriest backend: four copies of a feature in float32
+BYTES_PER_FEATURE = 16
+
 
 class Graph(Protocol):
     """What runs a graph of a step."""
@@ -22,6 +25,7 @@ class Graph(Protocol):
 
 def run(step: Step, x: Planes, graph: Graph) -> Planes:
     """The result of a step, by its graphs."""
+    x = np.ascontiguousarray(x)
     height, width = (side // step.shrinks * step.grows for side in x.shape[2:])
     y = np.empty((1, step.channels[1], height, width), np.float32)
     match step.layer:

@@ -12,6 +12,7 @@ from unshrink.network import fast
 from unshrink.network.layers import COLOURS, Step
 from unshrink.network.modules import Subnet
 from unshrink.network.network import Network, build
+from unshrink.runtime.backends import parts
 from unshrink.weights import Weights
 
 _LITTLE = 20480  # values of one picture, not of two, that torch convolves with kernels of its own, which sum otherwise
@@ -32,6 +33,7 @@ class Torch:
     """
 
     name = "torch"
+    bytes_per_feature = parts.BYTES_PER_FEATURE
 
     def __init__(self, weights: Weights, threads: int = 0, device: str = "cpu", precision: str = "float32") -> None:
         self._made_of = weights, threads, device, precision

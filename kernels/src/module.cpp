@@ -1,0 +1,275 @@
+// What Python sees: chains of convolutions, on several threads.
+
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstdlib>
+#include <memory>
+#include <new>
+#include <numeric>
+#include <stdexcept>
+#include <string>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+#include "chain.hpp"
+#include "haar.hpp"
+
+namespace nb = nanobind;
+
+namespace {
+
+using Kernels = nb::ndarray<const float, nb::ndim<4>, nb::c_contig, nb::device::cpu>;
+using Planes = nb::ndarray<const float, nb::ndim<3>, nb::device::cpu>;
+using Result = nb::ndarray<float, nb::ndim<3>, nb::device::cpu>;
+
+constexpr int WIDEST = 400;  // columns of an area: features of 64 channels then fit a cache of 1 MiB
+constexpr int LEAST = 24;    // rows of an area: two more are computed on each side of it
+
+struct Named {
+    const char *name;
+    const unshrink::Arithmetic *arithmetic;
+};
+
+// What this processor computes, the fastest of each precision first.
+std::vector<Named> arithmetics() {
+    std::vector<Named> found;
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    const bool avx512 = avx2 && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+                        __builtin_cpu_supports("avx512vl");
+    if (avx512 && __builtin_cpu_supports("avx512bf16")) {
+        found.push_back({"bfloat16_avx512", &unshrink::bfloat16_avx512});
+    }
+    if (avx512) {
+        found.push_back({"float32_avx512", &unshrink::float32_avx512});
+    }
+    if (avx2) {
+        found.push_back({"float32_avx2", &unshrink::float32_avx2});
+    }
+#endif
+    return found;
+}
+
+std::vector<std::string> names() {
+    std::vector<std::string> names;
+    for (const Named &each : arithmetics()) {
+        names.emplace_back(each.name);
+    }
+    return names;
+}
+
+const unshrink::Arithmetic &arithmetic_called(const std::string &name) {
+    for (const Named &each : arithmetics()) {
+        if (each.name == name) {
+            return *each.arithmetic;
+        }
+    }
+    throw std::invalid_argument("this processor does not compute in " + name);
+}
+
+struct Freed {
+    void operator()(std::uint32_t *words) const { std::free(words); }
+};
+
+std::unique_ptr<std::uint32_t, Freed> aligned(std::size_t words) {
+    const std::size_t bytes = (words * sizeof(std::uint32_t) + 63) / 64 * 64;
+    auto *memory = static_cast<std::uint32_t *>(std::aligned_alloc(64, bytes));
+    if (!memory) {
+        throw std::bad_alloc();
+    }
+    return std::unique_ptr<std::uint32_t, Freed>(memory);
+}
+
+template <typename Array>
+auto planes_of(const Array &array) {
+    return unshrink::Planes<std::remove_pointer_t<decltype(array.data())>>{array.data(), array.stride(0),
+                                                                           array.stride(1)};
+}
+
+template <typename Array>
+bool has(const Array &planes, std::size_t channels, std::size_t height, std::size_t width) {
+    return planes.shape(0) == channels && planes.shape(1) == height && planes.shape(2) == width &&
+           (planes.stride(2) == 1 || width <= 1);
+}
+
+// Calls `work(index of the task, index of the thread)` for each of the tasks.
+template <typename Task>
+void on_threads(std::size_t tasks, int threads, const Task &task) {
+    std::atomic<std::size_t> next{0};
+    const auto work = [&](int thread) {
+        for (std::size_t index; (index = next++) < tasks;) {
+            task(index, thread);
+        }
+    };
+    std::vector<std::thread> others;
+    for (int thread = 1; thread < threads; ++thread) {
+        try {
+            others.emplace_back(work, thread);
+        } catch (const std::system_error &) {
+            break;  // no more threads are to be had: those that there are do all of it
+        }
+    }
+    work(0);
+    for (std::thread &other : others) {
+        other.join();
+    }
+}
+
+std::vector<unshrink::Area> areas_of(int height, int width, int threads) {
+    const int across = (width + WIDEST - 1) / WIDEST;
+    // Several for each thread, so that none waits long for the last one
+    const int wanted = threads > 1 ? (4 * threads + across - 1) / across : 1;
+    const int down = std::clamp(height / LEAST, 1, wanted);
+    std::vector<unshrink::Area> areas;
+    for (int row = 0; row < down; ++row) {
+        const auto edge = [&](int index) {
+            return index == down ? height : static_cast<int>(1L * height * index / down) & ~1;
+        };
+        for (int col = 0; col < across; ++col) {
+            areas.push_back({edge(row), edge(row + 1), static_cast<int>(1L * width * col / across),
+                             static_cast<int>(1L * width * (col + 1) / across)});
+        }
+    }
+    return areas;
+}
+
+void run_all(const unshrink::Arithmetic &arithmetic, const unshrink::Work &work, int threads) {
+    const std::vector<unshrink::Area> areas = areas_of(work.height, work.width, threads);
+    threads = std::min<int>(threads, areas.size());
+    const std::size_t words = arithmetic.scratch_words(work, std::min(work.width, WIDEST + 1 + 2 * work.depth));
+    std::vector<std::unique_ptr<std::uint32_t, Freed>> scratch;
+    for (int thread = 0; thread < threads; ++thread) {
+        scratch.push_back(aligned(words));
+    }
+    on_threads(areas.size(), threads,
+               [&](std::size_t index, int thread) { arithmetic.run(work, areas[index], scratch[thread].get()); });
+}
+
+// The Haar transform, one way or the other; the picture has twice the sides of the bands.
+template <typename From, typename To, typename Transform>
+void transform(const From &from, const To &to, std::size_t channels, std::size_t height, std::size_t width, int threads,
+               const Transform &rows) {
+    constexpr std::size_t AT_ONCE = 16;
+    nb::gil_scoped_release released;
+    on_threads((height + AT_ONCE - 1) / AT_ONCE, threads, [&](std::size_t index, int) {
+        const int first = static_cast<int>(index * AT_ONCE),
+                  last = static_cast<int>(std::min(height, (index + 1) * AT_ONCE));
+        rows(planes_of(from), planes_of(to), static_cast<int>(channels), static_cast<int>(width), first, last);
+    });
+}
+
+void refuse_unless(bool fits) {
+    if (!fits) {
+        throw std::invalid_argument("planes do not have the shapes that fit together, or values of a row lie apart");
+    }
+}
+
+void split(Planes picture, Result bands, int threads) {
+    const std::size_t channels = picture.shape(0), height = bands.shape(1), width = bands.shape(2);
+    refuse_unless(has(bands, 4 * channels, height, width) && has(picture, channels, 2 * height, 2 * width));
+    transform(picture, bands, channels, height, width, threads, unshrink::split);
+}
+
+void merge(Planes bands, Result picture, int threads) {
+    const std::size_t channels = picture.shape(0), height = bands.shape(1), width = bands.shape(2);
+    refuse_unless(has(bands, 4 * channels, height, width) && has(picture, channels, 2 * height, 2 * width));
+    transform(bands, picture, channels, height, width, threads, unshrink::merge);
+}
+
+class Chain {
+  public:
+    Chain(const Chain &) = delete;
+    Chain(const std::vector<Kernels> &kernels, bool scaled, bool differences, const std::string &arithmetic)
+        : arithmetic_(arithmetic_called(arithmetic)), scaled_(scaled), differences_(differences) {
+        if (kernels.empty() || kernels.size() > unshrink::MOST_DEPTH) {
+            throw std::invalid_argument("a chain has 1 to 16 convolutions");
+        }
+        for (std::size_t index = 0; index < kernels.size(); ++index) {
+            add(kernels[index], index + 1 == kernels.size());
+        }
+        for (std::size_t index = 0; index < kernels.size(); ++index) {
+            convolutions_[index].weights = weights_[index].get();
+        }
+    }
+
+    void add_to(Planes onto, Planes input, Result result, bool negative, int threads) const {
+        run(input, onto, result, negative ? unshrink::Ending::subtract : unshrink::Ending::add, 1, threads);
+    }
+
+    void scale(Planes detail, Planes input, Result result, float clamp, bool inverse, int threads) const {
+        run(input, detail, result, inverse ? unshrink::Ending::unscale : unshrink::Ending::scale, clamp, threads);
+    }
+
+  private:
+    void add(const Kernels &kernels, bool is_last) {
+        const int outputs = kernels.shape(0), inputs = kernels.shape(1);
+        const int group = arithmetic_.group_of(outputs);
+        const bool even = !is_last || scaled_;
+        if (kernels.shape(2) != 3 || kernels.shape(3) != 3 || !inputs || !group || (even && group % 2)) {
+            throw std::invalid_argument(
+                "kernels are (outputs, inputs, 3, 3), outputs a multiple of 8 or 6, of the last of 3");
+        }
+        if (!convolutions_.empty() && convolutions_.back().outputs != inputs) {
+            throw std::invalid_argument("a convolution reads what the one before it gives");
+        }
+        std::vector<int> order(outputs);
+        std::iota(order.begin(), order.end(), 0);
+        if (is_last && scaled_) {  // each shift beside its scale
+            for (int index = 0; index < outputs; ++index) {
+                order[index] = index / 2 + (index % 2) * (outputs / 2);
+            }
+        }
+        weights_.push_back(aligned(arithmetic_.packed_words(inputs, outputs)));
+        arithmetic_.pack(kernels.data(), inputs, outputs, order.data(), weights_.back().get());
+        convolutions_.push_back({inputs, outputs, nullptr});
+    }
+
+    void run(const Planes &input, const Planes &onto, const Result &result, unshrink::Ending ending, float clamp,
+             int threads) const {
+        const bool scales = ending == unshrink::Ending::scale || ending == unshrink::Ending::unscale;
+        const std::size_t height = input.shape(1), width = input.shape(2);
+        const std::size_t inputs = convolutions_.front().inputs / (differences_ ? 2 : 1);
+        const std::size_t results = convolutions_.back().outputs / (scales ? 2 : 1);
+        refuse_unless(scales == scaled_ && has(input, inputs, height, width) && has(onto, results, height, width) &&
+                      has(result, results, height, width));
+        const unshrink::Work work{convolutions_.data(),
+                                  static_cast<int>(convolutions_.size()),
+                                  planes_of(input),
+                                  differences_ ? static_cast<int>(inputs) : 0,
+                                  planes_of(onto),
+                                  planes_of(result),
+                                  static_cast<int>(height),
+                                  static_cast<int>(width),
+                                  ending,
+                                  clamp};
+        nb::gil_scoped_release released;
+        run_all(arithmetic_, work, threads);
+    }
+
+    const unshrink::Arithmetic &arithmetic_;
+    bool scaled_, differences_;
+    std::vector<std::unique_ptr<std::uint32_t, Freed>> weights_;
+    std::vector<unshrink::Convolution> convolutions_;
+};
+
+}  // namespace
+
+NB_MODULE(_kernels, m) {
+    m.def("arithmetics", &names);
+    m.def("split", &split, nb::arg("picture"), nb::arg("bands"), nb::arg("threads"));
+    m.def("merge", &merge, nb::arg("bands"), nb::arg("picture"), nb::arg("threads"));
+    nb::class_<Chain>(m, "Chain")
+        .def(nb::init<const std::vector<Kernels> &, bool, bool, const std::string &>(), nb::arg("kernels"),
+             nb::arg("scaled"), nb::arg("differences"), nb::arg("arithmetic"))
+        .def("add_to", &Chain::add_to, nb::arg("onto"), nb::arg("input"), nb::arg("result"), nb::arg("negative"),
+             nb::arg("threads"))
+        .def("scale", &Chain::scale, nb::arg("detail"), nb::arg("input"), nb::arg("result"), nb::arg("clamp"),
+             nb::arg("inverse"), nb::arg("threads"));
+}
