@@ -327,7 +327,10 @@ class Chain {
     template <int A, int B>
     static void across(const Frame &frame, const Convolution &convolution, int p, const std::uint32_t *rows, int stride,
                        const Rows *into, int x) {
-        for (; frame.width - x > (B - 1) * LANES; x += B * LANES) {
+        const int vectors = (frame.width - x + LANES - 1) / LANES;
+        // One vector alone at the end would be slow: there is too little to do while its sums wait for each other
+        int whole = vectors / B - (B > 2 && vectors % B == 1 && vectors > B);
+        for (; whole > 0; --whole, x += B * LANES) {
             tiles_at<A, B>(frame, convolution, p, rows, stride, into, x);
         }
         if constexpr (B > 1) {
@@ -418,7 +421,7 @@ class Chain {
                                  log_scale = log_scale_of(tile.rows[y][a + 1][b], work.clamp);
                     const Vector made =
                         work.ending == Ending::scale
-                            ? L::add(L::multiply(onto, exp_of(log_scale)), shift)
+                            ? L::fused(onto, exp_of(log_scale), shift)
                             : L::multiply(L::subtract(onto, shift), exp_of(L::subtract(L::zero(), log_scale)));
                     L::store_within(work.result.at(channel, row, frame.left), at, left, right, made);
                 }
@@ -435,11 +438,11 @@ class Chain {
     // For |x| <= 80, to a few units in the last place, and exactly 1 at 0.  Reference: Cephes, expf.
     static Vector exp_of(Vector x) {
         const Vector n = L::rounded(L::multiply(x, L::all_of(1.44269504F)));
-        Vector r = L::subtract(x, L::multiply(n, L::all_of(0.693359375F)));
-        r = L::subtract(r, L::multiply(n, L::all_of(-2.12194440e-4F)));
-        Vector series = L::all_of(1.0F / 5040);
-        for (float coefficient : {1.0F / 720, 1.0F / 120, 1.0F / 24, 1.0F / 6, 0.5F, 1.0F, 1.0F}) {
-            series = L::add(L::multiply(series, r), L::all_of(coefficient));
+        Vector r = L::fused(n, L::all_of(-0.693359375F), x);
+        r = L::fused(n, L::all_of(2.12194440e-4F), r);
+        Vector series = L::all_of(1.0F / 720);
+        for (float coefficient : {1.0F / 120, 1.0F / 24, 1.0F / 6, 0.5F, 1.0F, 1.0F}) {
+            series = L::fused(series, r, L::all_of(coefficient));
         }
         return L::multiply(series, L::power_of_two(n));
     }

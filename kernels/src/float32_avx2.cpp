@@ -17,6 +17,7 @@ struct Avx2 {
     static Vector add(Vector a, Vector b) { return _mm256_add_ps(a, b); }
     static Vector subtract(Vector a, Vector b) { return _mm256_sub_ps(a, b); }
     static Vector multiply(Vector a, Vector b) { return _mm256_mul_ps(a, b); }
+    static Vector fused(Vector a, Vector b, Vector c) { return _mm256_fmadd_ps(a, b, c); }  // a b + c
     static Vector divide(Vector a, Vector b) { return _mm256_div_ps(a, b); }
     static Vector maximum(Vector a, Vector b) { return _mm256_max_ps(a, b); }
     static Vector minimum(Vector a, Vector b) { return _mm256_min_ps(a, b); }
@@ -47,7 +48,7 @@ struct Avx2 {
     }
     static void store_words(std::uint32_t *to, Words words) { _mm256_store_ps(reinterpret_cast<float *>(to), words); }
 
-    static Vector multiply_add(Words a, Words b, Vector sum) { return _mm256_fmadd_ps(a, b, sum); }
+    static Vector multiply_add(Words a, Words b, Vector sum) { return fused(a, b, sum); }
     static void values_of(const std::uint32_t *words, Vector (&values)[1]) { values[0] = load_words(words); }
     static Words words_of(const Vector (&values)[1]) { return values[0]; }
 

@@ -10,7 +10,7 @@ struct Float32 : Avx512 {
     static constexpr int PER = 1;
 
     static Vector multiply_add(Words a, Words b, Vector sum) {
-        return _mm512_fmadd_ps(_mm512_castsi512_ps(a), _mm512_castsi512_ps(b), sum);
+        return fused(_mm512_castsi512_ps(a), _mm512_castsi512_ps(b), sum);
     }
 
     static void values_of(const std::uint32_t *words, Vector (&values)[1]) { values[0] = _mm512_load_ps(words); }

@@ -28,7 +28,7 @@ using Kernels = nb::ndarray<const float, nb::ndim<4>, nb::c_contig, nb::device::
 using Planes = nb::ndarray<const float, nb::ndim<3>, nb::device::cpu>;
 using Result = nb::ndarray<float, nb::ndim<3>, nb::device::cpu>;
 
-constexpr int WIDEST = 400;  // columns of an area: features of 64 channels then fit a cache of 1 MiB
+constexpr int WIDEST = 282;  // columns of an area: six tiles with its surroundings; features stay in a cache of 1 MiB
 constexpr int LEAST = 24;    // rows of an area: two more are computed on each side of it
 
 struct Named {
@@ -78,13 +78,15 @@ struct Freed {
     void operator()(std::uint32_t *words) const { std::free(words); }
 };
 
-std::unique_ptr<std::uint32_t, Freed> aligned(std::size_t words) {
+using Memory = std::unique_ptr<std::uint32_t, Freed>;
+
+Memory aligned(std::size_t words) {
     const std::size_t bytes = (words * sizeof(std::uint32_t) + 63) / 64 * 64;
     auto *memory = static_cast<std::uint32_t *>(std::aligned_alloc(64, bytes));
     if (!memory) {
         throw std::bad_alloc();
     }
-    return std::unique_ptr<std::uint32_t, Freed>(memory);
+    return Memory(memory);
 }
 
 template <typename Array>
@@ -125,16 +127,15 @@ void on_threads(std::size_t tasks, int threads, const Task &task) {
 std::vector<unshrink::Area> areas_of(int height, int width, int threads) {
     const int across = (width + WIDEST - 1) / WIDEST;
     // Several for each thread, so that none waits long for the last one
-    const int wanted = threads > 1 ? (4 * threads + across - 1) / across : 1;
+    const int wanted = threads > 1 ? (8 * threads + across - 1) / across : 1;
     const int down = std::clamp(height / LEAST, 1, wanted);
     std::vector<unshrink::Area> areas;
     for (int row = 0; row < down; ++row) {
         const auto edge = [&](int index) {
             return index == down ? height : static_cast<int>(1L * height * index / down) & ~1;
         };
-        for (int col = 0; col < across; ++col) {
-            areas.push_back({edge(row), edge(row + 1), static_cast<int>(1L * width * col / across),
-                             static_cast<int>(1L * width * (col + 1) / across)});
+        for (int left = 0; left < width; left += WIDEST) {
+            areas.push_back({edge(row), edge(row + 1), left, std::min(left + WIDEST, width)});
         }
     }
     return areas;
@@ -143,8 +144,8 @@ std::vector<unshrink::Area> areas_of(int height, int width, int threads) {
 void run_all(const unshrink::Arithmetic &arithmetic, const unshrink::Work &work, int threads) {
     const std::vector<unshrink::Area> areas = areas_of(work.height, work.width, threads);
     threads = std::min<int>(threads, areas.size());
-    const std::size_t words = arithmetic.scratch_words(work, std::min(work.width, WIDEST + 1 + 2 * work.depth));
-    std::vector<std::unique_ptr<std::uint32_t, Freed>> scratch;
+    const std::size_t words = arithmetic.scratch_words(work, std::min(work.width, WIDEST + 2 * work.depth));
+    std::vector<Memory> scratch;
     for (int thread = 0; thread < threads; ++thread) {
         scratch.push_back(aligned(words));
     }
@@ -255,7 +256,7 @@ class Chain {
 
     const unshrink::Arithmetic &arithmetic_;
     bool scaled_, differences_;
-    std::vector<std::unique_ptr<std::uint32_t, Freed>> weights_;
+    std::vector<Memory> weights_;
     std::vector<unshrink::Convolution> convolutions_;
 };
 
