@@ -11,7 +11,7 @@ Each way lives in a process of its own; they take turns, one at a time, so that 
 alike; where others keep it busy, processor seconds (of all threads, the least of the rounds) say more.  "network" is
 arrays to arrays after a run to warm up, in the tiles that the rescaler chooses; "command" whole processes, from the
 start of Python to the written file, once compiled networks are kept; "start" the same of a small picture, down, with no
-compiled network kept and with one.  Pictures of more than `LARGE` pixels run once.
+compiled network kept and with one.  Of more than `LARGE` pixels, networks and the plain command run once.
 All is compared with the published network of the scale, written plainly; its parameters are random, as times are alike.
 """
 
@@ -46,7 +46,7 @@ from unshrink.network.layers import operations
 from unshrink.pictures.image import Image
 from unshrink.pictures.io import read, write
 from unshrink.pictures.strips import strips_of
-from unshrink.runtime.backends import PRECISIONS, available, make
+from unshrink.runtime.backends import PRECISIONS, available, distribution, make
 from unshrink.runtime.backends.compiled import VARIABLE
 from unshrink.runtime.backends.machine import cpu_features
 from unshrink.runtime.pieces import as_values, to_planes
@@ -297,9 +297,10 @@ def commands(
         if size[0] * size[1] <= LARGE:
             for line in lines.values():
                 subprocess.run(line, check=True)
-        for _ in range(1 if size[0] * size[1] > LARGE else rounds):
+        for number in range(rounds):
             for way, line in lines.items():
-                taken[way].append(seconds_of(line))
+                if number == 0 or way.backend != PLAIN or size[0] * size[1] <= LARGE:
+                    taken[way].append(seconds_of(line))
         for way, times in taken.items():
             rows.append(row_of("command", network_of(way, weights), size, direction, way) | timed(times))
             of_all_cores = next((limit for limit in limits if limit["threads"] == way.threads), None)
@@ -321,7 +322,7 @@ def starts(name: str, rounds: int, folder: Path) -> list[Row]:
         for _ in range(rounds):
             shutil.rmtree(kept, ignore_errors=True)
             for seconds in taken.values():
-                choice = ["-m", name, "--precision", way.precision]
+                choice = ["-m", name, "--precision", way.precision, "--backend", way.backend]
                 seconds.append(seconds_of([*line, *choice], {**os.environ, VARIABLE: str(kept)}))
         about = {"weights": name, "backend": way.backend, "precision": way.precision}
         rows += [{**about, "compiled_network_kept": which, **timed(seconds)} for which, seconds in taken.items()]
@@ -336,8 +337,8 @@ def seconds_of(line: list[Any], environment: dict[str, str] | None = None) -> fl
 
 
 def command_ways(threads: int) -> list[Way]:
-    """The plain network, and the default backend."""
-    return [way for way in ways(threads) if way.backend in (PLAIN, available()[0])]
+    """The plain network, the fastest backend, and the one that stands in for it."""
+    return [way for way in ways(threads) if way.backend in (PLAIN, *available()[:2])]
 
 
 # -- what is measured against ----------------------------------------------------------------------------------------
@@ -407,13 +408,13 @@ def machine() -> Row:
         "cores": os.cpu_count(),
         "load": os.getloadavg(),
         "python": platform.python_version(),
-        "versions": {name: version(name) for name in available()},
-        "installed_megabytes": {name: folder_megabytes(name) for name in available()},
+        "versions": {name: version(distribution(name)) for name in available()},
+        "installed_megabytes": {name: folder_megabytes(distribution(name)) for name in available()},
     }
 
 
 def folder_megabytes(package: str) -> int:
-    spec = find_spec(package)
+    spec = find_spec(package.replace("-", "_"))
     assert spec is not None
     assert spec.origin is not None
     return round(sum(file.stat().st_size for file in Path(spec.origin).parent.rglob("*") if file.is_file()) / 1e6)

@@ -1,6 +1,7 @@
 """Small networks with random weights, whose graphs are exported once per test process."""
 
 import dataclasses
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -62,17 +63,12 @@ def portable_weights(kind: int | str) -> Weights:
 
 def down(weights: Weights, backend: Backend, hr: np.ndarray) -> np.ndarray:
     """hr (1, 3, H, W) -> lr (1, 3, H/s, W/s), in one piece."""
-    for step in weights.steps["down"]:
-        hr = backend.run(step, hr)
-    return hr
+    return backend.run(weights.steps["down"], hr)
 
 
 def up(weights: Weights, backend: Backend, lr: np.ndarray, z: np.ndarray) -> np.ndarray:
     """lr (1, 3, h, w) and z (1, 3s^2-3, h, w) -> hr (1, 3, sh, sw), in one piece."""
-    y = np.concatenate((lr, z), axis=1)
-    for step in weights.steps["up"]:
-        y = backend.run(step, y)
-    return y
+    return backend.run(weights.steps["up"], np.concatenate((lr, z), axis=1))
 
 
 class Samples:
@@ -81,9 +77,15 @@ class Samples:
     name = "samples"
     precision = "float32"
     bytes_per_feature = 16
+    device_memory = 0
 
-    def run(self, step: Step, x: np.ndarray) -> np.ndarray:
+    def run(self, steps: Sequence[Step], x: np.ndarray) -> np.ndarray:
         """The first band alone beside zeros on the way down; the first bands, repeated, on the way up."""
+        for step in steps:
+            x = self._step(step, x)
+        return x
+
+    def _step(self, step: Step, x: np.ndarray) -> np.ndarray:
         if step.inverse:
             return x[:, : step.channels[1]].repeat(step.grows, 2).repeat(step.grows, 3)
         low = x[:, :3, :: step.shrinks, :: step.shrinks]

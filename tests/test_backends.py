@@ -113,9 +113,9 @@ def test_any_size_and_back(name, kind):
 def test_a_result_outlives_the_next_run_and_inputs_stay(name):
     backend, (first_step, *_) = backends.make(portable_weights(2), name, 1), portable_weights(2).steps["down"]
     hr = np.full((1, 3, 8, 8), 0.25, np.float32)
-    first = backend.run(first_step, hr)
+    first = backend.run([first_step], hr)
     kept = first.copy()
-    assert not np.array_equal(backend.run(first_step, 1 - hr), kept)
+    assert not np.array_equal(backend.run([first_step], 1 - hr), kept)
     assert np.array_equal(first, kept)
     assert (hr == 0.25).all()
 
@@ -197,7 +197,7 @@ import sys, numpy
 from unshrink import weights
 from unshrink.runtime import backends
 made = weights.load(sys.argv[1])
-backends.make(made, "openvino").run(made.steps["down"][0], numpy.zeros((1, 3, 4, 4), "f"))
+backends.make(made, "openvino").run(made.steps["down"][:1], numpy.zeros((1, 3, 4, 4), "f"))
 assert not {"openvino_telemetry", "torch", "onnx"} & set(sys.modules)
 """
     home = tmp_path / "home"
@@ -221,7 +221,7 @@ def test_ctrl_c_still_works_when_backends_have_gone(tmp_path, name):
         steps = weights.load(sys.argv[1]).steps
         made = [backends.make(weights.load(sys.argv[1]), sys.argv[2], 1) for _ in range(2)]
         for backend in made:
-            backend.run(steps["up"][0], backend.run(steps["down"][0], np.zeros((1, 3, 8, 8), np.float32)))
+            backend.run(steps["up"][:1], backend.run(steps["down"][:1], np.zeros((1, 3, 8, 8), np.float32)))
         del backend, made[0], made[0]
         try:
             os.kill(os.getpid(), signal.SIGINT)

@@ -839,8 +839,8 @@ def test_doctor_sees_a_compiled_network_that_gives_other_pixels(capsys, monkeypa
     """As one that was altered where it is kept: what is compiled anew tells."""
 
     class Darkening(Samples):
-        def run(self, step, x):
-            return super().run(step, x) * np.float32(0.9)
+        def run(self, steps, x):
+            return super().run(steps, x) * np.float32(0.9)
 
     def load_model(args, name):
         kept = os.environ.get("UNSHRINK_CACHE") != "off"

@@ -102,7 +102,7 @@ def test_whatever_is_wrong_with_a_blob_the_network_is_compiled_again(kept, damag
     weights, hr = portable_weights(2), np.random.default_rng(0).random((1, 12, 8, 12), np.float32)
 
     def run() -> np.ndarray:
-        return backends.make(weights, "openvino", 1).run(weights.steps["down"][1], hr)
+        return backends.make(weights, "openvino", 1).run([weights.steps["down"][1]], hr)
 
     first = run()
     (path,) = kept.iterdir()
@@ -132,7 +132,7 @@ def test_openvino_starts_from_what_another_compiled(kept, monkeypatch):
     weights = portable_weights(2)
 
     def run(made: Weights, threads: int = 1) -> np.ndarray:
-        return backends.make(made, "openvino", threads).run(made.steps["down"][1], hr)
+        return backends.make(made, "openvino", threads).run([made.steps["down"][1]], hr)
 
     first = run(weights)
     monkeypatch.setattr(openvino._core(), "read_model", None)  # what compiling begins with

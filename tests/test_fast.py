@@ -54,5 +54,5 @@ def test_the_graphs_of_a_step_give_what_it_gives(config: NetworkConfig):
 
     for step in (*net.encoder_steps, *net.decoder_steps):
         x = torch.rand(1, step.channels[0], 4 * step.shrinks, 5 * step.shrinks)
-        met = parts.run(step, x.numpy(), graph)
+        met = parts.run([step], x.numpy(), graph)
         assert np.allclose(met, fast.run(step, net.module(step), x).detach(), rtol=1e-5, atol=1e-5)

@@ -174,7 +174,7 @@ def test_layers_are_those_of_torch(kind, precision):
     draw = np.random.default_rng(0)
     for step in steps:
         x = draw.random((1, step.channels[0], 12 * step.shrinks, 20 * step.shrinks), np.float32)
-        one, other = met.run(step, x), wanted.run(step, x)
+        one, other = met.run([step], x), wanted.run([step], x)
         np.testing.assert_allclose(one, other, atol=2e-6 if precision == "float32" else 4e-3, err_msg=step.path)
 
 

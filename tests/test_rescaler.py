@@ -342,9 +342,10 @@ def test_values_that_are_not_numbers_are_an_error_not_a_black_picture():
         name = "broken"
         precision = "float32"
         bytes_per_feature = 16
+        device_memory = 0
 
-        def run(self, step: Step, x: np.ndarray) -> np.ndarray:
-            return np.full((1, step.channels[1], x.shape[2] // 2, x.shape[3] // 2), np.nan, np.float32)
+        def run(self, steps: list[Step], x: np.ndarray) -> np.ndarray:
+            return np.full((1, steps[-1].channels[1], x.shape[2] // 2, x.shape[3] // 2), np.nan, np.float32)
 
     with pytest.raises(UnshrinkError, match="not numbers: nothing was written"):
         Rescaler(random_weights(2), Broken()).downscale(picture(8, 8))

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,10 +22,11 @@ from unshrink.pictures.io import read, scan, write
 from unshrink.pictures.record import embed, extract
 from unshrink.pictures.strips import Strips
 from unshrink.runtime import backends, search
+from unshrink.runtime.backends.torch import Torch
 from unshrink.runtime.pieces import as_values
 from unshrink.runtime.rescaler import Rescaler, load
 from unshrink.runtime.streaming import Pipeline, padded_strips
-from unshrink.weights import catalogue
+from unshrink.weights import Weights, catalogue
 
 RADIUS = 10  # of a published coupling block
 LEAST = {
@@ -131,14 +133,15 @@ class Tight:
     name = "tight"
     precision = "float32"
     bytes_per_feature = 16
+    device_memory = 0
 
     def __init__(self, most: int) -> None:
         self.most, self.backend = most, rescaler(2, "torch").backend
 
-    def run(self, step: Step, x: np.ndarray) -> np.ndarray:
+    def run(self, steps: list[Step], x: np.ndarray) -> np.ndarray:
         if x.shape[2] * x.shape[3] > self.most:
             raise RuntimeError("std::bad_alloc")
-        return self.backend.run(step, x)
+        return self.backend.run(steps, x)
 
 
 def test_where_memory_is_short_tiles_get_smaller_which_is_said_once():
@@ -284,3 +287,39 @@ def test_at_any_scale_the_search_keeps_the_size_and_never_restores_worse():
     assert small.size == (24, 26)
     assert r.upscale(small).size == image.size
     assert found[0].gain_rgb >= 0
+
+
+class Device(Torch):
+    """A CPU that counts what is copied to it and back, as if it had a memory of its own."""
+
+    def __init__(self, weights: Weights, memory: int) -> None:
+        super().__init__(weights, threads=1)
+        self.memory, self.to, self.back = memory, 0, 0
+
+    @property
+    def device_memory(self) -> int:
+        return self.memory
+
+    def _to_tensor(self, array: np.ndarray) -> torch.Tensor:
+        self.to += 1
+        return super()._to_tensor(array)
+
+    def _to_array(self, tensor: torch.Tensor) -> np.ndarray:
+        self.back += 1
+        return super()._to_array(tensor)
+
+
+@pytest.mark.parametrize(("memory", "pieces"), [(1 << 30, 1), (8_000_000, 4)])
+@pytest.mark.parametrize("kind", [4, "plain", "restorer"])
+def test_a_piece_goes_to_a_device_once_and_comes_back_once(kind, memory, pieces):
+    """Through all layers there; the result is that of layer by layer, to the last bit."""
+    device = Device(random_weights(kind), memory)
+    hr = noise(310, 330)
+    met, staged = Rescaler(device._made_of[0], device), rescaler(kind, "torch")
+    small = met.downscale(hr)
+    np.testing.assert_array_equal(small, staged.downscale(hr))
+    assert device.to == device.back
+    assert device.to == 1 if pieces == 1 else device.to > 1
+    np.testing.assert_array_equal(met.upscale(small), staged.upscale(small))
+    assert device.to == device.back
+    assert device.to == 2 if pieces == 1 else device.to > 3

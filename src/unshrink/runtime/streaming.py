@@ -21,7 +21,7 @@ from unshrink.network.layers import Step, z_channels
 from unshrink.pictures.strips import Strips, strips_of
 from unshrink.runtime import backends, search
 from unshrink.runtime.backends import parts
-from unshrink.runtime.pieces import Pieces, Pixels, Planes, Shape, Stage, as_values, to_planes
+from unshrink.runtime.pieces import BYTES_AT_ONCE, Pieces, Pixels, Planes, Shape, Stage, as_values, to_planes
 
 BYTES_PER_VALUE = 4
 BYTES_PER_VALUE_OF_STRIP = 12  # what comes in, what is made, and what is joined
@@ -86,25 +86,20 @@ class Pipeline:
 
     def _stages(self, direction: str) -> list[Stage]:
         """The stages of a direction; the first on the way up takes z beside the small picture."""
-        first, *others = together(self.weights.steps[direction])
-        run = partial(self._run, first) if direction == "down" else partial(self._run_with_z, first)
+        steps, memory = self.weights.steps[direction], self.backend.device_memory
+        first, *others = [steps] if memory else together(steps)
+        run = partial(self.backend.run, first) if direction == "down" else partial(self._run_with_z, first)
         inputs = 1 if direction == "down" or self.weights.latent == "zero" else 2
-        each = self.backend.bytes_per_feature
-        return [
-            stage_of(run, first, each, inputs),
-            *(stage_of(partial(self._run, steps), steps, each) for steps in others),
-        ]
-
-    def _run(self, steps: list[Step], x: Planes) -> Planes:
-        for step in steps:
-            x = self.backend.run(step, x)
-        return x
+        make = partial(
+            stage_of, bytes_per_feature=self.backend.bytes_per_feature, bytes_at_once=memory or BYTES_AT_ONCE
+        )
+        return [make(run, first, inputs), *(make(partial(self.backend.run, group), group) for group in others)]
 
     def _run_with_z(self, steps: list[Step], lr: Planes, z: Planes | None = None) -> Planes:
         """lr (1, 3, h, w) and z (1, Z, h, w), which is zero unless it is given."""
         if z is None:
             z = np.zeros((1, self._z_channels, *lr.shape[2:]), np.float32)
-        return self._run(steps, np.concatenate((lr, z), axis=1))
+        return self.backend.run(steps, np.concatenate((lr, z), axis=1))
 
     def _drawn(self, size: Shape, seed: int) -> list[Pixels]:
         """z (h, w, Z), where it is drawn: one draw for the whole picture."""
@@ -164,11 +159,22 @@ def together(steps: Iterable[Step]) -> list[list[Step]]:
     return groups
 
 
-def stage_of(run: Callable[..., Planes], steps: list[Step], bytes_per_feature: int, inputs: int = 1) -> Stage:
+def stage_of(
+    run: Callable[..., Planes],
+    steps: Sequence[Step],
+    inputs: int = 1,
+    *,
+    bytes_per_feature: int = parts.BYTES_PER_FEATURE,
+    bytes_at_once: int = BYTES_AT_ONCE,
+) -> Stage:
     """A group of steps as one stage, with so many inputs of one size."""
     scale = max(step.scale for step in steps)
-    values = [step.channels[0] * step.shrinks**2 + step.channels[1] * step.grows**2 for step in steps]
-    features = [step.layer.features for step in steps]
+    finer = [(scale // step.scale) ** 2 for step in steps]  # pixels of each step for one of the stage
+    values = [
+        count * (step.channels[0] * step.shrinks**2 + step.channels[1] * step.grows**2)
+        for step, count in zip(steps, finer, strict=True)
+    ]
+    features = [count * step.layer.features for step, count in zip(steps, finer, strict=True)]
     return Stage(
         run,
         scale,
@@ -177,6 +183,7 @@ def stage_of(run: Callable[..., Planes], steps: list[Step], bytes_per_feature: i
         reach=_even(sum(-(-step.layer.reach * step.scale // scale) for step in steps)),
         bytes_per_pixel=max(bytes_per_feature * max(features), BYTES_PER_VALUE * max(values)),
         bytes_per_pixel_of_strip=BYTES_PER_VALUE_OF_STRIP * max(max(step.layer.channels) for step in steps),
+        bytes_at_once=bytes_at_once,
     )
 
 

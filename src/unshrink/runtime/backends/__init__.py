@@ -4,6 +4,7 @@ In float32 small pictures agree between them to at most one value in 10,000, by 
 bfloat16, one in thirty is a level off; what comes back, here or elsewhere, is less than 0.02 dB worse.
 """
 
+from collections.abc import Sequence
 from functools import partial
 from importlib.util import find_spec
 from typing import Protocol
@@ -34,14 +35,21 @@ class Backend(Protocol):
         name: one of `NAMES`.
         precision: of subnets, one of `PRECISIONS`.
         bytes_per_feature: memory that a run takes for each feature of each pixel at its peak.
+        device_memory: bytes that a run may take of a device of its own; 0: it computes in the memory of the machine.
     """
 
     name: str
     precision: str
     bytes_per_feature: int
 
-    def run(self, step: Step, x: np.ndarray) -> np.ndarray:
-        """x (1, C, H, W) through one of the network's steps; their channels and sides are those that it says."""
+    @property
+    def device_memory(self) -> int: ...  # noqa: D102
+
+    def run(self, steps: Sequence[Step], x: np.ndarray) -> np.ndarray:
+        """x (1, C, H, W) through steps of the network, one after the other.
+
+        A device of its own takes x once, and gives the result back once.
+        """
         ...
 
     def gradient(self, lr: np.ndarray, z: np.ndarray, hr: np.ndarray, metric: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@ They know plain subnets without biases, as the shipped weights have them.  Whate
 another backend computes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -36,6 +36,7 @@ class Kernels:
 
     name = "kernels"
     bytes_per_feature = 0  # a few rows of features at a time pass through a cache
+    device_memory = 0
 
     def __init__(self, weights: Weights, threads: int, precision: str, other: Callable[[], Any]) -> None:
         self._made_of = weights, threads, precision, other
@@ -49,14 +50,11 @@ class Kernels:
     def __reduce__(self) -> tuple[Any, ...]:
         return Kernels, self._made_of
 
-    def run(self, step: Step, x: Planes) -> Planes:
-        """x (1, C, H, W) through the step; values of a row lie side by side."""
-        if not knows(step):
-            return self._other.run(step, x)
-        height, width = (side // step.shrinks * step.grows for side in x.shape[2:])
-        y = np.empty((1, step.channels[1], height, width), np.float32)
-        self._run(step, x[0], y[0])
-        return y
+    def run(self, steps: Sequence[Step], x: Planes) -> Planes:
+        """x (1, C, H, W) through the steps; values of a row lie side by side."""
+        for step in steps:
+            x = self._step(step, x) if knows(step) else self._other.run([step], x)
+        return x
 
     def gradient(self, lr: Planes, z: Planes, hr: Planes, metric: Planes) -> Planes:
         """lr (1, 3, h, w), z (1, Z, h, w), hr (1, 3, sh, sw) and metric (3, 3) -> gradient (1, 3, h, w)."""
@@ -70,6 +68,12 @@ class Kernels:
     @cached_property
     def _other(self) -> Any:
         return self._make()
+
+    def _step(self, step: Step, x: Planes) -> Planes:
+        height, width = (side // step.shrinks * step.grows for side in x.shape[2:])
+        y = np.empty((1, step.channels[1], height, width), np.float32)
+        self._run(step, x[0], y[0])
+        return y
 
     def _run(self, step: Step, x: Planes, y: Planes) -> None:
         threads = self._threads

@@ -1,5 +1,6 @@
 """ONNX Runtime: runs everywhere."""
 
+from collections.abc import Sequence
 from functools import cache, cached_property
 from typing import Any
 
@@ -31,6 +32,7 @@ class OnnxRuntime:
     name = "onnxruntime"
     precision = "float32"  # its convolutions know no bfloat16
     bytes_per_feature = parts.BYTES_PER_FEATURE
+    device_memory = 0
 
     def __init__(self, weights: Weights, threads: int = 0) -> None:
         self._weights = weights
@@ -47,9 +49,9 @@ class OnnxRuntime:
     def __reduce__(self) -> tuple[Any, ...]:
         return OnnxRuntime, (self._weights, self._options.intra_op_num_threads)
 
-    def run(self, step: Step, x: np.ndarray) -> np.ndarray:
-        """x (1, C, H, W) through the step."""
-        return parts.run(step, x, self._run_graph)
+    def run(self, steps: Sequence[Step], x: np.ndarray) -> np.ndarray:
+        """x (1, C, H, W) through the steps."""
+        return parts.run(steps, x, self._run_graph)
 
     def gradient(self, lr: np.ndarray, z: np.ndarray, hr: np.ndarray, metric: np.ndarray) -> np.ndarray:
         """lr (1, 3, h, w), z (1, Z, h, w), hr (1, 3, sh, sw) and metric (3, 3) -> gradient (1, 3, h, w)."""

@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache, cached_property, partial
 from threading import Lock
 from typing import Any
@@ -55,6 +55,7 @@ class OpenVINO:
 
     name = "openvino"
     bytes_per_feature = parts.BYTES_PER_FEATURE
+    device_memory = 0
 
     def __init__(self, weights: Weights, threads: int = 0, precision: str = "float32") -> None:
         self._weights, self.precision = weights, precision
@@ -71,12 +72,12 @@ class OpenVINO:
     def __reduce__(self) -> tuple[Any, ...]:
         return OpenVINO, (self._weights, self._config["INFERENCE_NUM_THREADS"], self.precision)
 
-    def run(self, step: Step, x: np.ndarray) -> np.ndarray:
-        """x (1, C, H, W) through the step.
+    def run(self, steps: Sequence[Step], x: np.ndarray) -> np.ndarray:
+        """x (1, C, H, W) through the steps.
 
         Layers alike are one compiled model, which takes their parameters as inputs: so they share its memory.
         """
-        return parts.run(step, x, self._run_graph)
+        return parts.run(steps, x, self._run_graph)
 
     def gradient(self, lr: np.ndarray, z: np.ndarray, hr: np.ndarray, metric: np.ndarray) -> np.ndarray:
         """lr (1, 3, h, w), z (1, Z, h, w), hr (1, 3, sh, sw) and metric (3, 3) -> gradient (1, 3, h, w)."""

@@ -3,6 +3,7 @@
 Shapes:  x and y (1, C, H, W), low (1, K, H, W), detail (1, C - K, H, W).
 """
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -23,9 +24,14 @@ class Graph(Protocol):
         """Writes into ``out`` what the graph of a part gives for its inputs, those of `Step.parts`."""
 
 
-def run(step: Step, x: Planes, graph: Graph) -> Planes:
-    """The result of a step, by its graphs."""
-    x = np.ascontiguousarray(x)
+def run(steps: Sequence[Step], x: Planes, graph: Graph) -> Planes:
+    """The result of steps, by their graphs."""
+    for step in steps:
+        x = _run(step, np.ascontiguousarray(x), graph)
+    return x
+
+
+def _run(step: Step, x: Planes, graph: Graph) -> Planes:
     height, width = (side // step.shrinks * step.grows for side in x.shape[2:])
     y = np.empty((1, step.channels[1], height, width), np.float32)
     match step.layer:

@@ -1,5 +1,6 @@
 """PyTorch: any device, and weights without graphs."""
 
+from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -16,6 +17,8 @@ from unshrink.runtime.backends import parts
 from unshrink.weights import Weights
 
 _LITTLE = 20480  # values of one picture, not of two, that torch convolves with kernels of its own, which sum otherwise
+
+_OTHER_DEVICE = 2 << 30  # bytes that a run may take of a device that does not say what is free
 
 
 class Torch:
@@ -55,29 +58,45 @@ class Torch:
     def __reduce__(self) -> tuple[Any, ...]:
         return Torch, self._made_of
 
-    def run(self, step: Step, x: np.ndarray) -> np.ndarray:
-        """x (1, C, H, W) through the step; the same to the last bit wherever in a larger piece it is."""
-        piece = self._to_tensor(x)
-        if piece.device.type == "cpu" and any(step.shapes()):
-            # Where a row of values does not fill a vector, torch takes an exp that is another in the last bit.
-            piece = piece.double()
-            if COLOURS * x.shape[2] * x.shape[3] <= _LITTLE:
-                piece = piece.expand(2, -1, -1, -1)
+    @property
+    def device_memory(self) -> int:
+        """Half of what is free of the device's own; 0 of the CPU."""
+        kind = torch.device(self._device).type
+        if kind == "cpu":
+            return 0
+        return torch.cuda.mem_get_info(self._device)[0] // 2 if kind == "cuda" else _OTHER_DEVICE
+
+    def run(self, steps: Sequence[Step], x: np.ndarray) -> np.ndarray:
+        """x (1, C, H, W) through the steps; the same to the last bit wherever in a larger piece it is."""
         with torch.inference_mode():
-            return _to_array(fast.run(step, self._running.module(step), piece)[:1].float())
+            piece = self._to_tensor(x)
+            for step in steps:
+                piece = self._step(step, piece)
+            return self._to_array(piece)
 
     def gradient(self, lr: np.ndarray, z: np.ndarray, hr: np.ndarray, metric: np.ndarray) -> np.ndarray:
         """lr (1, 3, h, w), z (1, Z, h, w), hr (1, 3, sh, sw) and metric (3, 3) -> gradient (1, 3, h, w)."""
         counts = torch.tensor(metric, device=self._device)
-        return _to_array(self._net.gradient(*map(self._to_tensor, (lr, z, hr)), counts))
+        return self._to_array(self._net.gradient(*map(self._to_tensor, (lr, z, hr)), counts))
 
     def release(self) -> None:
         """Gives back what a GPU's allocator keeps; on a CPU, nothing is kept."""
         if torch.cuda.is_initialized():
             torch.cuda.empty_cache()
 
+    def _step(self, step: Step, piece: Tensor) -> Tensor:
+        if piece.device.type == "cpu" and any(step.shapes()):
+            # Where a row of values does not fill a vector, torch takes an exp that is another in the last bit.
+            piece = piece.double()
+            if COLOURS * piece.shape[2] * piece.shape[3] <= _LITTLE:
+                piece = piece.expand(2, -1, -1, -1)
+        return fast.run(step, self._running.module(step), piece)[:1].float()
+
     def _to_tensor(self, array: np.ndarray) -> Tensor:
         return torch.tensor(array, device=self._device).to(memory_format=torch.channels_last)
+
+    def _to_array(self, tensor: Tensor) -> np.ndarray:
+        return tensor.contiguous().cpu().numpy()
 
 
 def _in_bfloat16(net: Network) -> Network:
@@ -87,7 +106,3 @@ def _in_bfloat16(net: Network) -> Network:
         if isinstance(block, Subnet):
             block.convs[:-1].bfloat16()
     return copy
-
-
-def _to_array(tensor: Tensor) -> np.ndarray:
-    return tensor.contiguous().cpu().numpy()
