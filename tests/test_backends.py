@@ -12,6 +12,7 @@ from PIL import Image
 
 from networks import OTHERS, down, portable_weights, random_weights, up
 from unshrink import weights as zoo
+from unshrink.cli.arguments import make_parser
 from unshrink.errors import ConfigError, MissingDependencyError, WeightsError
 from unshrink.network.layers import z_channels
 from unshrink.runtime import backends
@@ -163,6 +164,12 @@ def test_auto_takes_bfloat16_where_it_pays_and_costs_little(monkeypatch, vendor,
     assert precision(shipped, "auto") == expected
     assert precision(shipped, "onnxruntime") == precision(shipped, "torch") == "float32"
     assert precision(dataclasses.replace(random_weights(2), graphs=shipped.graphs), "openvino") == "float32"
+
+
+def test_the_command_line_offers_them_all():
+    """Written out there, since it answers before anything is loaded."""
+    made = [make_parser().parse_args(["downscale", "a.png", "--backend", name]).backend for name in backends.NAMES]
+    assert made == list(backends.NAMES)
 
 
 def test_what_cannot_be_made():

@@ -10,7 +10,6 @@ from unshrink.cli.parser import Help, Parser
 from unshrink.cli.values import count, quality, read, scale, seconds, shard, sides, source, target
 from unshrink.pictures.formats import CHROMA, WRITTEN
 from unshrink.pictures.sizes import box
-from unshrink.runtime.backends import NAMES
 from unshrink.text import amount
 
 SCALES = (2, 3, 4, 8)  # for which weights are installed: the table itself would take the help pages too long
@@ -329,7 +328,7 @@ def _runtime(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("computing")
     group.add_argument(
         "--backend",
-        choices=("auto", *NAMES),
+        choices=("auto", "kernels", "openvino", "onnxruntime", "torch"),
         default="auto",
         help="what runs the network (default: the fastest that is installed)",
     )

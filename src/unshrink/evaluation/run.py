@@ -23,6 +23,7 @@ from unshrink.pictures import io as images
 from unshrink.pictures import record as provenance
 from unshrink.pictures.colour import RGB, over_white
 from unshrink.pictures.resize import crop_to_multiple
+from unshrink.runtime.backends import distribution
 from unshrink.runtime.rescaler import Rescaler, load
 
 
@@ -192,7 +193,7 @@ def about_rescaler(rescaler: Rescaler, threads: int = 0) -> dict[str, Any]:
         "weights": made.identity,
         "parameters": sum(tensor.size for tensor in made.tensors.values()),
         "operations": sum(operations(steps) for steps in made.steps.values()),
-        "backend": f"{backend.name} {importlib.metadata.version(backend.name)}",
+        "backend": f"{backend.name} {importlib.metadata.version(distribution(backend.name))}",
         "precision": backend.precision,
         "threads": threads or os.cpu_count(),
     }
