@@ -10,6 +10,7 @@ import numpy as np
 from unshrink.network import architectures
 from unshrink.network.layers import Step
 from unshrink.runtime.backends import Backend
+from unshrink.runtime.backends.host import Host
 from unshrink.weights import Weights
 
 KINDS: dict[int | str, tuple[str, dict[str, Any]]] = {  # few blocks: exporting takes seconds for each
@@ -71,13 +72,11 @@ def up(weights: Weights, backend: Backend, lr: np.ndarray, z: np.ndarray) -> np.
     return backend.run(weights.steps["up"], np.concatenate((lr, z), axis=1))
 
 
-class Samples:
+class Samples(Host):
     """A backend as quick as it can be: one value of each block down, repetition up."""
 
     name = "samples"
     precision = "float32"
-    bytes_per_feature = 16
-    device_memory = 0
 
     def run(self, steps: Sequence[Step], x: np.ndarray) -> np.ndarray:
         """The first band alone beside zeros on the way down; the first bands, repeated, on the way up."""

@@ -2,6 +2,7 @@
 
 import itertools
 import pickle
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from unshrink.runtime.backends import machine
 from unshrink.weights import catalogue
 
 unshrink_kernels = pytest.importorskip("unshrink_kernels", reason="needs the kernels: pip install ./kernels")
-from unshrink.runtime.backends.kernels import knows  # noqa: E402
+from unshrink.runtime.backends.kernels import knows, units  # noqa: E402
 
 ARITHMETICS = unshrink_kernels.arithmetics()
 SHARE = {"float32_avx512": 4e-6, "float32_avx2": 4e-6, "bfloat16_avx512": 0.03}  # of the largest value, that one is off
@@ -34,13 +35,30 @@ def convolutions(channels: list[int], draw: np.random.Generator) -> list[np.ndar
     return [draw.normal(0, 1.3 / (3 * read**0.5), (made, read, 3, 3)).astype(np.float32) for read, made in pairs]
 
 
+def chain_of(kernels: list[np.ndarray], arithmetic: str, **kind: bool) -> Any:
+    flags = {"scaled": False, "differences": False, "residual": False} | kind
+    return unshrink_kernels.Chain(kernels, **flags, arithmetic=arithmetic)
+
+
+def convolved(x: torch.Tensor, kernel: np.ndarray) -> torch.Tensor:
+    return F.conv2d(x, torch.from_numpy(kernel).double(), padding=1)
+
+
 def result(kernels: list[np.ndarray], x: np.ndarray) -> np.ndarray:
     """What a chain computes, by its definition, in float64."""
     features = torch.from_numpy(x).double()[None]
     for index, kernel in enumerate(kernels):
-        features = F.leaky_relu(features, SLOPE) if index else features
-        features = F.conv2d(features, torch.from_numpy(kernel).double(), padding=1)
+        features = convolved(F.leaky_relu(features, SLOPE) if index else features, kernel)
     return features[0].numpy()
+
+
+def restored(kernels: list[np.ndarray], x: np.ndarray) -> np.ndarray:
+    """The same of a residual one: a head, blocks of two convolutions that add to what they read, and a tail."""
+    head, *blocks, tail = kernels
+    features = convolved(torch.from_numpy(x).double()[None], head)
+    for first, second in zip(blocks[::2], blocks[1::2], strict=True):
+        features = features + convolved(F.leaky_relu(convolved(features, first), SLOPE), second)
+    return convolved(features, tail)[0].numpy()
 
 
 def planes(draw: np.random.Generator, channels: int, height: int, width: int) -> np.ndarray:
@@ -68,7 +86,7 @@ def test_what_a_chain_adds(arithmetic, size, channels, negative, threads, seed):
     draw = np.random.default_rng(seed)
     kernels, x, onto = convolutions(channels, draw), planes(draw, channels[0], *size), planes(draw, channels[-1], *size)
     met = np.full_like(planes(draw, channels[-1], *size), np.nan)
-    unshrink_kernels.Chain(kernels, False, False, arithmetic).add_to(onto, x, met, negative, threads)
+    chain_of(kernels, arithmetic).add_to(onto, x, met, negative, threads)
     added = result(kernels, x)
     assert close(met - onto, -added if negative else added, arithmetic)
 
@@ -86,7 +104,7 @@ def test_what_a_chain_scales_and_how_it_is_undone(arithmetic, size, detail, stea
     draw = np.random.default_rng(seed)
     kernels = convolutions([6 if steady else 3, 16, 2 * detail], draw)
     low, x, met, back = (planes(draw, channels, *size) for channels in (3, detail, detail, detail))
-    chain = unshrink_kernels.Chain(kernels, True, steady, arithmetic)
+    chain = chain_of(kernels, arithmetic, scaled=True, differences=steady)
     chain.scale(x, low, met, clamp, False, 2)
     shift, scale = np.split(result(kernels, differences(torch.from_numpy(low)[None])[0].numpy() if steady else low), 2)
     assert close(met, x * np.exp(clamp * np.tanh(scale / 2)) + shift, arithmetic)
@@ -95,12 +113,27 @@ def test_what_a_chain_scales_and_how_it_is_undone(arithmetic, size, detail, stea
 
 
 @arithmetics
+@settings(deadline=None, max_examples=12)
+@given(size=sizes, blocks=st.sampled_from([0, 1, 4, 9]), threads=st.integers(1, 2))
+def test_what_a_residual_chain_adds(arithmetic, size, blocks, threads):
+    draw = np.random.default_rng(0)
+    kernels, x, onto = (
+        convolutions([3, *[16] * (2 * blocks + 1), 12], draw),
+        planes(draw, 3, *size),
+        planes(draw, 12, *size),
+    )
+    met = np.full_like(onto, np.nan)
+    chain_of(kernels, arithmetic, residual=True).add_to(onto, x, met, False, threads)
+    assert close(met - onto, restored(kernels, x), arithmetic)
+
+
+@arithmetics
 @settings(deadline=None, max_examples=25)
 @given(size=st.tuples(st.integers(20, 90), st.integers(20, 450)), top=st.integers(0, 8), left=st.integers(0, 12))
 def test_values_are_the_same_to_the_last_bit_wherever_pieces_begin(arithmetic, size, top, left):
     """The rows of a piece begin at an even one, its columns anywhere."""
     draw = np.random.default_rng(0)
-    chain = unshrink_kernels.Chain(convolutions([6, 16, 16, 18], draw), True, True, arithmetic)
+    chain = chain_of(convolutions([6, 16, 16, 18], draw), arithmetic, scaled=True, differences=True)
     low, x, whole = (planes(draw, channels, *size) for channels in (3, 9, 9))
     chain.scale(x, low, whole, 1.0, False, 3)
     cut, halo = np.s_[:, 2 * top :, left:], 4
@@ -113,7 +146,7 @@ def test_values_are_the_same_to_the_last_bit_wherever_pieces_begin(arithmetic, s
 @arithmetics
 def test_one_colour_leaves_details_exactly_as_they_are(arithmetic):
     draw = np.random.default_rng(0)
-    chain = unshrink_kernels.Chain(convolutions([6, 64, 64, 18], draw), True, True, arithmetic)
+    chain = chain_of(convolutions([6, 64, 64, 18], draw), arithmetic, scaled=True, differences=True)
     x, met = (draw.standard_normal((9, 21, 45), np.float32) for _ in range(2))
     chain.scale(x, np.full((3, 21, 45), 0.7, np.float32), met, 1.0, False, 2)
     np.testing.assert_array_equal(met, x)
@@ -123,7 +156,7 @@ def test_float32_is_the_same_with_all_instructions():
     made = []
     for arithmetic in (name for name in ARITHMETICS if name.startswith("float32")):
         draw = np.random.default_rng(0)
-        chain = unshrink_kernels.Chain(convolutions([6, 64, 64, 18], draw), True, True, arithmetic)
+        chain = chain_of(convolutions([6, 64, 64, 18], draw), arithmetic, scaled=True, differences=True)
         low, x, met = (draw.standard_normal((channels, 35, 77), np.float32) for channels in (3, 9, 9))
         chain.scale(x, low, met, 1.0, False, 2)
         made.append(met)
@@ -144,12 +177,15 @@ def test_haar(channels, height, width, threads):
 
 def test_what_a_chain_does_not_take():
     arithmetic, draw = ARITHMETICS[-1], np.random.default_rng(0)
-    make = lambda channels, name=arithmetic: unshrink_kernels.Chain(convolutions(channels, draw), False, False, name)
-    for channels in ([3, 5], [3, 10, 3], [3, 3, 3], [8] * 18, [3]):
+    make = lambda channels, name=arithmetic, **kind: chain_of(convolutions(channels, draw), name, **kind)
+    for channels in ([3, 5], [3, 10, 3], [3, 3, 3], [8] * 66, [3]):
         with pytest.raises(ValueError, match=r"convolutions|kernels are"):
             make(channels)
     with pytest.raises(ValueError, match="reads what the one before it gives"):
-        unshrink_kernels.Chain(convolutions([3, 8], draw) + convolutions([6, 3], draw), False, False, arithmetic)
+        chain_of(convolutions([3, 8], draw) + convolutions([6, 3], draw), arithmetic)
+    for channels, what in (([3, 8, 3, 8, 3], "8 or 6"), ([8] * 4, "an even number"), ([3, 8, 8, 16, 3], "as many")):
+        with pytest.raises(ValueError, match=what):
+            make(channels, residual=True)
     with pytest.raises(ValueError, match="does not compute in float16_avx9"):
         make([3, 3], "float16_avx9")
     x, other, few = (np.zeros(shape, np.float32) for shape in ((3, 8, 8), (3, 8, 7), (2, 8, 8)))
@@ -168,21 +204,21 @@ def test_what_a_chain_does_not_take():
 @pytest.mark.parametrize("kind", ["plain", "restorer"])
 def test_layers_are_those_of_torch(kind, precision):
     weights = random_weights(kind)
-    steps = [step for way in weights.steps.values() for step in way]
-    assert all(map(knows, steps))
+    found = [unit for steps in weights.steps.values() for unit in units(steps)]
+    assert all(map(knows, found))
     met, wanted = (backends.make(weights, name, 1, precision=precision) for name in ("kernels", "torch"))
     draw = np.random.default_rng(0)
-    for step in steps:
-        x = draw.random((1, step.channels[0], 12 * step.shrinks, 20 * step.shrinks), np.float32)
-        one, other = met.run([step], x), wanted.run([step], x)
-        np.testing.assert_allclose(one, other, atol=2e-6 if precision == "float32" else 4e-3, err_msg=step.path)
+    for unit in found:
+        x = draw.random((1, unit[0].channels[0], 12 * unit[0].shrinks, 20 * unit[0].shrinks), np.float32)
+        one, other = met.run(unit, x), wanted.run(unit, x)
+        np.testing.assert_allclose(one, other, atol=2e-6 if precision == "float32" else 4e-3, err_msg=unit[0].path)
 
 
 @pytest.mark.xdist_group("export")
 @pytest.mark.parametrize("kind", [2, "x3", "pair"])
 def test_what_the_kernels_do_not_know_another_backend_computes(kind):
     weights = portable_weights(kind)
-    assert not all(knows(step) for step in weights.steps["down"])
+    assert not all(map(knows, units(weights.steps["down"])))
     met, other = (backends.make(weights, name, 1, precision="float32") for name in ("kernels", "openvino"))
     hr = np.random.default_rng(0).random((1, 3, 24, 36), np.float32)
     lr = down(weights, met, hr)
@@ -234,5 +270,5 @@ def test_a_precision_that_the_processor_lacks_is_refused(monkeypatch):
 
 def test_every_step_of_the_shipped_weights_is_known():
     for row in catalogue.ENTRIES:
-        steps = [step for way in zoo.load(row.name).steps.values() for step in way]
-        assert all(knows(step) or isinstance(step.layer, Dct) for step in steps), row.name
+        found = [unit for steps in zoo.load(row.name).steps.values() for unit in units(steps)]
+        assert all(knows(unit) or isinstance(unit[0].layer, Dct) for unit in found), row.name

@@ -15,6 +15,7 @@ from unshrink.pictures import record as provenance
 from unshrink.pictures.image import Image
 from unshrink.pictures.io import read, write
 from unshrink.runtime import backends
+from unshrink.runtime.backends.host import Host
 from unshrink.runtime.rescaler import Rescaler
 
 
@@ -338,11 +339,9 @@ def test_backends_make_the_same_pictures(scale, small_set):
 
 
 def test_values_that_are_not_numbers_are_an_error_not_a_black_picture():
-    class Broken:
+    class Broken(Host):
         name = "broken"
         precision = "float32"
-        bytes_per_feature = 16
-        device_memory = 0
 
         def run(self, steps: list[Step], x: np.ndarray) -> np.ndarray:
             return np.full((1, steps[-1].channels[1], x.shape[2] // 2, x.shape[3] // 2), np.nan, np.float32)

@@ -6,11 +6,13 @@
 
 namespace unshrink {
 
-constexpr int MOST_DEPTH = 16;
+constexpr int MOST_DEPTH = 64;
 
 // One convolution: its kernels transformed and packed by `Arithmetic::pack`.
 struct Convolution {
     int inputs, outputs;
+    bool leaky;  // whether LeakyReLU follows; not of the last
+    int adds;    // the convolution, two before it, whose results are added to its own; or -1
     const std::uint32_t *weights;
 };
 

@@ -48,16 +48,32 @@ class Chain {
     using Vector = typename L::Vector;
     static constexpr int LANES = L::LANES, PER = L::PER;
 
-    // The last rows of features, each (words of all channels, words of the row).
-    struct Rows {
-        std::uint32_t *words;
+    // The last rows of features, each (channels by so many in a value, values of the row).
+    template <typename Value, int EACH>
+    struct Ring {
+        Value *values;
         int channels, stride;
 
-        std::uint32_t *at(int row, int channel) const {
+        Value *at(int row, int channel) const {
             const std::size_t index =
-                static_cast<std::size_t>((row + HELD) % HELD) * words_of(channels) + channel / PER;
-            return words + index * stride + PAD;
+                static_cast<std::size_t>((row + HELD) % HELD) * per_row(channels) + channel / EACH;
+            return values + index * stride + PAD;
         }
+
+        static int per_row(int channels) { return (channels + EACH - 1) / EACH; }
+
+        static std::size_t size(int channels, int stride) {
+            return static_cast<std::size_t>(HELD) * per_row(channels) * stride;
+        }
+    };
+    using Rows = Ring<std::uint32_t, PER>;  // as they are multiplied
+    using Sums = Ring<float, 1>;            // as they are added
+
+    // A convolution in its place.
+    struct Link {
+        const Convolution *convolution;
+        Rows read;         // of the features before it; the first reads the input instead
+        Sums kept, added;  // its results, for one that adds them; the results that it adds; or nothing
     };
 
     // Two rows of A results at B vectors of pixels.
@@ -121,7 +137,8 @@ class Chain {
         int most = 0;
         for (int index = 0; index < work.depth; ++index) {
             const int channels = work.convolutions[index].inputs;
-            words += index ? rows_words(channels, stride) : 0;
+            words += index ? Rows::size(channels, stride) : 0;
+            words += is_added(work, index) ? Sums::size(work.convolutions[index].outputs, stride) : 0;
             most = std::max(most, words_of(channels));
         }
         return words + static_cast<std::size_t>(SUMS) * most * stride;
@@ -140,11 +157,18 @@ class Chain {
         const int stride = stride_of(frame.width), last = (frame.height - 1) / 2;  // pair of rows
         std::memset(scratch, 0, scratch_words(work, frame.width) * sizeof *scratch);
 
-        Rows rows[MOST_DEPTH +
-                  1];  // what each convolution reads; the first reads the input, and none the last's results
-        for (int index = 1; index < depth; ++index) {
-            rows[index] = {scratch, work.convolutions[index].inputs, stride};
-            scratch += rows_words(rows[index].channels, stride);
+        Link links[MOST_DEPTH];
+        for (int index = 0; index < depth; ++index) {
+            const Convolution &convolution = work.convolutions[index];
+            links[index] = {&convolution, {}, {}, convolution.adds < 0 ? Sums{} : links[convolution.adds].kept};
+            if (index > 0) {
+                links[index].read = {scratch, convolution.inputs, stride};
+                scratch += Rows::size(convolution.inputs, stride);
+            }
+            if (is_added(work, index)) {
+                links[index].kept = {reinterpret_cast<float *>(scratch), convolution.outputs, stride};
+                scratch += Sums::size(convolution.outputs, stride);
+            }
         }
         const int from = area.top - top, to = area.bottom - top;
         for (int arrived = 0; arrived < last + depth; ++arrived) {
@@ -156,10 +180,9 @@ class Chain {
                 if (index == 0) {
                     transform_input(frame, p, scratch, stride);
                 } else {
-                    transform(frame, rows[index], p, p == last, scratch);
+                    transform(frame, links[index].read, p, p == last, scratch);
                 }
-                convolve(frame, work.convolutions[index], p, scratch, stride,
-                         index + 1 < depth ? &rows[index + 1] : nullptr);
+                convolve(frame, links[index], p, scratch, stride, index + 1 < depth ? &links[index + 1].read : nullptr);
             }
         }
     }
@@ -167,8 +190,9 @@ class Chain {
   private:
     static constexpr int words_of(int channels) { return (channels + PER - 1) / PER; }
 
-    static std::size_t rows_words(int channels, int stride) {
-        return static_cast<std::size_t>(HELD) * words_of(channels) * stride;
+    // Whether a later convolution adds the results of this one.
+    static bool is_added(const Work &work, int index) {
+        return index + 2 < work.depth && work.convolutions[index + 2].adds == index;
     }
 
     // Of one column of a kernel, whose rows are 3 apart.
@@ -311,45 +335,46 @@ class Chain {
     }
 
     // Rows 2p and 2p + 1 of the results, kept for the next convolution, or finished.
-    static void convolve(const Frame &frame, const Convolution &convolution, int p, const std::uint32_t *rows,
-                         int stride, const Rows *into) {
-        const int group = group_of(convolution.outputs);
+    static void convolve(const Frame &frame, const Link &link, int p, const std::uint32_t *rows, int stride,
+                         const Rows *into) {
+        const int group = group_of(link.convolution->outputs);
         if (group == L::GROUP) {
-            across<L::GROUP, L::ACROSS[0]>(frame, convolution, p, rows, stride, into, 0);
+            across<L::GROUP, L::ACROSS[0]>(frame, link, p, rows, stride, into, 0);
         } else if (group == 6) {
-            across<6, L::ACROSS[1]>(frame, convolution, p, rows, stride, into, 0);
+            across<6, L::ACROSS[1]>(frame, link, p, rows, stride, into, 0);
         } else {
-            across<3, L::ACROSS[2]>(frame, convolution, p, rows, stride, into, 0);
+            across<3, L::ACROSS[2]>(frame, link, p, rows, stride, into, 0);
         }
     }
 
     // From a pixel to the end of the row, B vectors at a time.
     template <int A, int B>
-    static void across(const Frame &frame, const Convolution &convolution, int p, const std::uint32_t *rows, int stride,
+    static void across(const Frame &frame, const Link &link, int p, const std::uint32_t *rows, int stride,
                        const Rows *into, int x) {
         const int vectors = (frame.width - x + LANES - 1) / LANES;
         // One vector alone at the end would be slow: there is too little to do while its sums wait for each other
         int whole = vectors / B - (B > 2 && vectors % B == 1 && vectors > B);
         for (; whole > 0; --whole, x += B * LANES) {
-            tiles_at<A, B>(frame, convolution, p, rows, stride, into, x);
+            tiles_at<A, B>(frame, link, p, rows, stride, into, x);
         }
         if constexpr (B > 1) {
             if (x < frame.width) {
-                across<A, B - 1>(frame, convolution, p, rows, stride, into, x);
+                across<A, B - 1>(frame, link, p, rows, stride, into, x);
             }
         }
     }
 
     template <int A, int B>
-    static void tiles_at(const Frame &frame, const Convolution &convolution, int p, const std::uint32_t *rows,
-                         int stride, const Rows *into, int x) {
+    static void tiles_at(const Frame &frame, const Link &link, int p, const std::uint32_t *rows, int stride,
+                         const Rows *into, int x) {
+        const Convolution &convolution = *link.convolution;
         const int words = words_of(convolution.inputs);
         const std::uint32_t *weights = convolution.weights;
         for (int first = 0; first < convolution.outputs; first += A, weights += packed_words(convolution.inputs, A)) {
             Tile<A, B> tile;
             convolve<A, B>(rows + PAD + x, stride, words, weights, tile);
             if (into) {
-                keep<A, B>(frame, tile, p, first, x, *into);
+                keep<A, B>(frame, link, tile, p, first, x, *into);
             } else if (frame.work.ending == Ending::add || frame.work.ending == Ending::subtract) {
                 add<A, B>(frame, tile, p, first, x);
             } else {
@@ -361,20 +386,39 @@ class Chain {
     static Vector leaky(Vector x) { return L::maximum(x, L::multiply(x, L::all_of(SLOPE))); }
 
     template <int A, int B>
-    static void keep(const Frame &frame, const Tile<A, B> &tile, int p, int first, int x, const Rows &into) {
-        if constexpr (A % PER == 0) {
-            for (int y = 0; y < 2; ++y) {
-                const int row = 2 * p + y, width = row < frame.height ? frame.width : 0;
-                for (int b = 0; b < B; ++b) {
-                    for (int a = 0; a < A; a += PER) {
-                        Vector values[PER];
-                        for (int half = 0; half < PER; ++half) {
-                            values[half] = leaky(tile.rows[y][a + half][b]);
-                        }
-                        const int at = x + b * LANES;
-                        L::store_words(into.at(row, first + a) + at, L::within(L::words_of(values), at, width));
+    static void keep(const Frame &frame, const Link &link, Tile<A, B> &tile, int p, int first, int x,
+                     const Rows &into) {
+        for (int y = 0; y < 2; ++y) {
+            const int row = 2 * p + y, width = row < frame.height ? frame.width : 0;
+            for (int b = 0; b < B; ++b) {
+                const int at = x + b * LANES;
+                for (int a = 0; a < A; ++a) {
+                    Vector &value = tile.rows[y][a][b];
+                    if (link.added.values) {
+                        value = L::add(value, L::load_within(link.added.at(row, first + a), at, 0, frame.width));
+                    }
+                    if (link.kept.values) {
+                        L::store_within(link.kept.at(row, first + a), at, 0, width, value);
+                    }
+                    if (link.convolution->leaky) {
+                        value = leaky(value);
                     }
                 }
+                store<A, B>(tile, y, b, into.at(row, first) + at, into.stride, at, width);
+            }
+        }
+    }
+
+    // A vector of each result as words of features.
+    template <int A, int B>
+    static void store(const Tile<A, B> &tile, int y, int b, std::uint32_t *to, int stride, int x, int width) {
+        if constexpr (A % PER == 0) {
+            for (int a = 0; a < A; a += PER, to += stride) {
+                Vector values[PER];
+                for (int half = 0; half < PER; ++half) {
+                    values[half] = tile.rows[y][a + half][b];
+                }
+                L::store_words(to, L::within(L::words_of(values), x, width));
             }
         }
     }

@@ -28,8 +28,9 @@ using Kernels = nb::ndarray<const float, nb::ndim<4>, nb::c_contig, nb::device::
 using Planes = nb::ndarray<const float, nb::ndim<3>, nb::device::cpu>;
 using Result = nb::ndarray<float, nb::ndim<3>, nb::device::cpu>;
 
-constexpr int WIDEST = 282;  // columns of an area: six tiles with its surroundings; features stay in a cache of 1 MiB
-constexpr int LEAST = 24;    // rows of an area: two more are computed on each side of it
+constexpr int TILES =
+    288;                 // columns of an area with its surroundings: six tiles, whose features a cache of 1 MiB holds
+constexpr int DEEP = 6;  // convolutions; of more, areas are twice as wide, or surroundings would be too much of them
 
 struct Named {
     const char *name;
@@ -124,27 +125,33 @@ void on_threads(std::size_t tasks, int threads, const Task &task) {
     }
 }
 
-std::vector<unshrink::Area> areas_of(int height, int width, int threads) {
-    const int across = (width + WIDEST - 1) / WIDEST;
+int widest_of(int depth) {
+    return (depth > DEEP ? 2 * TILES : TILES) - 2 * depth;
+}
+
+std::vector<unshrink::Area> areas_of(int height, int width, int depth, int threads) {
+    const int widest = widest_of(depth), across = (width + widest - 1) / widest;
     // Several for each thread, so that none waits long for the last one
     const int wanted = threads > 1 ? (8 * threads + across - 1) / across : 1;
-    const int down = std::clamp(height / LEAST, 1, wanted);
+    // About as many rows as there are convolutions are computed twice
+    const int down = std::clamp(height / (8 * depth), 1, wanted);
     std::vector<unshrink::Area> areas;
     for (int row = 0; row < down; ++row) {
         const auto edge = [&](int index) {
             return index == down ? height : static_cast<int>(1L * height * index / down) & ~1;
         };
-        for (int left = 0; left < width; left += WIDEST) {
-            areas.push_back({edge(row), edge(row + 1), left, std::min(left + WIDEST, width)});
+        for (int left = 0; left < width; left += widest) {
+            areas.push_back({edge(row), edge(row + 1), left, std::min(left + widest, width)});
         }
     }
     return areas;
 }
 
 void run_all(const unshrink::Arithmetic &arithmetic, const unshrink::Work &work, int threads) {
-    const std::vector<unshrink::Area> areas = areas_of(work.height, work.width, threads);
+    const std::vector<unshrink::Area> areas = areas_of(work.height, work.width, work.depth, threads);
     threads = std::min<int>(threads, areas.size());
-    const std::size_t words = arithmetic.scratch_words(work, std::min(work.width, WIDEST + 2 * work.depth));
+    const std::size_t words =
+        arithmetic.scratch_words(work, std::min(work.width, widest_of(work.depth) + 2 * work.depth));
     std::vector<Memory> scratch;
     for (int thread = 0; thread < threads; ++thread) {
         scratch.push_back(aligned(words));
@@ -187,10 +194,11 @@ void merge(Planes bands, Result picture, int threads) {
 class Chain {
   public:
     Chain(const Chain &) = delete;
-    Chain(const std::vector<Kernels> &kernels, bool scaled, bool differences, const std::string &arithmetic)
-        : arithmetic_(arithmetic_called(arithmetic)), scaled_(scaled), differences_(differences) {
-        if (kernels.empty() || kernels.size() > unshrink::MOST_DEPTH) {
-            throw std::invalid_argument("a chain has 1 to 16 convolutions");
+    Chain(const std::vector<Kernels> &kernels, bool scaled, bool differences, bool residual,
+          const std::string &arithmetic)
+        : arithmetic_(arithmetic_called(arithmetic)), scaled_(scaled), differences_(differences), residual_(residual) {
+        if (kernels.empty() || kernels.size() > unshrink::MOST_DEPTH || (residual && kernels.size() % 2)) {
+            throw std::invalid_argument("a chain has 1 to 64 convolutions; a residual one an even number of them");
         }
         for (std::size_t index = 0; index < kernels.size(); ++index) {
             add(kernels[index], index + 1 == kernels.size());
@@ -227,9 +235,16 @@ class Chain {
                 order[index] = index / 2 + (index % 2) * (outputs / 2);
             }
         }
+        // Of a head, or the second of a block: their results are added up
+        const int index = static_cast<int>(convolutions_.size());
+        const bool sums = residual_ && index % 2 == 0;
+        const int adds = sums && index ? index - 2 : -1;
+        if (adds >= 0 && convolutions_[adds].outputs != outputs) {
+            throw std::invalid_argument("a block gives as many results as it reads");
+        }
         weights_.push_back(aligned(arithmetic_.packed_words(inputs, outputs)));
         arithmetic_.pack(kernels.data(), inputs, outputs, order.data(), weights_.back().get());
-        convolutions_.push_back({inputs, outputs, nullptr});
+        convolutions_.push_back({inputs, outputs, !sums, adds, nullptr});
     }
 
     void run(const Planes &input, const Planes &onto, const Result &result, unshrink::Ending ending, float clamp,
@@ -255,7 +270,7 @@ class Chain {
     }
 
     const unshrink::Arithmetic &arithmetic_;
-    bool scaled_, differences_;
+    bool scaled_, differences_, residual_;
     std::vector<Memory> weights_;
     std::vector<unshrink::Convolution> convolutions_;
 };
@@ -267,8 +282,8 @@ NB_MODULE(_kernels, m) {
     m.def("split", &split, nb::arg("picture"), nb::arg("bands"), nb::arg("threads"));
     m.def("merge", &merge, nb::arg("bands"), nb::arg("picture"), nb::arg("threads"));
     nb::class_<Chain>(m, "Chain")
-        .def(nb::init<const std::vector<Kernels> &, bool, bool, const std::string &>(), nb::arg("kernels"),
-             nb::arg("scaled"), nb::arg("differences"), nb::arg("arithmetic"))
+        .def(nb::init<const std::vector<Kernels> &, bool, bool, bool, const std::string &>(), nb::arg("kernels"),
+             nb::arg("scaled"), nb::arg("differences"), nb::arg("residual"), nb::arg("arithmetic"))
         .def("add_to", &Chain::add_to, nb::arg("onto"), nb::arg("input"), nb::arg("result"), nb::arg("negative"),
              nb::arg("threads"))
         .def("scale", &Chain::scale, nb::arg("detail"), nb::arg("input"), nb::arg("result"), nb::arg("clamp"),

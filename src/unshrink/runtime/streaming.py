@@ -20,10 +20,9 @@ from unshrink.errors import ConfigError, UnshrinkError
 from unshrink.network.layers import Step, z_channels
 from unshrink.pictures.strips import Strips, strips_of
 from unshrink.runtime import backends, search
-from unshrink.runtime.backends import parts
+from unshrink.runtime.backends.host import BYTES_PER_FEATURE
 from unshrink.runtime.pieces import BYTES_AT_ONCE, Pieces, Pixels, Planes, Shape, Stage, as_values, to_planes
 
-BYTES_PER_VALUE = 4
 BYTES_PER_VALUE_OF_STRIP = 12  # what comes in, what is made, and what is joined
 BYTES_AT_ONCE_OF_GRADIENT = 1_500_000_000  # twice as much takes a tenth less time
 
@@ -77,7 +76,7 @@ class Pipeline:
             shrinks=(1, 1, self.scale),
             grows=1,
             reach=search.HALO,
-            bytes_per_pixel=math.ceil(parts.BYTES_PER_FEATURE * features * self.scale**2),
+            bytes_per_pixel=math.ceil(BYTES_PER_FEATURE * features * self.scale**2),
             bytes_at_once=BYTES_AT_ONCE_OF_GRADIENT,
         )
         z = self._drawn(small, 0) or [np.zeros((*small, self._z_channels), np.float32)]
@@ -86,14 +85,13 @@ class Pipeline:
 
     def _stages(self, direction: str) -> list[Stage]:
         """The stages of a direction; the first on the way up takes z beside the small picture."""
-        steps, memory = self.weights.steps[direction], self.backend.device_memory
-        first, *others = [steps] if memory else together(steps)
+        first, *others = together(self.weights.steps[direction], self.backend.joins)
         run = partial(self.backend.run, first) if direction == "down" else partial(self._run_with_z, first)
         inputs = 1 if direction == "down" or self.weights.latent == "zero" else 2
-        make = partial(
-            stage_of, bytes_per_feature=self.backend.bytes_per_feature, bytes_at_once=memory or BYTES_AT_ONCE
-        )
-        return [make(run, first, inputs), *(make(partial(self.backend.run, group), group) for group in others)]
+        return [
+            stage_of(run, first, self.backend, inputs),
+            *(stage_of(partial(self.backend.run, steps), steps, self.backend) for steps in others),
+        ]
 
     def _run_with_z(self, steps: list[Step], lr: Planes, z: Planes | None = None) -> Planes:
         """lr (1, 3, h, w) and z (1, Z, h, w), which is zero unless it is given."""
@@ -145,45 +143,31 @@ class Pipeline:
         return planes
 
 
-def together(steps: Iterable[Step]) -> list[list[Step]]:
-    """Steps in groups that a piece passes through at once: each resampling goes with its neighbour on the coarser side.
-
-    So what lies between stages is never larger than it must be.
-    """
+def together(steps: Iterable[Step], joins: Callable[[Step, Step], bool]) -> list[list[Step]]:
+    """Steps in groups that a piece passes through at once."""
     groups: list[list[Step]] = []
     for step in steps:
-        if groups and (step.grows > 1 or groups[-1][-1].shrinks > 1):
+        if groups and joins(groups[-1][-1], step):
             groups[-1].append(step)
         else:
             groups.append([step])
     return groups
 
 
-def stage_of(
-    run: Callable[..., Planes],
-    steps: Sequence[Step],
-    inputs: int = 1,
-    *,
-    bytes_per_feature: int = parts.BYTES_PER_FEATURE,
-    bytes_at_once: int = BYTES_AT_ONCE,
-) -> Stage:
+def stage_of(run: Callable[..., Planes], steps: Sequence[Step], backend: backends.Backend, inputs: int = 1) -> Stage:
     """A group of steps as one stage, with so many inputs of one size."""
     scale = max(step.scale for step in steps)
-    finer = [(scale // step.scale) ** 2 for step in steps]  # pixels of each step for one of the stage
-    values = [
-        count * (step.channels[0] * step.shrinks**2 + step.channels[1] * step.grows**2)
-        for step, count in zip(steps, finer, strict=True)
-    ]
-    features = [count * step.layer.features for step, count in zip(steps, finer, strict=True)]
+    shrinks, grows = math.prod(step.shrinks for step in steps), math.prod(step.grows for step in steps)
+    values = max(steps[0].channels[0] * shrinks**2, steps[-1].channels[1] * grows**2)
     return Stage(
         run,
         scale,
-        shrinks=(math.prod(step.shrinks for step in steps),) * inputs,
-        grows=math.prod(step.grows for step in steps),
+        shrinks=(shrinks,) * inputs,
+        grows=grows,
         reach=_even(sum(-(-step.layer.reach * step.scale // scale) for step in steps)),
-        bytes_per_pixel=max(bytes_per_feature * max(features), BYTES_PER_VALUE * max(values)),
-        bytes_per_pixel_of_strip=BYTES_PER_VALUE_OF_STRIP * max(max(step.layer.channels) for step in steps),
-        bytes_at_once=bytes_at_once,
+        bytes_per_pixel=backend.bytes_per_pixel(steps),
+        bytes_per_pixel_of_strip=BYTES_PER_VALUE_OF_STRIP * values,
+        bytes_at_once=backend.device_memory or BYTES_AT_ONCE,
     )
 
 

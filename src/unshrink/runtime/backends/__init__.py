@@ -34,16 +34,22 @@ class Backend(Protocol):
     Attributes:
         name: one of `NAMES`.
         precision: of subnets, one of `PRECISIONS`.
-        bytes_per_feature: memory that a run takes for each feature of each pixel at its peak.
         device_memory: bytes that a run may take of a device of its own; 0: it computes in the memory of the machine.
     """
 
     name: str
     precision: str
-    bytes_per_feature: int
 
     @property
     def device_memory(self) -> int: ...  # noqa: D102
+
+    def joins(self, before: Step, after: Step) -> bool:
+        """Whether pieces pass from a step to the next at once, rather than as strips of a picture."""
+        ...
+
+    def bytes_per_pixel(self, steps: Sequence[Step]) -> int:
+        """Memory that a run takes at its peak for each pixel of the coarsest of the steps."""
+        ...
 
     def run(self, steps: Sequence[Step], x: np.ndarray) -> np.ndarray:
         """x (1, C, H, W) through steps of the network, one after the other.

@@ -1,10 +1,10 @@
 """Our own compiled convolutions, unshrink-kernels: the fastest on x86.
 
-They know plain subnets without biases, as the shipped weights have them.  Whatever else a network has, and gradients,
-another backend computes.
+They know plain subnets without biases, as the shipped weights have them, and a whole restorer at once.  Whatever else a
+network has, and gradients, another backend computes.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -15,13 +15,14 @@ from unshrink_kernels import Chain, arithmetics, merge, split
 from unshrink.errors import ConfigError
 from unshrink.network.layers import COLOURS, Coupling, Haar, Head, Residual, Step, Tail
 from unshrink.network.subnets import Subnet
+from unshrink.runtime.backends.host import Host, bytes_at_peak
 from unshrink.runtime.backends.machine import cpu_count
 from unshrink.weights import Weights
 
 Planes = NDArray[np.float32]
 
 
-class Kernels:
+class Kernels(Host):
     """A network on our own kernels.
 
     Args:
@@ -35,8 +36,6 @@ class Kernels:
     """
 
     name = "kernels"
-    bytes_per_feature = 0  # a few rows of features at a time pass through a cache
-    device_memory = 0
 
     def __init__(self, weights: Weights, threads: int, precision: str, other: Callable[[], Any]) -> None:
         self._made_of = weights, threads, precision, other
@@ -50,10 +49,18 @@ class Kernels:
     def __reduce__(self) -> tuple[Any, ...]:
         return Kernels, self._made_of
 
+    def joins(self, before: Step, after: Step) -> bool:
+        """Also the steps of a restorer."""
+        return super().joins(before, after) or (_is_of_restorer(before) and _is_of_restorer(after))
+
+    def bytes_per_pixel(self, steps: Sequence[Step]) -> int:
+        """Of planes alone: a few rows of features at a time pass through a cache."""
+        return bytes_at_peak(units(steps), bytes_per_feature=0)
+
     def run(self, steps: Sequence[Step], x: Planes) -> Planes:
         """x (1, C, H, W) through the steps; values of a row lie side by side."""
-        for step in steps:
-            x = self._step(step, x) if knows(step) else self._other.run([step], x)
+        for unit in units(steps):
+            x = self._unit(unit, x) if knows(unit) else self._other.run(unit, x)
         return x
 
     def gradient(self, lr: Planes, z: Planes, hr: Planes, metric: Planes) -> Planes:
@@ -69,59 +76,80 @@ class Kernels:
     def _other(self) -> Any:
         return self._make()
 
-    def _step(self, step: Step, x: Planes) -> Planes:
-        height, width = (side // step.shrinks * step.grows for side in x.shape[2:])
-        y = np.empty((1, step.channels[1], height, width), np.float32)
-        self._run(step, x[0], y[0])
+    def _unit(self, unit: Sequence[Step], x: Planes) -> Planes:
+        first, last = unit[0], unit[-1]
+        height, width = (side // first.shrinks * last.grows for side in x.shape[2:])
+        y = np.empty((1, last.channels[1], height, width), np.float32)
+        match first.layer:
+            case Haar():
+                (merge if first.inverse else split)(x[0], y[0], self._threads)
+            case Coupling():
+                self._couple(first, first.layer, x[0], y[0])
+            case Head():
+                self._restore(unit, first.layer, x[0], y[0])
         return y
 
-    def _run(self, step: Step, x: Planes, y: Planes) -> None:
-        threads = self._threads
-        match step.layer:
-            case Haar():
-                (merge if step.inverse else split)(x, y, threads)
-            case Coupling():
-                self._couple(step, step.layer, x, y, threads)
-            case Head(carried=carried, steady=steady):
-                y[:carried] = x
-                onto = np.zeros_like(y[carried:])
-                self._chain(step, "subnet", differences=steady).add_to(onto, x, y[carried:], False, threads)
-            case Residual(carried=carried):
-                y[:carried] = x[:carried]
-                self._chain(step, "subnet").add_to(x[carried:], x[carried:], y[carried:], False, threads)
-            case Tail(carried=carried):
-                onto = np.zeros_like(y)
-                onto[:carried] = x[:carried]
-                self._chain(step, "subnet").add_to(onto, x[carried:], y, False, threads)
-
-    def _couple(self, step: Step, layer: Coupling, x: Planes, y: Planes, threads: int) -> None:
+    def _couple(self, step: Step, layer: Coupling, x: Planes, y: Planes) -> None:
         low, detail, new_low, new_detail = x[:COLOURS], x[COLOURS:], y[:COLOURS], y[COLOURS:]
-        f, gh = self._chain(step, "f"), self._chain(step, "gh", scaled=True, differences=layer.steady)
+        f, gh = self._chain([step], "f"), self._chain([step], "gh", scaled=True, differences=layer.steady)
         if step.inverse:
-            gh.scale(detail, low, new_detail, layer.clamp, True, threads)
-            f.add_to(low, new_detail, new_low, True, threads)
+            gh.scale(detail, low, new_detail, layer.clamp, True, self._threads)
+            f.add_to(low, new_detail, new_low, True, self._threads)
             return
-        f.add_to(low, detail, new_low, False, threads)
+        f.add_to(low, detail, new_low, False, self._threads)
         if not step.low:
-            gh.scale(detail, new_low, new_detail, layer.clamp, False, threads)
+            gh.scale(detail, new_low, new_detail, layer.clamp, False, self._threads)
 
-    def _chain(self, step: Step, subnet: str, scaled: bool = False, differences: bool = False) -> Chain:
-        if (step, subnet) not in self._chains:
-            named = step.parameters(self._weights.tensors)
-            kernels = [named[name].astype(np.float32) for name in named if name.startswith(f"{subnet}.")]
-            self._chains[step, subnet] = Chain(kernels, scaled, differences, self._arithmetic)
-        return self._chains[step, subnet]
+    def _restore(self, unit: Sequence[Step], head: Head, x: Planes, y: Planes) -> None:
+        carried = np.zeros_like(y)
+        carried[: head.carried] = x
+        chain = self._chain(unit, "subnet", differences=head.steady, residual=True)
+        chain.add_to(carried, x, y, False, self._threads)
+
+    def _chain(self, unit: Sequence[Step], subnet: str, **kind: bool) -> Chain:
+        """The subnets of this name, one after the other."""
+        key = unit[0], subnet
+        if key not in self._chains:
+            kernels = [
+                values.astype(np.float32)
+                for step in unit
+                for name, values in step.parameters(self._weights.tensors).items()
+                if name.startswith(f"{subnet}.")
+            ]
+            flags = {"scaled": False, "differences": False, "residual": False} | kind
+            self._chains[key] = Chain(kernels, **flags, arithmetic=self._arithmetic)
+        return self._chains[key]
 
 
-def knows(step: Step) -> bool:
-    """Whether the kernels compute a step."""
-    match step.layer:
+def units(steps: Sequence[Step]) -> Iterator[Sequence[Step]]:
+    """Steps in the order in which they are run: a restorer is one, and so is every other step."""
+    first = 0
+    while first < len(steps):
+        last = first
+        if isinstance(steps[first].layer, Head):
+            last = next((i for i, step in enumerate(steps) if i > first and isinstance(step.layer, Tail)), first)
+        yield steps[first : last + 1]
+        first = last + 1
+
+
+def knows(unit: Sequence[Step]) -> bool:
+    """Whether the kernels compute a unit."""
+    match unit[0].layer:
         case Haar():
             return True
         case Coupling(subnet=subnet, joint=joint):
             return joint and _knows(subnet, COLOURS)
+        case Head():
+            return len(unit) > 1 and all(map(_is_of_restorer, unit))
+    return False
+
+
+def _is_of_restorer(step: Step) -> bool:
+    """Whether it is a step of a restorer that the kernels compute."""
+    match step.layer:
         case Head(subnet=subnet, width=width) | Residual(subnet=subnet, width=width):
-            return _knows(subnet, width)
+            depth = 2 if isinstance(step.layer, Residual) else 1
+            return len(subnet.widths) + 1 == depth and _knows(subnet, width) and _goes_on(width)
         case Tail(subnet=subnet, outputs=outputs):
             return _knows(subnet, outputs)
     return False
@@ -131,5 +159,9 @@ def _knows(subnet: Subnet, outputs: int) -> bool:
     """Whether the kernels compute a subnet with so many results."""
     if subnet.dense or subnet.bias:
         return False
-    # Results are computed by eights, sixes or threes, and features go in pairs
-    return all(width % 8 == 0 or width % 6 == 0 for width in subnet.widths) and (outputs % 8 == 0 or outputs % 3 == 0)
+    return all(map(_goes_on, subnet.widths)) and (outputs % 8 == 0 or outputs % 3 == 0)
+
+
+def _goes_on(width: int) -> bool:
+    """Whether so many results can be what a convolution reads: they are computed by eights or sixes."""
+    return width % 8 == 0 or width % 6 == 0

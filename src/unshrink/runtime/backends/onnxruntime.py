@@ -9,6 +9,7 @@ import onnxruntime
 
 from unshrink.network.layers import Step
 from unshrink.runtime.backends import parts
+from unshrink.runtime.backends.host import Host
 from unshrink.runtime.backends.onnx_model import gradient_model, layer_model
 from unshrink.weights import Weights
 
@@ -21,7 +22,7 @@ def _share_memory() -> None:
     onnxruntime.create_and_register_allocator(place, None)
 
 
-class OnnxRuntime:
+class OnnxRuntime(Host):
     """A network on ONNX Runtime's CPU provider.  A layer is loaded when it is first used.
 
     Args:
@@ -31,8 +32,6 @@ class OnnxRuntime:
 
     name = "onnxruntime"
     precision = "float32"  # its convolutions know no bfloat16
-    bytes_per_feature = parts.BYTES_PER_FEATURE
-    device_memory = 0
 
     def __init__(self, weights: Weights, threads: int = 0) -> None:
         self._weights = weights

@@ -13,6 +13,7 @@ import numpy as np
 
 from unshrink.network.layers import Step
 from unshrink.runtime.backends import compiled, parts
+from unshrink.runtime.backends.host import Host
 from unshrink.runtime.backends.machine import cpu_features
 from unshrink.runtime.backends.onnx_model import gradient_model, open_model
 from unshrink.weights import Weights
@@ -42,7 +43,7 @@ def _core() -> Any:
     return openvino.Core()
 
 
-class OpenVINO:
+class OpenVINO(Host):
     """A network on OpenVINO's CPU plug-in.  A graph is compiled when it is first used.
 
     Args:
@@ -54,8 +55,6 @@ class OpenVINO:
     """
 
     name = "openvino"
-    bytes_per_feature = parts.BYTES_PER_FEATURE
-    device_memory = 0
 
     def __init__(self, weights: Weights, threads: int = 0, precision: str = "float32") -> None:
         self._weights, self.precision = weights, precision

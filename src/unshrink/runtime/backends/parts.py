@@ -13,9 +13,6 @@ from unshrink.network.layers import COLOURS, SEEN, Coupling, Head, Step
 
 Planes = NDArray[np.float32]
 
-# At the peak of a run, measured with OpenVINO, the hungriest backend: four copies of a feature in float32
-BYTES_PER_FEATURE = 16
-
 
 class Graph(Protocol):
     """What runs a graph of a step."""

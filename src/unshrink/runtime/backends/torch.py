@@ -13,7 +13,7 @@ from unshrink.network import fast
 from unshrink.network.layers import COLOURS, Step
 from unshrink.network.modules import Subnet
 from unshrink.network.network import Network, build
-from unshrink.runtime.backends import parts
+from unshrink.runtime.backends.host import Host
 from unshrink.weights import Weights
 
 _LITTLE = 20480  # values of one picture, not of two, that torch convolves with kernels of its own, which sum otherwise
@@ -21,7 +21,7 @@ _LITTLE = 20480  # values of one picture, not of two, that torch convolves with 
 _OTHER_DEVICE = 2 << 30  # bytes that a run may take of a device that does not say what is free
 
 
-class Torch:
+class Torch(Host):
     """A network in PyTorch, run eagerly.
 
     Args:
@@ -36,7 +36,6 @@ class Torch:
     """
 
     name = "torch"
-    bytes_per_feature = parts.BYTES_PER_FEATURE
 
     def __init__(self, weights: Weights, threads: int = 0, device: str = "cpu", precision: str = "float32") -> None:
         self._made_of = weights, threads, device, precision
@@ -65,6 +64,10 @@ class Torch:
         if kind == "cpu":
             return 0
         return torch.cuda.mem_get_info(self._device)[0] // 2 if kind == "cuda" else _OTHER_DEVICE
+
+    def joins(self, before: Step, after: Step) -> bool:
+        """All steps, on a device: each piece is copied there and back once."""
+        return bool(self.device_memory) or super().joins(before, after)
 
     def run(self, steps: Sequence[Step], x: np.ndarray) -> np.ndarray:
         """x (1, C, H, W) through the steps; the same to the last bit wherever in a larger piece it is."""
