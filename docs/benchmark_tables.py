@@ -139,7 +139,7 @@ def page(measured: Row) -> str:
         )
         for r in measured["rows"]
     ]
-    return f"{markdown(headings, lines)}\n\nMeasured on {where(measured['machine'])}."
+    return f"{markdown(headings, lines)}\nMeasured on {where(measured['machine'])}.\n"
 
 
 def precision(measured: Row) -> str:

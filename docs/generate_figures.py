@@ -51,7 +51,7 @@ SERVICE = (
 )
 SPEED = ROOT / "docs" / "images" / "speed.svg"
 INK = "#808080"  # of the text in a drawing that is a file of its own: readable on white and on black
-PARTS = "figures|trials|scales|memory|precision|ratios|sites|generations|round trip"
+PARTS = "figures|trials|scales|memory|page|precision|ratios|sites|generations|round trip"
 MARKED = re.compile(rf"(<!-- ({PARTS}) -->\n).*?(<!-- /\2 -->)", re.DOTALL)
 Columns = tuple[tuple[str, str, int], ...]  # heading, figure, digits
 BRIEF: Columns = (  # of the README
@@ -252,7 +252,13 @@ def pages() -> dict[Path, str]:
 
 
 def fill(text: str, named: dict[str, str]) -> str:
-    """The page with what stands between its markers replaced."""
+    """The page with what stands between its markers replaced.
+
+    Raises:
+        ValueError: a page without the markers of what it is to show.
+    """
+    if missing := set(named) - {match[2] for match in MARKED.finditer(text)}:
+        raise ValueError(f"no lines <!-- {missing.pop()} --> and its end in the page {text[:40]!r}")
     return MARKED.sub(lambda match: match[1] + named[match[2]] + match[3], text)
 
 
