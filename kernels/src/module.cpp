@@ -28,9 +28,10 @@ using Kernels = nb::ndarray<const float, nb::ndim<4>, nb::c_contig, nb::device::
 using Planes = nb::ndarray<const float, nb::ndim<3>, nb::device::cpu>;
 using Result = nb::ndarray<float, nb::ndim<3>, nb::device::cpu>;
 
-constexpr int TILES =
-    288;                 // columns of an area with its surroundings: six tiles, whose features a cache of 1 MiB holds
-constexpr int DEEP = 6;  // convolutions; of more, areas are twice as wide, or surroundings would be too much of them
+// Columns of an area with its surroundings: six tiles, whose features a cache of 1 MiB holds.
+constexpr int TILES = 288;
+// Convolutions; of more, areas are twice as wide, or surroundings would be too much of them.
+constexpr int DEEP = 6;
 
 struct Named {
     const char *name;
@@ -102,7 +103,7 @@ bool has(const Array &planes, std::size_t channels, std::size_t height, std::siz
            (planes.stride(2) == 1 || width <= 1);
 }
 
-// Calls `work(index of the task, index of the thread)` for each of the tasks.
+// Calls `task(its index, index of the thread)` for each of the tasks.
 template <typename Task>
 void on_threads(std::size_t tasks, int threads, const Task &task) {
     std::atomic<std::size_t> next{0};
@@ -253,8 +254,8 @@ class Chain {
         const std::size_t height = input.shape(1), width = input.shape(2);
         const std::size_t inputs = convolutions_.front().inputs / (differences_ ? 2 : 1);
         const std::size_t results = convolutions_.back().outputs / (scales ? 2 : 1);
-        refuse_unless(scales == scaled_ && has(input, inputs, height, width) && has(onto, results, height, width) &&
-                      has(result, results, height, width));
+        refuse_unless(threads > 0 && height && width && scales == scaled_ && has(input, inputs, height, width) &&
+                      has(onto, results, height, width) && has(result, results, height, width));
         const unshrink::Work work{convolutions_.data(),
                                   static_cast<int>(convolutions_.size()),
                                   planes_of(input),
@@ -278,14 +279,29 @@ class Chain {
 }  // namespace
 
 NB_MODULE(_kernels, m) {
-    m.def("arithmetics", &names);
-    m.def("split", &split, nb::arg("picture"), nb::arg("bands"), nb::arg("threads"));
-    m.def("merge", &merge, nb::arg("bands"), nb::arg("picture"), nb::arg("threads"));
-    nb::class_<Chain>(m, "Chain")
+    m.def("arithmetics", &names,
+          "What this processor computes, \"PRECISION_INSTRUCTIONS\", the fastest of each precision first.");
+    m.def("split", &split, nb::arg("picture"), nb::arg("bands"), nb::arg("threads"),
+          "Haar: picture (C, 2h, 2w) -> bands (4C, h, w), float32: low, then differences across columns, rows, both.");
+    m.def("merge", &merge, nb::arg("bands"), nb::arg("picture"), nb::arg("threads"), "The inverse of `split`.");
+    nb::class_<Chain>(
+        m, "Chain",
+        "3x3 convolutions one after the other, with zeros around planes and LeakyReLU 0.2 between them.\n\n"
+        "Args:\n"
+        "    kernels: (outputs, inputs, 3, 3) float32 of each; outputs are multiples of 8 or 6, of the last of 3.\n"
+        "    scaled: whether the last gives a shift and a scale of each channel, the shifts of all first: `scale`.\n"
+        "    differences: whether the first reads, of the input, each value less its left and less its upper one.\n"
+        "    residual: whether it is a head, blocks of two convolutions that add to what they read, and a tail;\n"
+        "        LeakyReLU stands between the two of a block alone.\n"
+        "    arithmetic: one of `arithmetics`.\n\n"
+        "Raises:\n"
+        "    ValueError: kernels that do not fit, or an arithmetic that this processor does not know.")
         .def(nb::init<const std::vector<Kernels> &, bool, bool, bool, const std::string &>(), nb::arg("kernels"),
              nb::arg("scaled"), nb::arg("differences"), nb::arg("residual"), nb::arg("arithmetic"))
         .def("add_to", &Chain::add_to, nb::arg("onto"), nb::arg("input"), nb::arg("result"), nb::arg("negative"),
-             nb::arg("threads"))
+             nb::arg("threads"),
+             "result = onto + chain(input), or less it; planes (C, h, w) float32, values of a row side by side.")
         .def("scale", &Chain::scale, nb::arg("detail"), nb::arg("input"), nb::arg("result"), nb::arg("clamp"),
-             nb::arg("inverse"), nb::arg("threads"));
+             nb::arg("inverse"), nb::arg("threads"),
+             "result = detail exp(clamp (2 sigmoid(scale) - 1)) + shift, or what gives detail by that, `inverse`.");
 }
