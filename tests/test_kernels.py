@@ -74,7 +74,7 @@ sizes = st.tuples(st.integers(1, 70), st.one_of(st.integers(1, 70), st.sampled_f
 
 
 @arithmetics
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=12)
 @given(
     size=sizes,
     channels=st.sampled_from([[9, 64, 64, 3], [45, 64, 64, 3], [64, 64, 64], [64, 12], [5, 8, 6, 48, 12, 64], [1, 3]]),
@@ -92,7 +92,7 @@ def test_what_a_chain_adds(arithmetic, size, channels, negative, threads, seed):
 
 
 @arithmetics
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=12)
 @given(
     size=sizes,
     detail=st.sampled_from([9, 24, 45, 189]),
@@ -128,7 +128,7 @@ def test_what_a_residual_chain_adds(arithmetic, size, blocks, threads):
 
 
 @arithmetics
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=12)
 @given(size=st.tuples(st.integers(20, 90), st.integers(20, 450)), top=st.integers(0, 8), left=st.integers(0, 12))
 def test_values_are_the_same_to_the_last_bit_wherever_pieces_begin(arithmetic, size, top, left):
     """The rows of a piece begin at an even one, its columns anywhere."""

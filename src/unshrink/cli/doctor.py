@@ -71,8 +71,14 @@ def _backends() -> Iterator[Check]:
     for name in backends.NAMES:
         version = importlib.metadata.version(backends.distribution(name)) if name in available else ""
         yield Check(name, version or "not installed (optional)")
-    remedy = "" if available else "pip install onnxruntime"
-    yield Check("backend", f"auto takes {available[0]}" if available else "none is installed", bool(available), remedy)
+    if catalogue.ENTRIES:
+        yield _try("backend", _automatic, "pip install onnxruntime")
+
+
+def _automatic() -> str:
+    """What computes where nothing else is asked for."""
+    made = backends.make(zoo.load(catalogue.ENTRIES[0].name))
+    return f"auto takes {made.name}, in {made.precision}"
 
 
 def _weights() -> Iterator[Check]:
