@@ -2,7 +2,6 @@
 
 import itertools
 import pickle
-from typing import Any
 
 import numpy as np
 import pytest
@@ -33,11 +32,6 @@ def convolutions(channels: list[int], draw: np.random.Generator) -> list[np.ndar
     """Kernels that keep the size of values."""
     pairs = itertools.pairwise(channels)
     return [draw.normal(0, 1.3 / (3 * read**0.5), (made, read, 3, 3)).astype(np.float32) for read, made in pairs]
-
-
-def chain_of(kernels: list[np.ndarray], arithmetic: str, **kind: bool) -> Any:
-    flags = {"scaled": False, "differences": False, "residual": False} | kind
-    return unshrink_kernels.Chain(kernels, **flags, arithmetic=arithmetic)
 
 
 def convolved(x: torch.Tensor, kernel: np.ndarray) -> torch.Tensor:
@@ -86,7 +80,7 @@ def test_what_a_chain_adds(arithmetic, size, channels, negative, threads, seed):
     draw = np.random.default_rng(seed)
     kernels, x, onto = convolutions(channels, draw), planes(draw, channels[0], *size), planes(draw, channels[-1], *size)
     met = np.full_like(planes(draw, channels[-1], *size), np.nan)
-    chain_of(kernels, arithmetic).add_to(onto, x, met, negative, threads)
+    unshrink_kernels.Chain(kernels, arithmetic).add_to(onto, x, met, negative, threads)
     added = result(kernels, x)
     assert close(met, onto - added if negative else onto + added, arithmetic)
 
@@ -104,7 +98,7 @@ def test_what_a_chain_scales_and_how_it_is_undone(arithmetic, size, detail, stea
     draw = np.random.default_rng(seed)
     kernels = convolutions([6 if steady else 3, 16, 2 * detail], draw)
     low, x, met, back = (planes(draw, channels, *size) for channels in (3, detail, detail, detail))
-    chain = chain_of(kernels, arithmetic, scaled=True, differences=steady)
+    chain = unshrink_kernels.Chain(kernels, arithmetic, scaled=True, differences=steady)
     chain.scale(x, low, met, clamp, False, 2)
     shift, scale = np.split(result(kernels, differences(torch.from_numpy(low)[None])[0].numpy() if steady else low), 2)
     assert close(met, x * np.exp(clamp * np.tanh(scale / 2)) + shift, arithmetic)
@@ -123,7 +117,7 @@ def test_what_a_residual_chain_adds(arithmetic, size, blocks, threads):
         planes(draw, 12, *size),
     )
     met = np.full_like(onto, np.nan)
-    chain_of(kernels, arithmetic, residual=True).add_to(onto, x, met, False, threads)
+    unshrink_kernels.Chain(kernels, arithmetic, residual=True).add_to(onto, x, met, False, threads)
     assert close(met, onto + restored(kernels, x), arithmetic)
 
 
@@ -133,7 +127,7 @@ def test_what_a_residual_chain_adds(arithmetic, size, blocks, threads):
 def test_values_are_the_same_to_the_last_bit_wherever_pieces_begin(arithmetic, size, top, left):
     """The rows of a piece begin at an even one, its columns anywhere."""
     draw = np.random.default_rng(0)
-    chain = chain_of(convolutions([6, 16, 16, 18], draw), arithmetic, scaled=True, differences=True)
+    chain = unshrink_kernels.Chain(convolutions([6, 16, 16, 18], draw), arithmetic, scaled=True, differences=True)
     low, x, whole = (planes(draw, channels, *size) for channels in (3, 9, 9))
     chain.scale(x, low, whole, 1.0, False, 3)
     cut, halo = np.s_[:, 2 * top :, left:], 4
@@ -146,7 +140,7 @@ def test_values_are_the_same_to_the_last_bit_wherever_pieces_begin(arithmetic, s
 @arithmetics
 def test_one_colour_leaves_details_exactly_as_they_are(arithmetic):
     draw = np.random.default_rng(0)
-    chain = chain_of(convolutions([6, 64, 64, 18], draw), arithmetic, scaled=True, differences=True)
+    chain = unshrink_kernels.Chain(convolutions([6, 64, 64, 18], draw), arithmetic, scaled=True, differences=True)
     x, met = (draw.standard_normal((9, 21, 45), np.float32) for _ in range(2))
     chain.scale(x, np.full((3, 21, 45), 0.7, np.float32), met, 1.0, False, 2)
     np.testing.assert_array_equal(met, x)
@@ -156,7 +150,7 @@ def test_float32_is_the_same_with_all_instructions():
     made = []
     for arithmetic in (name for name in ARITHMETICS if name.startswith("float32")):
         draw = np.random.default_rng(0)
-        chain = chain_of(convolutions([6, 64, 64, 18], draw), arithmetic, scaled=True, differences=True)
+        chain = unshrink_kernels.Chain(convolutions([6, 64, 64, 18], draw), arithmetic, scaled=True, differences=True)
         low, x, met = (draw.standard_normal((channels, 35, 77), np.float32) for channels in (3, 9, 9))
         chain.scale(x, low, met, 1.0, False, 2)
         made.append(met)
@@ -177,12 +171,12 @@ def test_haar(channels, height, width, threads):
 
 def test_what_a_chain_does_not_take():
     arithmetic, draw = ARITHMETICS[-1], np.random.default_rng(0)
-    make = lambda channels, name=arithmetic, **kind: chain_of(convolutions(channels, draw), name, **kind)
+    make = lambda channels, name=arithmetic, **kind: unshrink_kernels.Chain(convolutions(channels, draw), name, **kind)
     for channels in ([3, 5], [3, 10, 3], [3, 3, 3], [8] * 66, [3]):
         with pytest.raises(ValueError, match=r"convolutions|kernels are"):
             make(channels)
     with pytest.raises(ValueError, match="reads what the one before it gives"):
-        chain_of(convolutions([3, 8], draw) + convolutions([6, 3], draw), arithmetic)
+        unshrink_kernels.Chain(convolutions([3, 8], draw) + convolutions([6, 3], draw), arithmetic)
     for channels, what in (([3, 8, 3, 8, 3], "8 or 6"), ([8] * 4, "an even number"), ([3, 8, 8, 16, 3], "as many")):
         with pytest.raises(ValueError, match=what):
             make(channels, residual=True)

@@ -14,13 +14,8 @@ struct Avx512 {
     using Words = __m512i;
     static constexpr int LANES = 16, GROUP = 8, ACROSS[] = {3, 4, 6};
 
-    static Vector zero() { return _mm512_setzero_ps(); }
     static Vector all_of(float x) { return _mm512_set1_ps(x); }
-    static Vector add(Vector a, Vector b) { return _mm512_add_ps(a, b); }
-    static Vector subtract(Vector a, Vector b) { return _mm512_sub_ps(a, b); }
-    static Vector multiply(Vector a, Vector b) { return _mm512_mul_ps(a, b); }
     static Vector fused(Vector a, Vector b, Vector c) { return _mm512_fmadd_ps(a, b, c); }  // a b + c
-    static Vector divide(Vector a, Vector b) { return _mm512_div_ps(a, b); }
     static Vector maximum(Vector a, Vector b) { return _mm512_max_ps(a, b); }
     static Vector minimum(Vector a, Vector b) { return _mm512_min_ps(a, b); }
     static Vector rounded(Vector x) { return _mm512_roundscale_ps(x, 8); }

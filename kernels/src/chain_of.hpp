@@ -10,7 +10,7 @@
 // Each convolution runs as soon as its input has the rows that it needs, so features stay in the second-level cache.
 //
 // `L` is what one kind of processor does with vectors:
-//   Vector, Words       of LANES values in float32, and of as many words
+//   Vector, Words       of LANES values in float32, with the compiler's own + - * /, and of as many words
 //   PER                 channels in a word
 //   GROUP, ACROSS       results and vectors of pixels that are computed at once, by what the registers hold: for a
 //                       number of results that is a multiple of GROUP, of 6 and of 3
@@ -89,10 +89,10 @@ class Chain {
 
         Vector at(int x, int width) const {
             if (!here) {
-                return L::zero();
+                return Vector{};
             }
             const Vector values = L::load_within(here, x, first, width);
-            return before ? L::subtract(values, L::load_within(before, x, first, width)) : values;
+            return before ? values - L::load_within(before, x, first, width) : values;
         }
     };
 
@@ -205,10 +205,10 @@ class Chain {
     static void transform(const Vector (&rows)[SUMS][PER], std::uint32_t *to, int stride) {
         Vector sums[SUMS][PER];
         for (int half = 0; half < PER; ++half) {
-            sums[0][half] = L::subtract(rows[0][half], rows[2][half]);
-            sums[1][half] = L::add(rows[1][half], rows[2][half]);
-            sums[2][half] = L::subtract(rows[2][half], rows[1][half]);
-            sums[3][half] = L::subtract(rows[1][half], rows[3][half]);
+            sums[0][half] = rows[0][half] - rows[2][half];
+            sums[1][half] = rows[1][half] + rows[2][half];
+            sums[2][half] = rows[2][half] - rows[1][half];
+            sums[3][half] = rows[1][half] - rows[3][half];
         }
         for (int k = 0; k < SUMS; ++k) {
             L::store_words(to + k * stride, L::words_of(sums[k]));
@@ -228,7 +228,7 @@ class Chain {
                     L::values_of(from[k] + x, values[k]);
                 }
                 for (int half = 0; is_last && half < PER; ++half) {
-                    values[3][half] = L::zero();  // below the frame
+                    values[3][half] = Vector{};  // below the frame
                 }
                 transform(values, into + PAD + x, rows.stride);
             }
@@ -302,21 +302,21 @@ class Chain {
                           part = static_cast<std::size_t>(words) * 3 * A;
         Vector sums[A][B];
         for (auto &row : sums) {
-            std::fill(row, row + B, L::zero());
+            std::fill(row, row + B, Vector{});
         }
         multiply<A, B>(sums, rows + stride, step, words, weights + part);
         for (int a = 0; a < A; ++a) {
             for (int b = 0; b < B; ++b) {
                 tile.rows[0][a][b] = sums[a][b];
-                sums[a][b] = L::zero();
+                sums[a][b] = Vector{};
             }
         }
         multiply<A, B>(sums, rows + 2 * stride, step, words, weights + 2 * part);
         for (int a = 0; a < A; ++a) {
             for (int b = 0; b < B; ++b) {
                 const Vector first = tile.rows[0][a][b];
-                tile.rows[1][a][b] = L::subtract(first, sums[a][b]);
-                sums[a][b] = L::add(first, sums[a][b]);
+                tile.rows[1][a][b] = first - sums[a][b];
+                sums[a][b] = first + sums[a][b];
             }
         }
         multiply<A, B>(sums, rows, step, words, weights);
@@ -383,7 +383,7 @@ class Chain {
         }
     }
 
-    static Vector leaky(Vector x) { return L::maximum(x, L::multiply(x, L::all_of(SLOPE))); }
+    static Vector leaky(Vector x) { return L::maximum(x, x * L::all_of(SLOPE)); }
 
     template <int A, int B>
     static void keep(const Frame &frame, const Link &link, Tile<A, B> &tile, int p, int first, int x,
@@ -395,7 +395,7 @@ class Chain {
                 for (int a = 0; a < A; ++a) {
                     Vector &value = tile.rows[y][a][b];
                     if (link.added.values) {
-                        value = L::add(value, L::load_within(link.added.at(row, first + a), at, 0, frame.width));
+                        value = value + L::load_within(link.added.at(row, first + a), at, 0, frame.width);
                     }
                     if (link.kept.values) {
                         L::store_within(link.kept.at(row, first + a), at, 0, width, value);
@@ -423,8 +423,7 @@ class Chain {
         }
     }
 
-    // Calls `finish(row of the tile, vector of the tile, row and column of the picture, columns left and right of the
-    // area)` where results are of the area.
+    // Calls `finish(row and vector of the tile, row of the picture, column of the frame)` where rows are of the area.
     template <int B, typename Finish>
     static void finished(const Frame &frame, int p, int x, const Finish &finish) {
         for (int y = 0; y < 2; ++y) {
@@ -446,7 +445,7 @@ class Chain {
             for (int a = 0; a < A; ++a) {
                 const Vector onto = L::load_within(work.onto.at(first + a, row, frame.left), at, left, right);
                 const Vector r = tile.rows[y][a][b];
-                const Vector made = work.ending == Ending::add ? L::add(onto, r) : L::subtract(onto, r);
+                const Vector made = work.ending == Ending::add ? onto + r : onto - r;
                 L::store_within(work.result.at(first + a, row, frame.left), at, left, right, made);
             }
         });
@@ -463,10 +462,8 @@ class Chain {
                     const Vector onto = L::load_within(work.onto.at(channel, row, frame.left), at, left, right);
                     const Vector shift = tile.rows[y][a][b],
                                  log_scale = log_scale_of(tile.rows[y][a + 1][b], work.clamp);
-                    const Vector made =
-                        work.ending == Ending::scale
-                            ? L::fused(onto, exp_of(log_scale), shift)
-                            : L::multiply(L::subtract(onto, shift), exp_of(L::subtract(L::zero(), log_scale)));
+                    const Vector made = work.ending == Ending::scale ? L::fused(onto, exp_of(log_scale), shift)
+                                                                     : (onto - shift) * exp_of(-log_scale);
                     L::store_within(work.result.at(channel, row, frame.left), at, left, right, made);
                 }
             });
@@ -474,21 +471,20 @@ class Chain {
     }
 
     static Vector log_scale_of(Vector x, float clamp) {
-        const Vector one = L::all_of(1),
-                     e = exp_of(L::subtract(L::zero(), L::minimum(L::maximum(x, L::all_of(-80)), L::all_of(80))));
-        return L::multiply(L::all_of(clamp), L::divide(L::subtract(one, e), L::add(one, e)));
+        const Vector one = L::all_of(1), e = exp_of(-L::minimum(L::maximum(x, L::all_of(-80)), L::all_of(80)));
+        return L::all_of(clamp) * ((one - e) / (one + e));
     }
 
     // For |x| <= 80, to a few units in the last place, and exactly 1 at 0.  Reference: Cephes, expf.
     static Vector exp_of(Vector x) {
-        const Vector n = L::rounded(L::multiply(x, L::all_of(1.44269504F)));
+        const Vector n = L::rounded(x * L::all_of(1.44269504F));
         Vector r = L::fused(n, L::all_of(-0.693359375F), x);
         r = L::fused(n, L::all_of(2.12194440e-4F), r);
         Vector series = L::all_of(1.0F / 720);
         for (float coefficient : {1.0F / 120, 1.0F / 24, 1.0F / 6, 0.5F, 1.0F, 1.0F}) {
             series = L::fused(series, r, L::all_of(coefficient));
         }
-        return L::multiply(series, L::power_of_two(n));
+        return series * L::power_of_two(n);
     }
 };
 

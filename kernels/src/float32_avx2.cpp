@@ -12,13 +12,8 @@ struct Avx2 {
     using Words = __m256;
     static constexpr int LANES = 8, PER = 1, GROUP = 4, ACROSS[] = {3, 2, 4};
 
-    static Vector zero() { return _mm256_setzero_ps(); }
     static Vector all_of(float x) { return _mm256_set1_ps(x); }
-    static Vector add(Vector a, Vector b) { return _mm256_add_ps(a, b); }
-    static Vector subtract(Vector a, Vector b) { return _mm256_sub_ps(a, b); }
-    static Vector multiply(Vector a, Vector b) { return _mm256_mul_ps(a, b); }
     static Vector fused(Vector a, Vector b, Vector c) { return _mm256_fmadd_ps(a, b, c); }  // a b + c
-    static Vector divide(Vector a, Vector b) { return _mm256_div_ps(a, b); }
     static Vector maximum(Vector a, Vector b) { return _mm256_max_ps(a, b); }
     static Vector minimum(Vector a, Vector b) { return _mm256_min_ps(a, b); }
     static Vector rounded(Vector x) { return _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }

@@ -195,8 +195,8 @@ void merge(Planes bands, Result picture, int threads) {
 class Chain {
   public:
     Chain(const Chain &) = delete;
-    Chain(const std::vector<Kernels> &kernels, bool scaled, bool differences, bool residual,
-          const std::string &arithmetic)
+    Chain(const std::vector<Kernels> &kernels, const std::string &arithmetic, bool scaled, bool differences,
+          bool residual)
         : arithmetic_(arithmetic_called(arithmetic)), scaled_(scaled), differences_(differences), residual_(residual) {
         if (kernels.empty() || kernels.size() > unshrink::MOST_DEPTH || (residual && kernels.size() % 2)) {
             throw std::invalid_argument("a chain has 1 to 64 convolutions; a residual one an even number of them");
@@ -289,15 +289,16 @@ NB_MODULE(_kernels, m) {
         "3x3 convolutions one after the other, with zeros around planes and LeakyReLU 0.2 between them.\n\n"
         "Args:\n"
         "    kernels: (outputs, inputs, 3, 3) float32 of each; outputs are multiples of 8 or 6, of the last of 3.\n"
+        "    arithmetic: one of `arithmetics`.\n"
         "    scaled: whether the last gives a shift and a scale of each channel, the shifts of all first: `scale`.\n"
         "    differences: whether the first reads, of the input, each value less its left and less its upper one.\n"
         "    residual: whether it is a head, blocks of two convolutions that add to what they read, and a tail;\n"
-        "        LeakyReLU stands between the two of a block alone.\n"
-        "    arithmetic: one of `arithmetics`.\n\n"
+        "        LeakyReLU stands between the two of a block alone.\n\n"
         "Raises:\n"
         "    ValueError: kernels that do not fit, or an arithmetic that this processor does not know.")
-        .def(nb::init<const std::vector<Kernels> &, bool, bool, bool, const std::string &>(), nb::arg("kernels"),
-             nb::arg("scaled"), nb::arg("differences"), nb::arg("residual"), nb::arg("arithmetic"))
+        .def(nb::init<const std::vector<Kernels> &, const std::string &, bool, bool, bool>(), nb::arg("kernels"),
+             nb::arg("arithmetic"), nb::arg("scaled") = false, nb::arg("differences") = false,
+             nb::arg("residual") = false)
         .def("add_to", &Chain::add_to, nb::arg("onto"), nb::arg("input"), nb::arg("result"), nb::arg("negative"),
              nb::arg("threads"),
              "result = onto + chain(input), or less it; planes (C, h, w) float32, values of a row side by side.")

@@ -1,4 +1,4 @@
-"""The convolutions of unshrink, compiled for processors with AVX-512 BF16."""
+"""The convolutions of unshrink, compiled for x86 processors."""
 
 from unshrink_kernels._kernels import Chain, arithmetics, merge, split
 

@@ -116,8 +116,7 @@ class Kernels(Host):
                 for name, values in step.parameters(self._weights.tensors).items()
                 if name.startswith(f"{subnet}.")
             ]
-            flags = {"scaled": False, "differences": False, "residual": False} | kind
-            self._chains[key] = Chain(kernels, **flags, arithmetic=self._arithmetic)
+            self._chains[key] = Chain(kernels, self._arithmetic, **kind)
         return self._chains[key]
 
 
